@@ -1,0 +1,3 @@
+module rumptools
+
+go 1.26.0
