@@ -1,0 +1,5 @@
+//go:build !linux && !netbsd && !freebsd && !openbsd && !darwin
+
+package netbsd
+
+var moreHostErrnos = [...]hostErrno{}

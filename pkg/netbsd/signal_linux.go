@@ -1,0 +1,7 @@
+package netbsd
+
+import "syscall"
+
+var moreHostSignals = [...]hostSignal{
+	{SIGPWR, syscall.SIGPWR},
+}
