@@ -1,0 +1,132 @@
+package kernel
+
+import (
+	"context"
+	"time"
+
+	"rumptools/pkg/netbsd"
+)
+
+// Call is a system call under way.
+type Call struct {
+	// Proc is the caller.
+	Proc *Proc
+
+	k    *Kernel
+	conn *conn
+	ctx  context.Context
+	num  uint32
+	args netbsd.ArgReader
+	// nargs is the size of the arguments in bytes.
+	nargs int
+	// ret1 is the second register of the result; ret64 makes the first
+	// one a 64-bit result.
+	ret1  uint64
+	ret64 bool
+	// after is done when the call has been answered.
+	after func()
+}
+
+// Machine is the kernel's machine.
+func (c *Call) Machine() *netbsd.Machine { return c.k.machine }
+
+// Kernel is the kernel that the call is made in.
+func (c *Call) Kernel() *Kernel { return c.k }
+
+// Context ends when the call should end with EINTR: its client is gone, or
+// executes another program.
+func (c *Call) Context() context.Context { return c.ctx }
+
+// CopyIn reads len(p) bytes of the caller's memory. It fails with EFAULT, for a
+// null pointer without asking the client.
+func (c *Call) CopyIn(addr uint64, p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	if addr == 0 || c.conn == nil {
+		return netbsd.EFAULT
+	}
+	return c.conn.copyIn(addr, p)
+}
+
+// CopyInStr reads a string of the caller's of less than limit bytes. A longer
+// one gives ENAMETOOLONG.
+func (c *Call) CopyInStr(addr uint64, limit int) (string, error) {
+	if addr == 0 || c.conn == nil {
+		return "", netbsd.EFAULT
+	}
+	return c.conn.copyInStr(addr, limit)
+}
+
+// CopyOut writes p to the caller's memory. Nobody says whether it arrived.
+func (c *Call) CopyOut(addr uint64, p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	if addr == 0 || c.conn == nil {
+		return netbsd.EFAULT
+	}
+	return c.conn.copyOut(addr, p)
+}
+
+// Raise raises a signal in the caller.
+func (c *Call) Raise(sig netbsd.Signal) {
+	if c.conn != nil {
+		c.conn.raise(uint32(sig))
+	}
+}
+
+// copyInStruct reads a structure of the caller's into v, a pointer.
+func (c *Call) copyInStruct(addr uint64, v any) error {
+	b := make([]byte, netbsd.Sizeof(c.k.machine, v))
+	if err := c.CopyIn(addr, b); err != nil {
+		return err
+	}
+	return netbsd.Unmarshal(c.k.machine, b, v)
+}
+
+// copyOutStruct writes a structure to the caller.
+func (c *Call) copyOutStruct(addr uint64, v any) error {
+	return c.CopyOut(addr, netbsd.Marshal(c.k.machine, v))
+}
+
+// wait tries until try gives something else than EAGAIN. Between tries it
+// waits for a change of h's file, but no longer than timeout (0: for ever;
+// then EAGAIN is the result, as NetBSD's SO_RCVTIMEO has it), the call's
+// context (EINTR) or the descriptor's life (EBADF). With nonblock it tries
+// once.
+func (c *Call) wait(h held, nonblock bool, timeout time.Duration, try func() error) error {
+	err := try()
+	if err != netbsd.EAGAIN || nonblock {
+		return err
+	}
+	changed := make(chan struct{}, 1)
+	w := &Watcher{Notify: func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}}
+	h.Watch(w)
+	defer h.Unwatch(w)
+	var expired <-chan time.Time
+	if timeout > 0 {
+		t := time.NewTimer(timeout)
+		defer t.Stop()
+		expired = t.C
+	}
+	for {
+		if err := try(); err != netbsd.EAGAIN {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-c.ctx.Done():
+			return netbsd.EINTR
+		case <-h.closed:
+			return netbsd.EBADF
+		case <-expired:
+			return netbsd.EAGAIN
+		}
+	}
+}

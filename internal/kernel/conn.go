@@ -1,0 +1,422 @@
+package kernel
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
+)
+
+// Limits on what a client may send and have under way.
+const (
+	// maxRequest is the longest payload of a client's request: a program's
+	// name or a system call's arguments.
+	maxRequest = 64 << 10
+	// maxStray is the longest answer to nothing that is read past; a
+	// longer one ends the connection.
+	maxStray = 16 << 20
+	// maxCalls is how many calls of one client may be under way. The
+	// next gets TRYAGAIN.
+	maxCalls = 16384
+	// copyChunk is the most that one copy request carries.
+	copyChunk = 64 << 10
+)
+
+// conn is a client's connection. One goroutine reads frames; each system call
+// has a goroutine of its own, for a call may wait for a copy of the client's
+// memory, which the reader brings.
+type conn struct {
+	k      *Kernel
+	nc     net.Conn
+	layout sysproxy.Layout
+
+	// proc is set by the handshake, from which on only reader and calls
+	// use it.
+	proc *Proc
+	// calls counts calls under way; exec waits for them.
+	calls sync.WaitGroup
+
+	// out serialises frames, so that each goes out whole.
+	out    sync.Mutex
+	outBuf []byte
+	outErr error
+
+	mu     sync.Mutex
+	nreq   uint64 // the next copy request's number
+	copies map[uint64]*copyWait
+	gone   bool // the client is: no copy will be answered
+	ncalls int
+	inExec bool
+
+	// ctx is the context of calls; exec replaces it.
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// copyWait is a COPYIN or COPYINSTR that waits for its answer.
+type copyWait struct {
+	buf   []byte        // room for the bytes
+	isStr bool          // fewer bytes will do
+	n     int           // bytes answered
+	err   error         // EFAULT when there was no good answer
+	done  chan struct{} // closed when n or err is set
+}
+
+func newConn(k *Kernel, nc net.Conn) *conn {
+	c := &conn{k: k, nc: nc, layout: k.layout, copies: make(map[uint64]*copyWait)}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
+}
+
+// hangup ends the connection from this side.
+func (c *conn) hangup() { c.nc.Close() }
+
+// serve speaks with the client until either goes.
+func (c *conn) serve() {
+	defer c.nc.Close()
+	_, err := io.WriteString(c.nc, c.k.banner)
+	if err == nil {
+		c.read(bufio.NewReaderSize(c.nc, 16<<10))
+	}
+	// Calls that wait end with EINTR, calls in a copy with EFAULT, and
+	// their answers still go out: the client may have closed one side
+	// only.
+	c.mu.Lock()
+	c.gone = true
+	for reqno, w := range c.copies {
+		w.err = netbsd.EFAULT
+		close(w.done)
+		delete(c.copies, reqno)
+	}
+	cancel := c.cancel
+	c.mu.Unlock()
+	cancel()
+	c.calls.Wait()
+	if c.proc != nil {
+		c.k.leave(c.proc)
+	}
+}
+
+// read handles frames until the client goes or breaks the protocol.
+func (c *conn) read(r *bufio.Reader) {
+	var buf []byte
+	for {
+		h, err := c.layout.ReadHeader(r)
+		if err != nil {
+			return
+		}
+		if h.Class == sysproxy.Resp {
+			if !c.response(r, h) {
+				return
+			}
+			continue
+		}
+		payload, err := sysproxy.ReadPayload(r, h, buf, maxRequest)
+		if err != nil {
+			return
+		}
+		buf = payload[:0]
+		if !c.request(h, payload) {
+			return
+		}
+	}
+}
+
+// response takes the answer to a copy request. Answers to nothing are read
+// past, as the real server does.
+func (c *conn) response(r *bufio.Reader, h sysproxy.Header) bool {
+	c.mu.Lock()
+	w := c.copies[h.ReqNo]
+	if w != nil && h.Type == sysproxy.TypeCopyIn {
+		delete(c.copies, h.ReqNo)
+	} else {
+		w = nil
+	}
+	c.mu.Unlock()
+	n, err := h.PayloadLen(maxStray)
+	if err != nil {
+		n = 0
+	}
+	if w != nil {
+		defer close(w.done)
+		w.n = min(n, len(w.buf))
+		// The real server takes a short answer for a whole one and
+		// gives the call what lay behind it in its memory.
+		if err != nil || w.n == 0 || w.n < len(w.buf) && !w.isStr {
+			w.err = netbsd.EFAULT
+		}
+		got, rerr := io.ReadFull(r, w.buf[:w.n])
+		if rerr != nil {
+			w.err = netbsd.EFAULT
+			return false
+		}
+		n -= got
+	}
+	if err != nil {
+		return false
+	}
+	_, err = r.Discard(n)
+	return err == nil
+}
+
+// request handles a frame of the classes REQ and ERROR and of none. It reports
+// whether the connection goes on.
+func (c *conn) request(h sysproxy.Header, payload []byte) bool {
+	if h.Class != sysproxy.Req {
+		return c.refuse(h, sysproxy.ErrMalformedRequest)
+	}
+	if c.proc == nil {
+		return c.firstRequest(h, payload)
+	}
+	switch h.Type {
+	case sysproxy.TypeSyscall:
+		return c.syscall(h, payload)
+	case sysproxy.TypePrefork:
+		if len(payload) != 0 {
+			return c.refuse(h, sysproxy.ErrMalformedRequest)
+		}
+		if c.execRunning() {
+			c.refuse(h, sysproxy.ErrInExec)
+			return false
+		}
+		auth, err := c.k.prefork(c.proc)
+		if err != nil {
+			return c.refuse(h, sysproxy.ErrRforkFailed)
+		}
+		return c.send(sysproxy.PreforkReply{Auth: auth}, h.ReqNo)
+	case sysproxy.TypeHandshake:
+		if sysproxy.Handshake(h.U) != sysproxy.HandshakeExec || len(payload) == 0 {
+			c.refuse(h, sysproxy.ErrMalformedRequest)
+			return false
+		}
+		if c.execRunning() {
+			c.refuse(h, sysproxy.ErrInExec)
+			return false
+		}
+		c.exec(h.ReqNo, cname(payload))
+		return true
+	}
+	return c.refuse(h, sysproxy.ErrMalformedRequest)
+}
+
+// cname is a program's name up to its NUL.
+func cname(payload []byte) string {
+	name, _, _ := bytes.Cut(payload, []byte{0})
+	return string(name)
+}
+
+// firstRequest expects a handshake.
+func (c *conn) firstRequest(h sysproxy.Header, payload []byte) bool {
+	if h.Type != sysproxy.TypeHandshake {
+		c.refuse(h, sysproxy.ErrAuth)
+		return false
+	}
+	switch sysproxy.Handshake(h.U) {
+	case sysproxy.HandshakeGuest:
+		p, err := c.k.newProc(cname(payload))
+		if err != nil {
+			c.refuse(h, sysproxy.ErrRforkFailed)
+			return false
+		}
+		c.proc = p
+	case sysproxy.HandshakeFork:
+		m, err := c.layout.ParseFork(h, payload)
+		if err != nil {
+			return c.refuse(h, sysproxy.ErrMalformedRequest)
+		}
+		child := c.k.claim(m.Auth)
+		if child == nil {
+			c.refuse(h, sysproxy.ErrInvalidPrefork)
+			return false
+		}
+		if m.Cancel != 0 {
+			c.k.leave(child)
+			return false
+		}
+		c.proc = child
+	default:
+		c.refuse(h, sysproxy.ErrAuth)
+		return false
+	}
+	return c.send(sysproxy.HandshakeReply{}, h.ReqNo)
+}
+
+// execRunning reports whether an exec waits for calls to end.
+func (c *conn) execRunning() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.inExec
+}
+
+// exec makes the process run another program: calls under way are interrupted,
+// and when the last has ended, descriptors close and the name changes. Only
+// then is it answered.
+func (c *conn) exec(reqno uint64, name string) {
+	c.mu.Lock()
+	c.inExec = true
+	cancel := c.cancel
+	c.mu.Unlock()
+	cancel()
+	go func() {
+		c.calls.Wait()
+		c.proc.fds.closeOnExec()
+		c.proc.setName(name)
+		c.mu.Lock()
+		if !c.gone {
+			c.ctx, c.cancel = context.WithCancel(context.Background())
+		}
+		c.inExec = false
+		c.mu.Unlock()
+		c.send(sysproxy.HandshakeReply{}, reqno)
+	}()
+}
+
+// syscall starts a system call.
+func (c *conn) syscall(h sysproxy.Header, payload []byte) bool {
+	c.mu.Lock()
+	if c.inExec {
+		c.mu.Unlock()
+		return c.refuse(h, sysproxy.ErrInExec)
+	}
+	if c.ncalls >= maxCalls {
+		c.mu.Unlock()
+		return c.refuse(h, sysproxy.ErrTryAgain)
+	}
+	c.ncalls++
+	c.calls.Add(1)
+	ctx := c.ctx
+	c.mu.Unlock()
+	call := &Call{
+		Proc: c.proc, k: c.k, conn: c, ctx: ctx, num: h.U,
+		args:  netbsd.NewArgReader(c.k.machine, append([]byte(nil), payload...)),
+		nargs: len(payload),
+	}
+	go func() {
+		ret, err := call.run()
+		m := sysproxy.SyscallReply{Errno: int32(errnoOf(err))}
+		if m.Errno == 0 {
+			m.Retval = ret
+		}
+		c.send(m, h.ReqNo)
+		c.mu.Lock()
+		c.ncalls--
+		c.mu.Unlock()
+		c.calls.Done()
+		if call.after != nil {
+			call.after()
+		}
+	}()
+	return true
+}
+
+// errnoOf is the errno for an error of a system call. Other errors than
+// netbsd's would be this kernel's mistake; EIO says so without ending it.
+func errnoOf(err error) netbsd.Errno {
+	if err == nil {
+		return 0
+	}
+	var e netbsd.Errno
+	if errors.As(err, &e) {
+		return e
+	}
+	return netbsd.EIO
+}
+
+// refuse answers with an ERROR frame.
+func (c *conn) refuse(h sysproxy.Header, code sysproxy.ErrorCode) bool {
+	return c.send(sysproxy.Refusal{Code: code}, h.ReqNo)
+}
+
+// send writes a frame whole. It reports whether the connection is still good
+// for writing.
+func (c *conn) send(m sysproxy.Message, reqno uint64) bool {
+	c.out.Lock()
+	defer c.out.Unlock()
+	return c.flush(m.Append(c.outBuf[:0], c.layout, reqno))
+}
+
+// flush writes a frame; c.out is held. A frame that went out in part makes all
+// later ones useless, so the first failure is kept and ends the connection.
+func (c *conn) flush(frame []byte) bool {
+	if cap(frame) <= 2*copyChunk {
+		c.outBuf = frame
+	}
+	if c.outErr == nil {
+		_, c.outErr = c.nc.Write(frame)
+		if c.outErr != nil {
+			c.nc.Close()
+		}
+	}
+	return c.outErr == nil
+}
+
+// copyRequest asks the client for memory and waits for it.
+func (c *conn) copyRequest(addr uint64, w *copyWait) error {
+	w.done = make(chan struct{})
+	c.mu.Lock()
+	if c.gone {
+		c.mu.Unlock()
+		return netbsd.EFAULT
+	}
+	reqno := c.nreq
+	c.nreq++
+	c.copies[reqno] = w
+	c.mu.Unlock()
+	if w.isStr {
+		c.send(sysproxy.CopyInStr{Len: uint64(len(w.buf)), Addr: addr}, reqno)
+	} else {
+		c.send(sysproxy.CopyIn{Len: uint64(len(w.buf)), Addr: addr}, reqno)
+	}
+	// No context here: the client owes an answer, and a late one would
+	// find nobody. A client that goes ends the wait.
+	<-w.done
+	return w.err
+}
+
+func (c *conn) copyIn(addr uint64, p []byte) error {
+	for len(p) > 0 {
+		n := min(len(p), copyChunk)
+		if err := c.copyRequest(addr, &copyWait{buf: p[:n]}); err != nil {
+			return err
+		}
+		p, addr = p[n:], addr+uint64(n)
+	}
+	return nil
+}
+
+func (c *conn) copyInStr(addr uint64, limit int) (string, error) {
+	w := &copyWait{buf: make([]byte, limit), isStr: true}
+	if err := c.copyRequest(addr, w); err != nil {
+		return "", err
+	}
+	i := bytes.IndexByte(w.buf[:w.n], 0)
+	if i < 0 {
+		return "", netbsd.ENAMETOOLONG
+	}
+	return string(w.buf[:i]), nil
+}
+
+// copyOut writes to the client's memory. The numbers are of the same count as
+// those of the requests that are answered.
+func (c *conn) copyOut(addr uint64, p []byte) error {
+	for len(p) > 0 {
+		n := min(len(p), copyChunk)
+		c.mu.Lock()
+		reqno := c.nreq
+		c.nreq++
+		c.mu.Unlock()
+		if !c.send(sysproxy.CopyOut{Addr: addr, Data: p[:n]}, reqno) {
+			return netbsd.EFAULT
+		}
+		p, addr = p[n:], addr+uint64(n)
+	}
+	return nil
+}
+
+func (c *conn) raise(sig uint32) { c.send(sysproxy.Raise{Signo: sig}, 0) }

@@ -1,0 +1,244 @@
+package kernel
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"rumptools/pkg/netbsd"
+)
+
+// maxFiles is the descriptors that a process can have (RLIMIT_NOFILE of a
+// rump kernel is larger than any table of its clients).
+const maxFiles = 65536
+
+// OpenFile is an entry of the system's file table (struct file): a file with
+// the state that all descriptors for it share.
+type OpenFile struct {
+	File
+	refs  atomic.Int32
+	flags atomic.Int32 // O_ACCMODE, O_NONBLOCK, O_APPEND, O_ASYNC
+}
+
+// newOpenFile makes an entry with one reference, the caller's.
+func newOpenFile(f File, flags int32) *OpenFile {
+	of := &OpenFile{File: f}
+	of.refs.Store(1)
+	of.flags.Store(flags)
+	return of
+}
+
+func (of *OpenFile) ref() { of.refs.Add(1) }
+
+// unref drops a reference; the last one closes the file.
+func (of *OpenFile) unref() error {
+	if of.refs.Add(-1) == 0 {
+		return of.File.Close()
+	}
+	return nil
+}
+
+// Release drops the reference of a receiver of descriptors who can't take it.
+func (of *OpenFile) Release() { of.unref() }
+
+func (of *OpenFile) nonblocking() bool { return of.flags.Load()&netbsd.O_NONBLOCK != 0 }
+
+// setFlags sets the bits of mask to those of v.
+func (of *OpenFile) setFlags(mask, v int32) {
+	for {
+		old := of.flags.Load()
+		if of.flags.CompareAndSwap(old, old&^mask|v&mask) {
+			return
+		}
+	}
+}
+
+func (of *OpenFile) readable() bool { return of.flags.Load()&netbsd.O_ACCMODE != netbsd.O_WRONLY }
+func (of *OpenFile) writable() bool { return of.flags.Load()&netbsd.O_ACCMODE != netbsd.O_RDONLY }
+
+// descriptor is a used slot of a process's table.
+type descriptor struct {
+	file    *OpenFile
+	cloexec bool
+	// closed is closed with the descriptor, so that calls that wait on it
+	// end.
+	closed chan struct{}
+	// notes are the kqueues' interests in the descriptor, which end with
+	// it.
+	notes []*note
+}
+
+func newDescriptor(of *OpenFile, cloexec bool) *descriptor {
+	return &descriptor{file: of, cloexec: cloexec, closed: make(chan struct{})}
+}
+
+// end is called when d is out of its table.
+func (d *descriptor) end() error {
+	close(d.closed)
+	for _, n := range d.notes {
+		n.drop()
+	}
+	return d.file.unref()
+}
+
+// fdTable is a process's descriptors.
+type fdTable struct {
+	mu    sync.Mutex
+	slots []*descriptor
+	free  int // no slot below is free
+}
+
+// held is a descriptor that a call is using: its file stays open until
+// release, even when the descriptor is closed.
+type held struct {
+	*OpenFile
+	closed <-chan struct{}
+}
+
+func (h held) release() { h.OpenFile.unref() }
+
+// get holds the file of a descriptor.
+func (t *fdTable) get(fd int32) (held, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.at(fd)
+	if d == nil {
+		return held{}, netbsd.EBADF
+	}
+	d.file.ref()
+	return held{d.file, d.closed}, nil
+}
+
+func (t *fdTable) at(fd int32) *descriptor {
+	if fd < 0 || int(fd) >= len(t.slots) {
+		return nil
+	}
+	return t.slots[fd]
+}
+
+// add puts of into the lowest free slot from lowest on, and takes over the
+// caller's reference. On failure it drops it.
+func (t *fdTable) add(of *OpenFile, lowest int32, cloexec bool) (int32, error) {
+	t.mu.Lock()
+	fd := max(int(lowest), t.free)
+	for fd < len(t.slots) && t.slots[fd] != nil {
+		fd++
+	}
+	if fd >= maxFiles {
+		t.mu.Unlock()
+		of.unref()
+		return -1, netbsd.EMFILE
+	}
+	t.put(int32(fd), newDescriptor(of, cloexec))
+	if int(lowest) <= t.free {
+		t.free = fd + 1
+	}
+	t.mu.Unlock()
+	return int32(fd), nil
+}
+
+// put fills a slot; t.mu is held.
+func (t *fdTable) put(fd int32, d *descriptor) {
+	for int(fd) >= len(t.slots) {
+		t.slots = append(t.slots, nil)
+	}
+	t.slots[fd] = d
+}
+
+// install puts of at fd, closing what was there, and takes over the caller's
+// reference.
+func (t *fdTable) install(fd int32, of *OpenFile, cloexec bool) {
+	t.mu.Lock()
+	old := t.at(fd)
+	t.put(fd, newDescriptor(of, cloexec))
+	t.mu.Unlock()
+	if old != nil {
+		old.end()
+	}
+}
+
+// close is close(2).
+func (t *fdTable) close(fd int32) error {
+	t.mu.Lock()
+	d := t.at(fd)
+	if d == nil {
+		t.mu.Unlock()
+		return netbsd.EBADF
+	}
+	t.slots[fd] = nil
+	t.free = min(t.free, int(fd))
+	t.mu.Unlock()
+	return d.end()
+}
+
+// onClose ends n with the descriptor fd. It reports false when fd does not
+// lead to of any more.
+func (t *fdTable) onClose(fd int32, of *OpenFile, n *note) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.at(fd)
+	if d == nil || d.file != of {
+		return false
+	}
+	d.notes = append(d.notes, n)
+	return true
+}
+
+// closeIf closes every descriptor for which pick is true.
+func (t *fdTable) closeIf(pick func(*descriptor) bool) {
+	t.mu.Lock()
+	var gone []*descriptor
+	for fd, d := range t.slots {
+		if d != nil && pick(d) {
+			gone = append(gone, d)
+			t.slots[fd] = nil
+			t.free = min(t.free, fd)
+		}
+	}
+	t.mu.Unlock()
+	for _, d := range gone {
+		d.end()
+	}
+}
+
+func (t *fdTable) closeAll() { t.closeIf(func(*descriptor) bool { return true }) }
+
+func (t *fdTable) closeOnExec() { t.closeIf(func(d *descriptor) bool { return d.cloexec }) }
+
+// copyTo fills an empty table with the same files. A kqueue is not inherited
+// (kqueue(2)).
+func (t *fdTable) copyTo(child *fdTable) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	child.slots = make([]*descriptor, len(t.slots))
+	for fd, d := range t.slots {
+		if d == nil || d.file.Type() == dtypeKqueue {
+			continue
+		}
+		d.file.ref()
+		child.slots[fd] = newDescriptor(d.file, d.cloexec)
+	}
+}
+
+// cloexec tells and sets the close-on-exec flag.
+func (t *fdTable) cloexec(fd int32, set func(old bool) bool) (bool, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.at(fd)
+	if d == nil {
+		return false, netbsd.EBADF
+	}
+	d.cloexec = set(d.cloexec)
+	return d.cloexec, nil
+}
+
+// The kinds of files (struct file, f_type).
+const (
+	dtypeVnode  = 1
+	dtypeSocket = 2
+	dtypePipe   = 3
+	dtypeKqueue = 4
+	dtypeMisc   = 5
+)
+
+// TypeSocket is the File.Type of every socket (DTYPE_SOCKET).
+const TypeSocket = dtypeSocket

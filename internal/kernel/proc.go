@@ -1,0 +1,136 @@
+package kernel
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"sync"
+
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
+)
+
+// firstPID is the number of a real rump kernel's first guest: 0 is the kernel
+// and 1 is init, every guest's parent.
+const (
+	firstPID = 2
+	initPID  = 1
+	maxPID   = 30000
+)
+
+// Proc is a process of the kernel: a client, seen from inside.
+type Proc struct {
+	PID int32
+
+	mu   sync.Mutex
+	name string
+	cwd  string
+	fds  fdTable
+}
+
+// Name is the name of the program that the process runs.
+func (p *Proc) Name() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.name
+}
+
+func (p *Proc) setName(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.name = name
+}
+
+// newPID finds a free number; k.mu is held. 0 is returned when there is none.
+func (k *Kernel) newPID() int32 {
+	for range maxPID {
+		pid := k.nextPID
+		k.nextPID++
+		if k.nextPID >= maxPID {
+			k.nextPID = firstPID
+		}
+		if _, used := k.procs[pid]; !used {
+			return pid
+		}
+	}
+	return 0
+}
+
+// newProc makes a process whose descriptors 0 to 2 are the console.
+func (k *Kernel) newProc(name string) (*Proc, error) {
+	p := &Proc{name: name, cwd: "/"}
+	for fd := range int32(3) {
+		k.console.ref()
+		p.fds.install(fd, k.console, false)
+	}
+	return p, k.enter(p)
+}
+
+// enter gives p a number and makes it known. On failure p's files are closed.
+func (k *Kernel) enter(p *Proc) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.halted {
+		p.PID = k.newPID()
+	}
+	if p.PID == 0 {
+		p.fds.closeAll()
+		return netbsd.EAGAIN
+	}
+	k.procs[p.PID] = p
+	return nil
+}
+
+// leave ends p.
+func (k *Kernel) leave(p *Proc) {
+	k.mu.Lock()
+	delete(k.procs, p.PID)
+	k.mu.Unlock()
+	p.fds.closeAll()
+}
+
+// maxCookies is how many children may wait to be born. Each holds its parent's
+// files open, and nothing but the child ever redeems it.
+const maxCookies = 1024
+
+// prefork makes a child of p, with p's descriptors as they are now, and the
+// cookie by which it can be claimed.
+func (k *Kernel) prefork(p *Proc) (sysproxy.Auth, error) {
+	child := &Proc{name: p.Name(), cwd: p.dir()}
+	p.fds.copyTo(&child.fds)
+	if err := k.enter(child); err != nil {
+		return sysproxy.Auth{}, err
+	}
+	var raw [16]byte
+	var auth sysproxy.Auth
+	rand.Read(raw[:])
+	for i := range auth {
+		auth[i] = binary.NativeEndian.Uint32(raw[4*i:])
+	}
+	k.mu.Lock()
+	full := len(k.cookies) >= maxCookies
+	if !full {
+		k.cookies[auth] = child
+	}
+	k.mu.Unlock()
+	if full {
+		k.leave(child)
+		return sysproxy.Auth{}, netbsd.EAGAIN
+	}
+	return auth, nil
+}
+
+// claim takes the child that a cookie stands for, or nil. A cookie is good
+// once.
+func (k *Kernel) claim(auth sysproxy.Auth) *Proc {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	child := k.cookies[auth]
+	delete(k.cookies, auth)
+	return child
+}
+
+func (p *Proc) dir() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cwd
+}

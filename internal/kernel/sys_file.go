@@ -1,0 +1,405 @@
+package kernel
+
+import (
+	"time"
+
+	"rumptools/pkg/netbsd"
+)
+
+const (
+	// ioChunk is the most that one call moves at a time; longer transfers
+	// of streams go in several steps.
+	ioChunk = 64 << 10
+	// maxDatagram is more than any datagram can be.
+	maxDatagram = 256 << 10
+	// iovMax is IOV_MAX.
+	iovMax = 1024
+	// pathMax is PATH_MAX, the NUL included.
+	pathMax = 1024
+)
+
+// maxSize is SSIZE_MAX of the machine.
+func (c *Call) maxSize() uint64 {
+	if c.k.machine.WordSize == 4 {
+		return 1<<31 - 1
+	}
+	return 1<<63 - 1
+}
+
+// fd holds the file of the descriptor that is the next argument.
+func (c *Call) fd() (held, error) { return c.Proc.fds.get(c.args.Int()) }
+
+func sysClose(c *Call) (uint64, error) { return 0, c.Proc.fds.close(c.args.Int()) }
+
+// iovec is a part of the caller's memory.
+type iovec struct{ base, size uint64 }
+
+// iovecs reads the caller's array. The sum of the sizes is at most SSIZE_MAX.
+func (c *Call) iovecs(addr uint64, n uint64) ([]iovec, uint64, error) {
+	if n == 0 || n > iovMax {
+		return nil, 0, netbsd.EINVAL
+	}
+	m := c.k.machine
+	size := netbsd.Sizeof(m, netbsd.Iovec{})
+	b := make([]byte, int(n)*size)
+	if err := c.CopyIn(addr, b); err != nil {
+		return nil, 0, err
+	}
+	vec := make([]iovec, n)
+	var total uint64
+	for i := range vec {
+		var iov netbsd.Iovec
+		if err := netbsd.Unmarshal(m, b[i*size:], &iov); err != nil {
+			return nil, 0, netbsd.EFAULT
+		}
+		vec[i] = iovec{uint64(iov.Base), uint64(iov.Len)}
+		if vec[i].size > c.maxSize() || total+vec[i].size > c.maxSize() {
+			return nil, 0, netbsd.EINVAL
+		}
+		total += vec[i].size
+	}
+	return vec, total, nil
+}
+
+// scatter writes p to the caller's memory.
+func (c *Call) scatter(vec []iovec, p []byte) error {
+	for _, v := range vec {
+		n := min(uint64(len(p)), v.size)
+		if err := c.CopyOut(v.base, p[:n]); err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+// gather reads len(p) bytes at offset off of the caller's memory.
+func (c *Call) gather(vec []iovec, off uint64, p []byte) error {
+	for _, v := range vec {
+		if off >= v.size {
+			off -= v.size
+			continue
+		}
+		n := min(uint64(len(p)), v.size-off)
+		if err := c.CopyIn(v.base+off, p[:n]); err != nil {
+			return err
+		}
+		p, off = p[n:], 0
+		if len(p) == 0 {
+			break
+		}
+	}
+	return nil
+}
+
+func (c *Call) oneIovec() ([]iovec, uint64, error) {
+	v := iovec{c.args.Ptr(), c.args.Word()}
+	if v.size > c.maxSize() {
+		return nil, 0, netbsd.EINVAL
+	}
+	return []iovec{v}, v.size, nil
+}
+
+func sysRead(c *Call) (uint64, error)  { return c.readFrom((*Call).oneIovec) }
+func sysReadv(c *Call) (uint64, error) { return c.readFrom((*Call).argIovecs) }
+func sysWrite(c *Call) (uint64, error) { return c.writeTo((*Call).oneIovec) }
+func sysWritev(c *Call) (uint64, error) {
+	return c.writeTo((*Call).argIovecs)
+}
+
+func (c *Call) argIovecs() ([]iovec, uint64, error) {
+	addr, n := c.args.Ptr(), c.args.Int()
+	return c.iovecs(addr, uint64(max(n, 0)))
+}
+
+func (c *Call) readFrom(vecs func(*Call) ([]iovec, uint64, error)) (uint64, error) {
+	h, err := c.fd()
+	if err != nil {
+		return 0, err
+	}
+	defer h.release()
+	if !h.readable() {
+		return 0, netbsd.EBADF
+	}
+	vec, total, err := vecs(c)
+	if err != nil {
+		return 0, err
+	}
+	if s, ok := h.File.(Socket); ok {
+		m := Message{}
+		return c.receive(h, s, vec, total, &m)
+	}
+	buf := make([]byte, min(total, ioChunk))
+	var n int
+	err = c.wait(h, h.nonblocking(), 0, func() (err error) {
+		n, err = h.Read(buf)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return uint64(n), c.scatter(vec, buf[:n])
+}
+
+func (c *Call) writeTo(vecs func(*Call) ([]iovec, uint64, error)) (uint64, error) {
+	h, err := c.fd()
+	if err != nil {
+		return 0, err
+	}
+	defer h.release()
+	if !h.writable() {
+		return 0, netbsd.EBADF
+	}
+	vec, total, err := vecs(c)
+	if err != nil {
+		return 0, err
+	}
+	if s, ok := h.File.(Socket); ok {
+		return c.transmit(h, s, vec, total, &Message{})
+	}
+	return c.stream(h, vec, total, 0, func(p []byte) (int, error) { return h.Write(p) })
+}
+
+// stream moves total bytes of the caller's memory through write, which takes
+// parts and fails with EAGAIN when there is no room. What has gone when an
+// error comes is the result, as with any write(2).
+func (c *Call) stream(h held, vec []iovec, total uint64, timeout time.Duration, write func([]byte) (int, error)) (uint64, error) {
+	buf := make([]byte, min(total, ioChunk))
+	var done uint64
+	for first := true; first || done < total; first = false {
+		chunk := buf[:min(total-done, ioChunk)]
+		if err := c.gather(vec, done, chunk); err != nil {
+			return partial(done, err)
+		}
+		for first := true; first || len(chunk) > 0; first = false {
+			var n int
+			err := c.wait(h, h.nonblocking(), timeout, func() (err error) {
+				n, err = write(chunk)
+				return err
+			})
+			done += uint64(n)
+			if err != nil {
+				c.sigpipe(h, err)
+				return partial(done, err)
+			}
+			chunk = chunk[n:]
+		}
+	}
+	return done, nil
+}
+
+// partial is a transfer's result: an error only when nothing was moved, and a
+// broken pipe.
+func partial(done uint64, err error) (uint64, error) {
+	if done > 0 && err != netbsd.EPIPE {
+		return done, nil
+	}
+	return 0, err
+}
+
+// sigpipe raises SIGPIPE for a write to nobody, unless the file was made
+// without it.
+func (c *Call) sigpipe(h held, err error) {
+	if err == netbsd.EPIPE && h.flags.Load()&netbsd.O_NOSIGPIPE == 0 {
+		c.Raise(netbsd.SIGPIPE)
+	}
+}
+
+func sysOpen(c *Call) (uint64, error) {
+	path, flags := c.args.Ptr(), c.args.Int()
+	name, err := c.CopyInStr(path, pathMax)
+	if err != nil {
+		return 0, err
+	}
+	open, ok := c.k.devices[name]
+	if !ok {
+		return 0, netbsd.ENOENT
+	}
+	f, err := open()
+	if err != nil {
+		return 0, err
+	}
+	of := newOpenFile(f, flags&(netbsd.O_ACCMODE|netbsd.O_NONBLOCK|netbsd.O_APPEND))
+	fd, err := c.Proc.fds.add(of, 0, flags&netbsd.O_CLOEXEC != 0)
+	return uint64(fd), err
+}
+
+func sysDup(c *Call) (uint64, error) {
+	h, err := c.fd()
+	if err != nil {
+		return 0, err
+	}
+	fd, err := c.Proc.fds.add(h.OpenFile, 0, false)
+	return uint64(fd), err
+}
+
+func sysDup2(c *Call) (uint64, error) { return c.dupTo(c.args.Int(), c.args.Int(), 0) }
+
+func sysDup3(c *Call) (uint64, error) {
+	from, to, flags := c.args.Int(), c.args.Int(), c.args.Int()
+	if flags&^(netbsd.O_CLOEXEC|netbsd.O_NONBLOCK|netbsd.O_NOSIGPIPE) != 0 {
+		return 0, netbsd.EINVAL
+	}
+	return c.dupTo(from, to, flags)
+}
+
+func (c *Call) dupTo(from, to, flags int32) (uint64, error) {
+	h, err := c.Proc.fds.get(from)
+	if err != nil {
+		return 0, err
+	}
+	if to < 0 || to >= maxFiles {
+		h.release()
+		return 0, netbsd.EBADF
+	}
+	h.setFlags(flags&(netbsd.O_NONBLOCK|netbsd.O_NOSIGPIPE), -1)
+	if from == to {
+		h.release()
+		return uint64(to), nil
+	}
+	c.Proc.fds.install(to, h.OpenFile, flags&netbsd.O_CLOEXEC != 0)
+	return uint64(to), nil
+}
+
+func sysFcntl(c *Call) (uint64, error) {
+	fd, cmd, arg := c.args.Int(), c.args.Int(), c.args.Word()
+	t := &c.Proc.fds
+	h, err := t.get(fd)
+	if err != nil {
+		return 0, err
+	}
+	keep := func(old bool) bool { return old }
+	switch cmd {
+	case netbsd.F_DUPFD, netbsd.F_DUPFD_CLOEXEC:
+		low := int32(arg)
+		if low < 0 || low >= maxFiles {
+			h.release()
+			return 0, netbsd.EINVAL
+		}
+		nfd, err := t.add(h.OpenFile, low, cmd == netbsd.F_DUPFD_CLOEXEC)
+		return uint64(nfd), err
+	}
+	defer h.release()
+	switch cmd {
+	case netbsd.F_GETFD:
+		on, err := t.cloexec(fd, keep)
+		return boolWord(on), err
+	case netbsd.F_SETFD:
+		_, err := t.cloexec(fd, func(bool) bool { return arg&netbsd.FD_CLOEXEC != 0 })
+		return 0, err
+	case netbsd.F_GETFL:
+		return uint64(h.flags.Load()), nil
+	case netbsd.F_SETFL:
+		const settable = netbsd.O_NONBLOCK | netbsd.O_APPEND | netbsd.O_ASYNC
+		h.setFlags(settable, int32(arg))
+		return 0, nil
+	case netbsd.F_GETNOSIGPIPE:
+		return boolWord(h.flags.Load()&netbsd.O_NOSIGPIPE != 0), nil
+	case netbsd.F_SETNOSIGPIPE:
+		v := int32(0)
+		if arg != 0 {
+			v = netbsd.O_NOSIGPIPE
+		}
+		h.setFlags(netbsd.O_NOSIGPIPE, v)
+		return 0, nil
+	case netbsd.F_CLOSEM:
+		return 0, netbsd.EINVAL
+	case netbsd.F_MAXFD:
+		return uint64(t.highest()), nil
+	}
+	return 0, netbsd.EINVAL
+}
+
+func boolWord(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// sysIoctl copies the argument in and out as the command's number says, and
+// keeps the commands that concern the descriptor.
+func sysIoctl(c *Call) (uint64, error) {
+	fd, cmd, addr := c.args.Int(), uint32(c.args.Word()), c.args.Ptr()
+	h, err := c.Proc.fds.get(fd)
+	if err != nil {
+		return 0, err
+	}
+	defer h.release()
+	data := make([]byte, netbsd.IoctlSize(cmd))
+	if netbsd.IoctlIn(cmd) {
+		if err := c.CopyIn(addr, data); err != nil {
+			return 0, err
+		}
+	} else if netbsd.IoctlOut(cmd) && len(data) > 0 && addr == 0 {
+		return 0, netbsd.EFAULT
+	}
+	m := c.k.machine
+	on := func() int32 {
+		if m.Order.Uint32(data) != 0 {
+			return -1
+		}
+		return 0
+	}
+	switch cmd {
+	case netbsd.FIOCLEX.Cmd(m), netbsd.FIONCLEX.Cmd(m):
+		_, err := c.Proc.fds.cloexec(fd, func(bool) bool { return cmd == netbsd.FIOCLEX.Cmd(m) })
+		return 0, err
+	case netbsd.FIONBIO.Cmd(m):
+		h.setFlags(netbsd.O_NONBLOCK, on())
+		return 0, nil
+	case netbsd.FIOASYNC.Cmd(m):
+		h.setFlags(netbsd.O_ASYNC, on())
+		return 0, nil
+	}
+	if err := h.Ioctl(c, cmd, data); err != nil {
+		return 0, err
+	}
+	if netbsd.IoctlOut(cmd) {
+		return 0, c.CopyOut(addr, data)
+	}
+	return 0, nil
+}
+
+func sysFstat(c *Call) (uint64, error) {
+	h, err := c.fd()
+	if err != nil {
+		return 0, err
+	}
+	defer h.release()
+	st, err := h.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return 0, c.copyOutStruct(c.args.Ptr(), &st)
+}
+
+// sysLseek: nothing here has a position but the devices, which ignore it.
+func sysLseek(c *Call) (uint64, error) {
+	h, err := c.fd()
+	if err != nil {
+		return 0, err
+	}
+	defer h.release()
+	off, whence := c.args.Off(), c.args.Int()
+	if h.Type() != dtypeVnode {
+		return 0, netbsd.ESPIPE
+	}
+	if whence < 0 || whence > 2 || off < 0 {
+		return 0, netbsd.EINVAL
+	}
+	c.ret64 = true
+	return 0, nil
+}
+
+// highest is F_MAXFD: the largest descriptor in use, or -1.
+func (t *fdTable) highest() int32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for fd := len(t.slots) - 1; fd >= 0; fd-- {
+		if t.slots[fd] != nil {
+			return int32(fd)
+		}
+	}
+	return -1
+}

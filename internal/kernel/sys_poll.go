@@ -1,0 +1,238 @@
+package kernel
+
+import (
+	"math/bits"
+	"time"
+
+	"rumptools/pkg/netbsd"
+)
+
+// maxPoll is the most descriptors of one poll: all that a process can have,
+// twice over, as the real kernel allows.
+const maxPoll = 2 * maxFiles
+
+// pollSet waits until one of several files is ready.
+type pollSet struct {
+	held    []held
+	changed chan struct{}
+}
+
+// watchAll registers with every file, each once.
+func (p *pollSet) watchAll() func() {
+	p.changed = make(chan struct{}, 1)
+	var ws []*Watcher
+	for _, h := range p.held {
+		w := &Watcher{Notify: func() {
+			select {
+			case p.changed <- struct{}{}:
+			default:
+			}
+		}}
+		h.Watch(w)
+		ws = append(ws, w)
+	}
+	return func() {
+		for i, h := range p.held {
+			h.Unwatch(ws[i])
+		}
+	}
+}
+
+func (p *pollSet) release() {
+	for _, h := range p.held {
+		h.release()
+	}
+}
+
+// pollWait scans until scan finds something, the context ends (EINTR) or,
+// with a limit, timeout has passed.
+func (c *Call) pollWait(p *pollSet, timeout time.Duration, limited bool, scan func() int) (int, error) {
+	n := scan()
+	if n > 0 || limited && timeout <= 0 {
+		return n, nil
+	}
+	defer p.watchAll()()
+	var expired <-chan time.Time
+	if limited {
+		t := time.NewTimer(timeout)
+		defer t.Stop()
+		expired = t.C
+	}
+	for {
+		if n := scan(); n > 0 {
+			return n, nil
+		}
+		select {
+		case <-p.changed:
+		case <-expired:
+			return scan(), nil
+		case <-c.ctx.Done():
+			return 0, netbsd.EINTR
+		}
+	}
+}
+
+func sysPoll(c *Call) (uint64, error) {
+	addr, n, ms := c.args.Ptr(), c.args.Uint(), c.args.Int()
+	return c.poll(addr, n, time.Duration(ms)*time.Millisecond, ms >= 0)
+}
+
+// sysPollts: the signal mask has no meaning here.
+func sysPollts(c *Call) (uint64, error) {
+	addr, n, ts := c.args.Ptr(), c.args.Uint(), c.args.Ptr()
+	if ts == 0 {
+		return c.poll(addr, n, 0, false)
+	}
+	d, err := c.duration(ts)
+	if err != nil {
+		return 0, err
+	}
+	return c.poll(addr, n, d, true)
+}
+
+const pollAlways = netbsd.POLLERR | netbsd.POLLHUP | netbsd.POLLNVAL
+
+func (c *Call) poll(addr uint64, n uint32, timeout time.Duration, limited bool) (uint64, error) {
+	if n > maxPoll {
+		return 0, netbsd.EINVAL
+	}
+	m := c.k.machine
+	const size = 8 // struct pollfd on every machine
+	b := make([]byte, size*int(n))
+	if err := c.CopyIn(addr, b); err != nil {
+		return 0, err
+	}
+	type entry struct {
+		file   *OpenFile
+		events Events
+		bad    bool
+	}
+	var set pollSet
+	defer set.release()
+	entries := make([]entry, n)
+	for i := range entries {
+		e := &entries[i]
+		fd := int32(m.Order.Uint32(b[size*i:]))
+		e.events = Events(m.Order.Uint16(b[size*i+4:])) | pollAlways
+		if fd < 0 {
+			continue
+		}
+		h, err := c.Proc.fds.get(fd)
+		if err != nil {
+			e.bad = true
+			continue
+		}
+		e.file = h.OpenFile
+		set.held = append(set.held, h)
+	}
+	found, err := c.pollWait(&set, timeout, limited, func() int {
+		found := 0
+		for i, e := range entries {
+			var r Events
+			switch {
+			case e.bad:
+				r = netbsd.POLLNVAL
+			case e.file != nil:
+				r = e.file.Poll() & e.events
+			}
+			if r != 0 {
+				found++
+			}
+			m.Order.PutUint16(b[size*i+6:], uint16(r))
+		}
+		return found
+	})
+	if err != nil {
+		return 0, err
+	}
+	return uint64(found), c.CopyOut(addr, b)
+}
+
+// fdSetBits is the number of descriptors that one word of an fd_set holds.
+const fdSetBits = 32
+
+func sysSelect(c *Call) (uint64, error) {
+	nd := c.args.Int()
+	addrs := [3]uint64{c.args.Ptr(), c.args.Ptr(), c.args.Ptr()}
+	tvp := c.args.Ptr()
+	if nd < 0 {
+		return 0, netbsd.EINVAL
+	}
+	nd = min(nd, maxFiles)
+	var timeout time.Duration
+	if tvp != 0 {
+		var tv netbsd.Timeval
+		if err := c.copyInStruct(tvp, &tv); err != nil {
+			return 0, err
+		}
+		if tv.Sec < 0 || tv.Usec < 0 || tv.Usec >= 1e6 {
+			return 0, netbsd.EINVAL
+		}
+		timeout = time.Duration(min(tv.Sec, maxSeconds))*time.Second + time.Duration(tv.Usec)*time.Microsecond
+	}
+	m := c.k.machine
+	words := (int(nd) + fdSetBits - 1) / fdSetBits
+	// What each set asks for (selpoll of the real kernel).
+	asks := [3]Events{
+		netbsd.POLLIN | netbsd.POLLRDNORM | netbsd.POLLHUP | netbsd.POLLERR,
+		netbsd.POLLOUT | netbsd.POLLWRNORM | netbsd.POLLHUP | netbsd.POLLERR,
+		netbsd.POLLPRI | netbsd.POLLRDBAND,
+	}
+	type entry struct {
+		set  int
+		fd   int32
+		file *OpenFile
+	}
+	var entries []entry
+	var set pollSet
+	defer set.release()
+	for i, addr := range addrs {
+		if addr == 0 {
+			continue
+		}
+		b := make([]byte, 4*words)
+		if err := c.CopyIn(addr, b); err != nil {
+			return 0, err
+		}
+		for w := range words {
+			for word := m.Order.Uint32(b[4*w:]); word != 0; word &= word - 1 {
+				fd := int32(w*fdSetBits + bits.TrailingZeros32(word))
+				if fd >= nd {
+					break
+				}
+				h, err := c.Proc.fds.get(fd)
+				if err != nil {
+					return 0, err
+				}
+				set.held = append(set.held, h)
+				entries = append(entries, entry{i, fd, h.OpenFile})
+			}
+		}
+	}
+	out := [3][]byte{make([]byte, 4*words), make([]byte, 4*words), make([]byte, 4*words)}
+	found, err := c.pollWait(&set, timeout, tvp != 0, func() int {
+		found := 0
+		for i := range out {
+			clear(out[i])
+		}
+		for _, e := range entries {
+			if e.file.Poll()&asks[e.set] != 0 {
+				word := out[e.set][e.fd/fdSetBits*4:]
+				m.Order.PutUint32(word, m.Order.Uint32(word)|1<<(e.fd%fdSetBits))
+				found++
+			}
+		}
+		return found
+	})
+	if err != nil {
+		return 0, err
+	}
+	for i, addr := range addrs {
+		if addr != 0 {
+			if err := c.CopyOut(addr, out[i]); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return uint64(found), nil
+}

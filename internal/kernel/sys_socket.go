@@ -1,0 +1,595 @@
+package kernel
+
+import (
+	"rumptools/pkg/netbsd"
+)
+
+// maxSockaddr is the longest address that sa_len can hold.
+const maxSockaddr = 255
+
+// sock holds the socket of the descriptor that is the next argument.
+func (c *Call) sock() (held, Socket, error) {
+	h, err := c.fd()
+	if err != nil {
+		return h, nil, err
+	}
+	s, ok := h.File.(Socket)
+	if !ok {
+		h.release()
+		return h, nil, netbsd.ENOTSOCK
+	}
+	return h, s, nil
+}
+
+// sockaddr reads an address of the caller's and puts its length into sa_len,
+// as the kernel does for programs that leave it open.
+func (c *Call) sockaddr(addr uint64, size uint64) ([]byte, error) {
+	if size > maxSockaddr || size < 2 {
+		return nil, netbsd.EINVAL
+	}
+	sa := make([]byte, size)
+	if err := c.CopyIn(addr, sa); err != nil {
+		return nil, err
+	}
+	sa[0] = byte(size)
+	return sa, nil
+}
+
+// putSockaddr gives the caller an address and its length, as much as there is
+// room for.
+func (c *Call) putSockaddr(addr, lenAddr uint64, sa []byte) error {
+	if addr == 0 {
+		return nil
+	}
+	var b [4]byte
+	order := c.k.machine.Order
+	if err := c.CopyIn(lenAddr, b[:]); err != nil {
+		return err
+	}
+	room := int32(order.Uint32(b[:]))
+	if room < 0 {
+		return netbsd.EINVAL
+	}
+	sa = sa[:min(len(sa), int(room))]
+	if err := c.CopyOut(addr, sa); err != nil {
+		return err
+	}
+	order.PutUint32(b[:], uint32(len(sa)))
+	return c.CopyOut(lenAddr, b[:])
+}
+
+const sockFlags = netbsd.SOCK_CLOEXEC | netbsd.SOCK_NONBLOCK | netbsd.SOCK_NOSIGPIPE
+
+// sockOpenFile makes the open file of a new socket and says whether its
+// descriptor closes on exec.
+func sockOpenFile(s Socket, flags int32) (*OpenFile, bool) {
+	mode := int32(netbsd.O_RDWR)
+	if flags&netbsd.SOCK_NONBLOCK != 0 {
+		mode |= netbsd.O_NONBLOCK
+	}
+	if flags&netbsd.SOCK_NOSIGPIPE != 0 {
+		mode |= netbsd.O_NOSIGPIPE
+	}
+	return newOpenFile(s, mode), flags&netbsd.SOCK_CLOEXEC != 0
+}
+
+func sysSocket(c *Call) (uint64, error) {
+	family, typ, proto := c.args.Int(), c.args.Int(), c.args.Int()
+	d, ok := c.k.domains[family]
+	if !ok {
+		return 0, netbsd.EAFNOSUPPORT
+	}
+	s, err := d.Socket(c, typ&^sockFlags, proto)
+	if err != nil {
+		return 0, err
+	}
+	of, cloexec := sockOpenFile(s, typ)
+	fd, err := c.Proc.fds.add(of, 0, cloexec)
+	return uint64(fd), err
+}
+
+func sysSocketpair(c *Call) (uint64, error) {
+	family, typ, proto, addr := c.args.Int(), c.args.Int(), c.args.Int(), c.args.Ptr()
+	d, ok := c.k.domains[family]
+	if !ok {
+		return 0, netbsd.EAFNOSUPPORT
+	}
+	a, b, err := d.Pair(c, typ&^sockFlags, proto)
+	if err != nil {
+		return 0, err
+	}
+	ofa, cloexec := sockOpenFile(a, typ)
+	ofb, _ := sockOpenFile(b, typ)
+	return 0, c.addPair(ofa, ofb, cloexec, addr)
+}
+
+// addPair gives the caller two descriptors, in an array at addr, or no one.
+func (c *Call) addPair(a, b *OpenFile, cloexec bool, addr uint64) error {
+	t := &c.Proc.fds
+	fda, err := t.add(a, 0, cloexec)
+	if err != nil {
+		b.unref()
+		return err
+	}
+	fdb, err := t.add(b, 0, cloexec)
+	if err != nil {
+		t.close(fda)
+		return err
+	}
+	order := c.k.machine.Order
+	out := order.AppendUint32(order.AppendUint32(nil, uint32(fda)), uint32(fdb))
+	if err := c.CopyOut(addr, out); err != nil {
+		t.close(fda)
+		t.close(fdb)
+		return err
+	}
+	return nil
+}
+
+func sysBind(c *Call) (uint64, error) {
+	h, s, err := c.sock()
+	if err != nil {
+		return 0, err
+	}
+	defer h.release()
+	sa, err := c.sockaddr(c.args.Ptr(), c.args.Word())
+	if err != nil {
+		return 0, err
+	}
+	return 0, s.Bind(sa)
+}
+
+func sysConnect(c *Call) (uint64, error) {
+	h, s, err := c.sock()
+	if err != nil {
+		return 0, err
+	}
+	defer h.release()
+	sa, err := c.sockaddr(c.args.Ptr(), c.args.Word())
+	if err != nil {
+		return 0, err
+	}
+	err = s.Connect(sa)
+	if err != netbsd.EINPROGRESS || h.nonblocking() {
+		return 0, err
+	}
+	_, timeout := s.Timeouts()
+	return 0, c.wait(h, false, timeout, func() error {
+		if err := s.ConnectResult(); err != netbsd.EINPROGRESS {
+			return err
+		}
+		return netbsd.EAGAIN
+	})
+}
+
+func sysListen(c *Call) (uint64, error) {
+	h, s, err := c.sock()
+	if err != nil {
+		return 0, err
+	}
+	defer h.release()
+	return 0, s.Listen(c.args.Int())
+}
+
+func sysAccept(c *Call) (uint64, error) {
+	h, s, err := c.sock()
+	if err != nil {
+		return 0, err
+	}
+	defer h.release()
+	addr, lenAddr := c.args.Ptr(), c.args.Ptr()
+	return c.accept(h, s, addr, lenAddr, 0)
+}
+
+// sysPaccept: a client has no signals here, so the mask has no meaning.
+func sysPaccept(c *Call) (uint64, error) {
+	h, s, err := c.sock()
+	if err != nil {
+		return 0, err
+	}
+	defer h.release()
+	addr, lenAddr := c.args.Ptr(), c.args.Ptr()
+	c.args.Ptr()
+	return c.accept(h, s, addr, lenAddr, c.args.Int())
+}
+
+func (c *Call) accept(h held, s Socket, addr, lenAddr uint64, flags int32) (uint64, error) {
+	var peer []byte
+	var conn Socket
+	// SO_RCVTIMEO does not count here, as in NetBSD.
+	err := c.wait(h, h.nonblocking(), 0, func() (err error) {
+		conn, peer, err = s.Accept()
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	of, cloexec := sockOpenFile(conn, flags)
+	if h.nonblocking() {
+		of.setFlags(netbsd.O_NONBLOCK, netbsd.O_NONBLOCK)
+	}
+	fd, err := c.Proc.fds.add(of, 0, cloexec)
+	if err != nil {
+		return 0, err
+	}
+	if err := c.putSockaddr(addr, lenAddr, peer); err != nil {
+		c.Proc.fds.close(fd)
+		return 0, err
+	}
+	return uint64(fd), nil
+}
+
+func sysShutdown(c *Call) (uint64, error) {
+	h, s, err := c.sock()
+	if err != nil {
+		return 0, err
+	}
+	defer h.release()
+	return 0, s.Shutdown(c.args.Int())
+}
+
+func sysGetsockname(c *Call) (uint64, error) { return c.name(Socket.Name) }
+func sysGetpeername(c *Call) (uint64, error) { return c.name(Socket.Peer) }
+
+func (c *Call) name(which func(Socket) ([]byte, error)) (uint64, error) {
+	h, s, err := c.sock()
+	if err != nil {
+		return 0, err
+	}
+	defer h.release()
+	sa, err := which(s)
+	if err != nil {
+		return 0, err
+	}
+	addr, lenAddr := c.args.Ptr(), c.args.Ptr()
+	return 0, c.putSockaddr(addr, lenAddr, sa)
+}
+
+// maxOption is the most bytes of a socket option (MCLBYTES).
+const maxOption = 2048
+
+func sysSetsockopt(c *Call) (uint64, error) {
+	h, s, err := c.sock()
+	if err != nil {
+		return 0, err
+	}
+	defer h.release()
+	level, name, addr, size := c.args.Int(), c.args.Int(), c.args.Ptr(), c.args.Word()
+	if uint32(size) > maxOption {
+		return 0, netbsd.EINVAL
+	}
+	value := make([]byte, uint32(size))
+	if addr != 0 {
+		if err := c.CopyIn(addr, value); err != nil {
+			return 0, err
+		}
+	} else {
+		value = nil
+	}
+	return 0, s.SetOption(c, level, name, value)
+}
+
+func sysGetsockopt(c *Call) (uint64, error) {
+	h, s, err := c.sock()
+	if err != nil {
+		return 0, err
+	}
+	defer h.release()
+	level, name, addr, lenAddr := c.args.Int(), c.args.Int(), c.args.Ptr(), c.args.Ptr()
+	order := c.k.machine.Order
+	var b [4]byte
+	room := uint32(0)
+	if addr != 0 {
+		if err := c.CopyIn(lenAddr, b[:]); err != nil {
+			return 0, err
+		}
+		room = order.Uint32(b[:])
+	}
+	value, err := s.Option(c, level, name, int(min(room, maxOption)))
+	if err != nil || addr == 0 {
+		return 0, err
+	}
+	value = value[:min(len(value), int(room))]
+	if err := c.CopyOut(addr, value); err != nil {
+		return 0, err
+	}
+	order.PutUint32(b[:], uint32(len(value)))
+	return 0, c.CopyOut(lenAddr, b[:])
+}
+
+func sysSendto(c *Call) (uint64, error) {
+	h, s, err := c.sock()
+	if err != nil {
+		return 0, err
+	}
+	defer h.release()
+	vec, total, err := c.oneIovec()
+	if err != nil {
+		return 0, err
+	}
+	m := Message{Flags: c.args.Int()}
+	to, tolen := c.args.Ptr(), c.args.Word()
+	if to != 0 {
+		if m.Name, err = c.sockaddr(to, uint64(uint32(tolen))); err != nil {
+			return 0, err
+		}
+	}
+	return c.transmit(h, s, vec, total, &m)
+}
+
+// transmit sends total bytes of the caller's memory as m.
+func (c *Call) transmit(h held, s Socket, vec []iovec, total uint64, m *Message) (uint64, error) {
+	nonblock := h.nonblocking() || m.Flags&(netbsd.MSG_DONTWAIT|netbsd.MSG_NBIO) != 0
+	_, timeout := s.Timeouts()
+	var done uint64
+	for first := true; first || done < total; first = false {
+		chunk := total - done
+		if s.SockType() == netbsd.SOCK_STREAM {
+			chunk = min(chunk, ioChunk)
+		} else if chunk > maxDatagram {
+			return 0, netbsd.EMSGSIZE
+		}
+		m.Data = make([]byte, chunk)
+		if err := c.gather(vec, done, m.Data); err != nil {
+			return partial(done, err)
+		}
+		for first := true; first || len(m.Data) > 0; first = false {
+			var n int
+			err := c.wait(h, nonblock, timeout, func() (err error) {
+				n, err = s.Send(c, m)
+				return err
+			})
+			done += uint64(n)
+			if err != nil {
+				if m.Flags&netbsd.MSG_NOSIGNAL == 0 {
+					c.sigpipe(h, err)
+				}
+				return partial(done, err)
+			}
+			if s.SockType() != netbsd.SOCK_STREAM {
+				return done, nil
+			}
+			m.Data = m.Data[n:]
+			m.Control, m.Files = nil, nil
+		}
+	}
+	return done, nil
+}
+
+func sysRecvfrom(c *Call) (uint64, error) {
+	h, s, err := c.sock()
+	if err != nil {
+		return 0, err
+	}
+	defer h.release()
+	vec, total, err := c.oneIovec()
+	if err != nil {
+		return 0, err
+	}
+	m := Message{Flags: c.args.Int()}
+	from, fromLen := c.args.Ptr(), c.args.Ptr()
+	n, err := c.receive(h, s, vec, total, &m)
+	if err != nil {
+		return 0, err
+	}
+	for _, of := range m.Files {
+		of.Release()
+	}
+	return n, c.putSockaddr(from, fromLen, m.Name)
+}
+
+// receive takes a message of at most total bytes into the caller's memory. A
+// stream gives what is there, with MSG_WAITALL all that was asked for.
+func (c *Call) receive(h held, s Socket, vec []iovec, total uint64, m *Message) (uint64, error) {
+	flags := m.Flags
+	nonblock := h.nonblocking() || flags&(netbsd.MSG_DONTWAIT|netbsd.MSG_NBIO) != 0
+	stream := s.SockType() == netbsd.SOCK_STREAM
+	all := stream && flags&netbsd.MSG_WAITALL != 0 && flags&netbsd.MSG_PEEK == 0
+	timeout, _ := s.Timeouts()
+	room := min(total, maxDatagram)
+	if stream {
+		room = min(total, ioChunk)
+	}
+	buf := make([]byte, room)
+	var done uint64
+	for {
+		m.Data, m.Flags = buf[:min(room, total-done)], flags
+		var n int
+		err := c.wait(h, nonblock, timeout, func() (err error) {
+			n, err = s.Recv(c, m)
+			return err
+		})
+		if err == nil {
+			err = c.scatter(skip(vec, done), m.Data[:min(n, len(m.Data))])
+		}
+		if err != nil {
+			if done > 0 {
+				err = nil
+			}
+			return done, err
+		}
+		done += uint64(n)
+		if !all || n == 0 || done >= total {
+			return done, nil
+		}
+	}
+}
+
+// skip is what of vec lies behind its first n bytes.
+func skip(vec []iovec, n uint64) []iovec {
+	for len(vec) > 0 && n >= vec[0].size {
+		n -= vec[0].size
+		vec = vec[1:]
+	}
+	if n == 0 || len(vec) == 0 {
+		return vec
+	}
+	rest := append([]iovec(nil), vec...)
+	rest[0].base += n
+	rest[0].size -= n
+	return rest
+}
+
+// msghdr reads the caller's message header and what it points to.
+func (c *Call) msghdr(addr uint64) (hdr netbsd.Msghdr, vec []iovec, total uint64, err error) {
+	if err = c.copyInStruct(addr, &hdr); err != nil {
+		return
+	}
+	if hdr.Iovlen == 0 {
+		return
+	}
+	vec, total, err = c.iovecs(uint64(hdr.Iov), uint64(uint32(hdr.Iovlen)))
+	if err == netbsd.EINVAL && uint32(hdr.Iovlen) > iovMax {
+		err = netbsd.EMSGSIZE
+	}
+	return
+}
+
+// maxControl is the most bytes of control messages of one message.
+const maxControl = 64 << 10
+
+func sysSendmsg(c *Call) (uint64, error) {
+	h, s, err := c.sock()
+	if err != nil {
+		return 0, err
+	}
+	defer h.release()
+	addr := c.args.Ptr()
+	m := Message{Flags: c.args.Int()}
+	hdr, vec, total, err := c.msghdr(addr)
+	if err != nil {
+		return 0, err
+	}
+	if hdr.Name != 0 {
+		if m.Name, err = c.sockaddr(uint64(hdr.Name), uint64(uint32(hdr.Namelen))); err != nil {
+			return 0, err
+		}
+	}
+	if hdr.Control != 0 && hdr.Controllen > 0 {
+		if uint32(hdr.Controllen) > maxControl {
+			return 0, netbsd.EINVAL
+		}
+		b := make([]byte, hdr.Controllen)
+		if err := c.CopyIn(uint64(hdr.Control), b); err != nil {
+			return 0, err
+		}
+		if m.Control, err = netbsd.ParseCmsgs(c.k.machine, b); err != nil {
+			return 0, netbsd.EINVAL
+		}
+		if err := c.takeRights(&m); err != nil {
+			return 0, err
+		}
+	}
+	n, err := c.transmit(h, s, vec, total, &m)
+	if err != nil {
+		for _, of := range m.Files {
+			of.Release()
+		}
+	}
+	return n, err
+}
+
+// takeRights moves the descriptors of SCM_RIGHTS messages to m.Files.
+func (c *Call) takeRights(m *Message) error {
+	rest := m.Control[:0]
+	for _, cm := range m.Control {
+		if cm.Level != netbsd.SOL_SOCKET || cm.Type != netbsd.SCM_RIGHTS {
+			rest = append(rest, cm)
+			continue
+		}
+		for b := cm.Data; len(b) >= 4; b = b[4:] {
+			h, err := c.Proc.fds.get(int32(c.k.machine.Order.Uint32(b)))
+			if err != nil {
+				for _, of := range m.Files {
+					of.Release()
+				}
+				m.Files = nil
+				return err
+			}
+			m.Files = append(m.Files, h.OpenFile)
+		}
+	}
+	m.Control = rest
+	return nil
+}
+
+func sysRecvmsg(c *Call) (uint64, error) {
+	h, s, err := c.sock()
+	if err != nil {
+		return 0, err
+	}
+	defer h.release()
+	addr := c.args.Ptr()
+	m := Message{Flags: c.args.Int()}
+	hdr, vec, total, err := c.msghdr(addr)
+	if err != nil {
+		return 0, err
+	}
+	n, err := c.receive(h, s, vec, total, &m)
+	if err != nil {
+		return 0, err
+	}
+	hdr.Flags = m.Flags & (netbsd.MSG_TRUNC | netbsd.MSG_CTRUNC | netbsd.MSG_EOR | netbsd.MSG_OOB | netbsd.MSG_BCAST | netbsd.MSG_MCAST)
+	control, err := c.giveControl(&m, hdr.Control != 0, int(uint32(hdr.Controllen)))
+	if err != nil {
+		return 0, err
+	}
+	if m.Flags&netbsd.MSG_CTRUNC != 0 {
+		hdr.Flags |= netbsd.MSG_CTRUNC
+	}
+	if err := c.CopyOut(uint64(hdr.Control), control); err != nil {
+		return 0, err
+	}
+	hdr.Controllen = uint32(len(control))
+	if hdr.Name != 0 {
+		name := m.Name[:min(len(m.Name), int(uint32(hdr.Namelen)))]
+		if err := c.CopyOut(uint64(hdr.Name), name); err != nil {
+			return 0, err
+		}
+		hdr.Namelen = uint32(len(name))
+	}
+	return n, c.copyOutStruct(addr, &hdr)
+}
+
+// giveControl lays out the control messages that fit, and gives the caller
+// descriptors for the files that came along.
+func (c *Call) giveControl(m *Message, wanted bool, room int) ([]byte, error) {
+	mach := c.k.machine
+	if !wanted {
+		room = 0
+	}
+	if len(m.Files) > 0 {
+		need := len(netbsd.AppendCmsg(mach, nil, netbsd.SOL_SOCKET, netbsd.SCM_RIGHTS, make([]byte, 4*len(m.Files))))
+		if need > room {
+			for _, of := range m.Files {
+				of.Release()
+			}
+			m.Flags |= netbsd.MSG_CTRUNC
+		} else {
+			cloexec := m.Flags&netbsd.MSG_CMSG_CLOEXEC != 0
+			var data []byte
+			for i, of := range m.Files {
+				fd, err := c.Proc.fds.add(of, 0, cloexec)
+				if err != nil {
+					for _, of := range m.Files[i+1:] {
+						of.Release()
+					}
+					return nil, err
+				}
+				data = mach.Order.AppendUint32(data, uint32(fd))
+			}
+			m.Control = append(m.Control, netbsd.Cmsg{Level: netbsd.SOL_SOCKET, Type: netbsd.SCM_RIGHTS, Data: data})
+		}
+		m.Files = nil
+	}
+	var out []byte
+	for _, cm := range m.Control {
+		next := netbsd.AppendCmsg(mach, out, cm.Level, cm.Type, cm.Data)
+		if len(next) > room {
+			m.Flags |= netbsd.MSG_CTRUNC
+			break
+		}
+		out = next
+	}
+	return out, nil
+}

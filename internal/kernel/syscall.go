@@ -1,0 +1,121 @@
+package kernel
+
+import (
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
+)
+
+// sysent is an entry of the system call table.
+type sysent struct {
+	// args are the kinds of the arguments, a letter each: w takes one
+	// slot; o is an off_t with the padding before it.
+	args string
+	call func(c *Call) (uint64, error)
+}
+
+// slots is the size in bytes of the argument structure.
+func (s *sysent) slots(m *netbsd.Machine) int {
+	n := 0
+	for _, kind := range s.args {
+		switch {
+		case kind == 'o' && m.WordSize == 4:
+			n += 3
+		case kind == 'o':
+			n += 2
+		default:
+			n++
+		}
+	}
+	return n * m.WordSize
+}
+
+// run carries out the call.
+func (c *Call) run() (ret [2]uint64, err error) {
+	s, ok := sysents[c.num]
+	if !ok {
+		return ret, netbsd.ENOSYS
+	}
+	// The real kernel reads on behind its buffer here.
+	if c.nargs < s.slots(c.k.machine) {
+		return ret, netbsd.EFAULT
+	}
+	ret[0], err = s.call(c)
+	ret[1] = c.ret1
+	if c.ret64 {
+		var r sysproxy.SyscallReply
+		r.SetValue64(c.k.layout, ret[0])
+		ret = r.Retval
+	}
+	return ret, err
+}
+
+// sysents is the system call table: syscalls.master's numbers. Old versions of
+// a call are those that programs of the last ten years make.
+var sysents map[uint32]*sysent
+
+func init() {
+	sysents = map[uint32]*sysent{
+		netbsd.SYS_read:   {"www", sysRead},
+		netbsd.SYS_write:  {"www", sysWrite},
+		netbsd.SYS_readv:  {"www", sysReadv},
+		netbsd.SYS_writev: {"www", sysWritev},
+		netbsd.SYS_open:   {"www", sysOpen},
+		netbsd.SYS_close:  {"w", sysClose},
+		netbsd.SYS_dup:    {"w", sysDup},
+		netbsd.SYS_dup2:   {"ww", sysDup2},
+		netbsd.SYS_dup3:   {"www", sysDup3},
+		netbsd.SYS_fcntl:  {"www", sysFcntl},
+		netbsd.SYS_ioctl:  {"www", sysIoctl},
+		netbsd.SYS_lseek:  {"wow", sysLseek},
+		netbsd.SYS_pipe:   {"", sysPipe},
+		netbsd.SYS_pipe2:  {"ww", sysPipe2},
+
+		netbsd.SYS___fstat50: {"ww", sysFstat},
+
+		netbsd.SYS_getpid:    {"", sysGetpid},
+		netbsd.SYS_getppid:   {"", sysGetppid},
+		netbsd.SYS_getuid:    {"", sysRoot},
+		netbsd.SYS_geteuid:   {"", sysRoot},
+		netbsd.SYS_getgid:    {"", sysRoot},
+		netbsd.SYS_getegid:   {"", sysRoot},
+		netbsd.SYS_issetugid: {"", sysRoot},
+		netbsd.SYS_setuid:    {"w", sysSetID},
+		netbsd.SYS_seteuid:   {"w", sysSetID},
+		netbsd.SYS_setgid:    {"w", sysSetID},
+		netbsd.SYS_setegid:   {"w", sysSetID},
+
+		netbsd.SYS_reboot: {"ww", sysReboot},
+
+		netbsd.SYS___gettimeofday50:  {"ww", sysGettimeofday},
+		netbsd.SYS___clock_gettime50: {"ww", sysClockGettime},
+		netbsd.SYS___clock_getres50:  {"ww", sysClockGetres},
+		netbsd.SYS___nanosleep50:     {"ww", sysNanosleep},
+
+		netbsd.SYS___socket30:  {"www", sysSocket},
+		netbsd.SYS_socketpair:  {"wwww", sysSocketpair},
+		netbsd.SYS_bind:        {"www", sysBind},
+		netbsd.SYS_connect:     {"www", sysConnect},
+		netbsd.SYS_listen:      {"ww", sysListen},
+		netbsd.SYS_accept:      {"www", sysAccept},
+		netbsd.SYS_paccept:     {"wwwww", sysPaccept},
+		netbsd.SYS_shutdown:    {"ww", sysShutdown},
+		netbsd.SYS_getsockname: {"www", sysGetsockname},
+		netbsd.SYS_getpeername: {"www", sysGetpeername},
+		netbsd.SYS_setsockopt:  {"wwwww", sysSetsockopt},
+		netbsd.SYS_getsockopt:  {"wwwww", sysGetsockopt},
+		netbsd.SYS_sendto:      {"wwwwww", sysSendto},
+		netbsd.SYS_recvfrom:    {"wwwwww", sysRecvfrom},
+		netbsd.SYS_sendmsg:     {"www", sysSendmsg},
+		netbsd.SYS_recvmsg:     {"www", sysRecvmsg},
+
+		netbsd.SYS_poll:       {"www", sysPoll},
+		netbsd.SYS___pollts50: {"wwww", sysPollts},
+		netbsd.SYS___select50: {"wwwww", sysSelect},
+
+		netbsd.SYS_kqueue:     {"", sysKqueue},
+		netbsd.SYS_kqueue1:    {"w", sysKqueue1},
+		netbsd.SYS___kevent50: {"wwwwww", sysKevent},
+
+		netbsd.SYS___sysctl: {"wwwwww", sysSysctl},
+	}
+}
