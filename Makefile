@@ -1,0 +1,57 @@
+# Everything is built by Go alone, without cgo, into bin/.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+GO ?= go
+
+PROGRAMS = rumpctl rping rifconfig rnetstat rumpd
+GOBUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w'
+FUZZTIME ?= 20s
+PACKAGES ?= ./...
+
+.PHONY: build test demo bench fuzz man install uninstall clean
+
+build:
+	@mkdir -p bin
+	$(GOBUILD) -o bin/ $(PROGRAMS:%=./cmd/%)
+
+# The race detector needs cgo, that is a C compiler; without one the tests run
+# without it and say so.
+test: build
+	@if CGO_ENABLED=1 $(GO) build -race -o /dev/null ./cmd/rping 2>/dev/null; then \
+		set -x; CGO_ENABLED=1 $(GO) test -race $(PACKAGES); \
+	else \
+		echo 'no C compiler: testing without the race detector'; \
+		set -x; CGO_ENABLED=0 $(GO) test $(PACKAGES); \
+	fi
+
+demo: build
+	@sh examples/demo.sh bin
+
+bench: build
+	$(GO) test -run '^$$' -bench . -benchmem ./bench/...
+
+# Each fuzz target for FUZZTIME.
+fuzz:
+	@for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "$$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+# Checks the manual pages where there is a program for it.
+man:
+	@if command -v mandoc >/dev/null; then mandoc -T lint -W warning man/*.1 man/*.7; \
+	else echo 'no mandoc: manual pages not checked'; fi
+
+install: build
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(PROGRAMS:%=bin/%) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(PROGRAMS:%=man/%.1) $(DESTDIR)$(PREFIX)/share/man/man1
+
+uninstall:
+	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%) $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/share/man/man1/%.1)
+
+clean:
+	rm -rf bin
