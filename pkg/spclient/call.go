@@ -1,0 +1,365 @@
+package spclient
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"sync"
+
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
+)
+
+// Call is a system call that is being built: its arguments, in the order that
+// the kernel takes them, and its buffers. It comes from [Conn.NewCall], and is
+// used up by [Call.Do], after which it must not be touched. A call that is not
+// made costs nothing but its memory.
+//
+// The methods that add an argument return the call, so that they can be
+// chained. A mistake in building, such as a descriptor of another connection,
+// is returned by Do.
+type Call struct {
+	s    *session
+	num  uint32
+	name string
+	err  error // of building
+	args netbsd.Args
+
+	// mem holds the bytes of all buffers. Until the call is sent it is the
+	// builder's; from then on the reader's, until the call is answered.
+	mem      []byte
+	segments []segment
+	spans    []span
+	// addr and room are what is left of the last span.
+	addr, room uint64
+
+	reqno uint64
+	kind  sysproxy.Type // of the answer
+	frame []byte        // what is sent
+
+	// done gets one value when the call is answered or the connection ends.
+	done chan struct{}
+	// state, auth, reply, refusal and lost are guarded by the session's
+	// lock until done.
+	state   callState
+	reply   sysproxy.SyscallReply
+	auth    sysproxy.Auth
+	refusal error
+}
+
+type callState uint8
+
+const (
+	building  callState = iota
+	waiting             // sent
+	abandoned           // sent, nobody waits
+	answered
+	dropped // the connection ended before the answer
+)
+
+// maxPooledMem is the most memory that an unused Call keeps.
+const maxPooledMem = 128 << 10
+
+var callPool = sync.Pool{New: func() any { return &Call{done: make(chan struct{}, 1)} }}
+
+// NewCall begins a system call: one of netbsd's SYS_ numbers.
+func (c *Conn) NewCall(num uint32) *Call { return c.s.newCall(num, sysproxy.TypeSyscall) }
+
+func (s *session) newCall(num uint32, kind sysproxy.Type) *Call {
+	call := callPool.Get().(*Call)
+	call.s, call.num, call.kind = s, num, kind
+	call.args.Reset(s.machine)
+	return call
+}
+
+// free gives a call's memory to later calls. Nobody else may know the call any
+// more.
+func (call *Call) free() {
+	if cap(call.mem) > maxPooledMem {
+		call.mem = nil
+	}
+	clear(call.segments) // drop the caller's buffers
+	clear(call.spans)
+	*call = Call{
+		done:     call.done,
+		mem:      call.mem[:0],
+		segments: call.segments[:0],
+		spans:    call.spans[:0],
+		frame:    call.frame[:0],
+	}
+	callPool.Put(call)
+}
+
+// Named sets the name that errors of the call have, in place of the system
+// call's.
+func (call *Call) Named(name string) *Call {
+	call.name = name
+	return call
+}
+
+func (call *Call) fail(err error) {
+	if call.err == nil {
+		call.err = err
+	}
+}
+
+// Int adds a signed 32-bit argument: int, pid_t.
+func (call *Call) Int(v int32) *Call {
+	call.args.Int(v)
+	return call
+}
+
+// Uint adds an unsigned 32-bit argument: u_int, socklen_t, mode_t.
+func (call *Call) Uint(v uint32) *Call {
+	call.args.Uint(v)
+	return call
+}
+
+// Word adds an argument of the kernel's word size: size_t, u_long, long. Too
+// large a value for it is a mistake.
+func (call *Call) Word(v uint64) *Call {
+	if v > math.MaxUint32 && call.s.machine.WordSize == 4 {
+		call.fail(fmt.Errorf("argument %#x is too large for %s", v, call.s.machine))
+	}
+	call.args.Word(v)
+	return call
+}
+
+// Off adds an off_t with the padding that NetBSD's calls have before it.
+func (call *Call) Off(v int64) *Call {
+	call.args.Off(v)
+	return call
+}
+
+// Quad adds a 64-bit argument that has no padding before it.
+func (call *Call) Quad(v int64) *Call {
+	call.args.Quad(v)
+	return call
+}
+
+// FD adds a descriptor.
+func (call *Call) FD(fd FD) *Call {
+	if fd.gen != call.s.gen {
+		call.fail(ErrStale)
+	}
+	return call.Int(fd.num)
+}
+
+// Ptr adds the address of a buffer that one of the Place methods has placed, or
+// 0 for none.
+func (call *Call) Ptr(p netbsd.Ptr) *Call {
+	call.args.Ptr(uint64(p))
+	return call
+}
+
+// In adds a pointer to bytes that the kernel reads; nil is the null pointer.
+// The bytes are copied at once.
+func (call *Call) In(p []byte) *Call { return call.Ptr(call.PlaceIn(p)) }
+
+// Out adds a pointer to a buffer that the kernel writes; nil is the null
+// pointer. Do copies to p what has been written. Bytes that the kernel left
+// out before others that it wrote are zero then, those behind the last that it
+// wrote are unchanged.
+func (call *Call) Out(p []byte) *Call { return call.Ptr(call.PlaceOut(p)) }
+
+// InOut adds a pointer to a buffer that the kernel reads and writes; nil is the
+// null pointer. Do copies to p what has been written.
+func (call *Call) InOut(p []byte) *Call { return call.Ptr(call.PlaceInOut(p)) }
+
+// String adds a pointer to a string, with its NUL.
+func (call *Call) String(s string) *Call { return call.Ptr(call.PlaceString(s)) }
+
+// PlaceIn gives bytes that the kernel reads a place in the call's window and
+// returns their address, for structures that hold pointers. The address of nil
+// is 0.
+func (call *Call) PlaceIn(p []byte) netbsd.Ptr {
+	if p == nil {
+		return 0
+	}
+	g := call.place(len(p), dirIn)
+	if g == nil {
+		return 0
+	}
+	copy(call.mem[g.off:], p)
+	return netbsd.Ptr(g.addr)
+}
+
+// PlaceOut gives a buffer that the kernel writes a place in the call's window;
+// see [Call.Out].
+func (call *Call) PlaceOut(p []byte) netbsd.Ptr {
+	if p == nil {
+		return 0
+	}
+	g := call.place(len(p), dirOut)
+	if g == nil {
+		return 0
+	}
+	g.user = p
+	return netbsd.Ptr(g.addr)
+}
+
+// PlaceInOut gives a buffer that the kernel reads and writes a place in the
+// call's window; see [Call.InOut].
+func (call *Call) PlaceInOut(p []byte) netbsd.Ptr {
+	if p == nil {
+		return 0
+	}
+	g := call.place(len(p), dirIn|dirOut)
+	if g == nil {
+		return 0
+	}
+	g.user = p
+	copy(call.mem[g.off:], p)
+	return netbsd.Ptr(g.addr)
+}
+
+// PlaceString gives a string, with its NUL, a place in the call's window.
+func (call *Call) PlaceString(s string) netbsd.Ptr {
+	g := call.place(len(s)+1, dirIn)
+	if g == nil {
+		return 0
+	}
+	copy(call.mem[g.off:], s)
+	call.mem[g.off+len(s)] = 0
+	return netbsd.Ptr(g.addr)
+}
+
+// place makes room for a buffer of n bytes, whatever was there before, and
+// gives it an address. It returns nil when there is none.
+func (call *Call) place(n int, dir direction) *segment {
+	if n > maxBuffer {
+		call.fail(errNoSpace)
+		return nil
+	}
+	size := (uint64(n) + segmentGap + segmentAlign - 1) &^ (segmentAlign - 1)
+	if size > call.room {
+		call.s.mu.Lock()
+		first, end, err := call.s.space.take(size)
+		call.s.mu.Unlock()
+		if err != nil {
+			call.fail(err)
+			return nil
+		}
+		call.spans = append(call.spans, span{first, end, call})
+		call.addr, call.room = first, end-first
+	}
+	off := len(call.mem)
+	if need := off + n; need <= cap(call.mem) {
+		call.mem = call.mem[:need]
+	} else {
+		bigger := make([]byte, need, max(need, 2*cap(call.mem), 512))
+		copy(bigger, call.mem)
+		call.mem = bigger
+	}
+	call.segments = append(call.segments, segment{addr: call.addr, off: off, n: n, dir: dir})
+	call.addr += size
+	call.room -= size
+	return &call.segments[len(call.segments)-1]
+}
+
+// Do makes the call and waits for its answer, or for the end of ctx or of the
+// connection. It returns the two registers of the result. The error is a
+// [*SyscallError] when the kernel's errno is not 0; the buffers have what the
+// kernel wrote then, too.
+//
+// When ctx ends first the call is abandoned: the error wraps the context's,
+// the buffers are unchanged and may be used again, and the call may happen
+// yet.
+func (call *Call) Do(ctx context.Context) (sysproxy.SyscallReply, error) {
+	num, name := call.num, call.name
+	reply, err := call.do(ctx)
+	if err != nil {
+		return reply, callError(callName(num, name), err)
+	}
+	if reply.Errno != 0 {
+		return reply, &SyscallError{callName(num, name), netbsd.Errno(reply.Errno)}
+	}
+	return reply, nil
+}
+
+// callError says which call failed, unless it is the connection that did.
+func callError(name string, err error) error {
+	switch err.(type) {
+	case *LostError, *ProtocolError:
+		return err
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
+// callName returns the name of a system call as programs know it: socket for
+// __socket30.
+func callName(num uint32, name string) string {
+	if name != "" {
+		return name
+	}
+	name = netbsd.SyscallName(int(num))
+	if name == "" {
+		return "system call " + strconv.FormatUint(uint64(num), 10)
+	}
+	if public, ok := strings.CutPrefix(name, "__"); ok {
+		name = strings.TrimRight(public, "0123456789")
+	}
+	return name
+}
+
+// do is Do with the errno left in the reply and errors without the call's name.
+func (call *Call) do(ctx context.Context) (sysproxy.SyscallReply, error) {
+	if call.err != nil {
+		err := call.err
+		call.free()
+		return sysproxy.SyscallReply{}, err
+	}
+	m := sysproxy.Syscall{Num: call.num, Args: call.args.Bytes()}
+	call.frame = m.Append(call.frame[:0], call.s.layout, 0)
+	if err := call.exchange(ctx); err != nil {
+		return sysproxy.SyscallReply{}, err
+	}
+	reply := call.reply
+	for i := range call.segments {
+		g := &call.segments[i]
+		copy(g.user, call.mem[g.off:g.off+g.high])
+	}
+	call.free()
+	return reply, nil
+}
+
+// exchange sends the frame and waits for its answer. When it fails the call
+// must not be touched any more.
+func (call *Call) exchange(ctx context.Context) error {
+	s := call.s
+	if err := ctx.Err(); err != nil {
+		call.free()
+		return err
+	}
+	if err := s.out.wait(ctx); err != nil {
+		call.free()
+		return err
+	}
+	if err := s.enter(call); err != nil {
+		call.free()
+		return err
+	}
+	s.out.send(call.frame, nil)
+	select {
+	case <-call.done:
+	case <-ctx.Done():
+		if s.abandon(call) {
+			return ctx.Err()
+		}
+		// It was answered in the meantime: what happened is better than
+		// what might have.
+		<-call.done
+	}
+	if call.state == dropped {
+		// The reader may be in the middle of writing to its memory: it is
+		// left to the garbage collector.
+		return s.Err()
+	}
+	if err := call.refusal; err != nil {
+		call.free()
+		return err
+	}
+	return nil
+}

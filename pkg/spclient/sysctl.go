@@ -1,0 +1,138 @@
+package spclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"rumptools/pkg/netbsd"
+)
+
+// MaxSysctl is the longest value that [Conn.SysctlBytes] reads, in bytes.
+const MaxSysctl = 64 << 20
+
+// Limits on sysctl's work.
+const (
+	// maxMIB is CTL_MAXNAME.
+	maxMIB = 12
+	// sysctlTries is how many times a value is read that grows faster than
+	// the room for it.
+	sysctlTries = 8
+)
+
+// Sysctl reads a value into old and sets it to newp (sysctl(3)); either may be
+// nil. It returns the value's length: with old nil, what reading it would need,
+// and with the error ENOMEM, when old is too short for it, what it would have
+// needed.
+func (c *Conn) Sysctl(ctx context.Context, mib []int32, old, newp []byte) (int, error) {
+	m := c.Machine()
+	var name [4 * maxMIB]byte
+	if len(mib) == 0 || len(mib) > maxMIB {
+		return 0, &SyscallError{"sysctl", netbsd.EINVAL}
+	}
+	for i, n := range mib {
+		m.Order.PutUint32(name[4*i:], uint32(n))
+	}
+	var length [8]byte
+	m.PutWord(length[:], uint64(len(old)))
+	_, err := c.NewCall(netbsd.SYS___sysctl).
+		In(name[:4*len(mib)]).Uint(uint32(len(mib))).
+		Out(old).InOut(length[:m.WordSize]).
+		In(newp).Word(uint64(len(newp))).Do(ctx)
+	n := m.Word(length[:])
+	if err == nil && old != nil && n > uint64(len(old)) {
+		// No kernel says so.
+		n = uint64(len(old))
+	}
+	return int(min(n, 1<<31-1)), err
+}
+
+// SysctlBytes reads a value of any length up to [MaxSysctl], such as a list of
+// interfaces or sockets.
+func (c *Conn) SysctlBytes(ctx context.Context, mib []int32) ([]byte, error) {
+	n, err := c.Sysctl(ctx, mib, nil, nil)
+	for try := 0; err == nil && try < sysctlTries; try++ {
+		if n == 0 {
+			return nil, nil
+		}
+		if n > MaxSysctl {
+			return nil, fmt.Errorf("sysctl: value of %d bytes, at most %d expected", n, MaxSysctl)
+		}
+		buf := make([]byte, n)
+		var got int
+		if got, err = c.Sysctl(ctx, mib, buf, nil); err == nil {
+			return buf[:got], nil
+		} else if !isErrno(err, netbsd.ENOMEM) {
+			return nil, err
+		}
+		// It has grown: leave room for more of that.
+		n, err = max(got, n)+max(got, n)/8, nil
+	}
+	if err == nil {
+		err = &SyscallError{"sysctl", netbsd.ENOMEM}
+	}
+	return nil, err
+}
+
+// sysctlFixed reads a value of just n bytes.
+func (c *Conn) sysctlFixed(ctx context.Context, mib []int32, n int) ([]byte, error) {
+	buf := make([]byte, n)
+	got, err := c.Sysctl(ctx, mib, buf, nil)
+	if err == nil && got != n {
+		err = fmt.Errorf("sysctl: value of %d bytes, want %d", got, n)
+	}
+	return buf, err
+}
+
+// SysctlInt reads a value that is an int.
+func (c *Conn) SysctlInt(ctx context.Context, mib []int32) (int32, error) {
+	b, err := c.sysctlFixed(ctx, mib, 4)
+	if err != nil {
+		return 0, err
+	}
+	return int32(c.Machine().Order.Uint32(b)), nil
+}
+
+// SysctlQuad reads a value that is a 64-bit integer.
+func (c *Conn) SysctlQuad(ctx context.Context, mib []int32) (uint64, error) {
+	b, err := c.sysctlFixed(ctx, mib, 8)
+	if err != nil {
+		return 0, err
+	}
+	return c.Machine().Order.Uint64(b), nil
+}
+
+// SysctlString reads a value that is a string.
+func (c *Conn) SysctlString(ctx context.Context, mib []int32) (string, error) {
+	b, err := c.SysctlBytes(ctx, mib)
+	return netbsd.CString(b), err
+}
+
+// SysctlStruct reads a value that is a structure into *v.
+func (c *Conn) SysctlStruct(ctx context.Context, mib []int32, v any) error {
+	b, err := c.sysctlFixed(ctx, mib, netbsd.Sizeof(c.Machine(), v))
+	if err != nil {
+		return err
+	}
+	return netbsd.Unmarshal(c.Machine(), b, v)
+}
+
+// SysctlSet sets a value to bytes as the kernel's machine has them.
+func (c *Conn) SysctlSet(ctx context.Context, mib []int32, val []byte) error {
+	_, err := c.Sysctl(ctx, mib, nil, val)
+	return err
+}
+
+// SysctlSetInt sets a value that is an int.
+func (c *Conn) SysctlSetInt(ctx context.Context, mib []int32, val int32) error {
+	b := c.u32(uint32(val))
+	return c.SysctlSet(ctx, mib, b[:])
+}
+
+// SysctlSetString sets a value that is a string.
+func (c *Conn) SysctlSetString(ctx context.Context, mib []int32, val string) error {
+	return c.SysctlSet(ctx, mib, append([]byte(val), 0))
+}
+
+// isNoEntry tells whether a sysctl failed because there is no such node.
+func isNoEntry(err error) bool { return errors.Is(err, netbsd.ENOENT) }

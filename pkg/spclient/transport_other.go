@@ -1,0 +1,21 @@
+//go:build !unix
+
+package spclient
+
+import (
+	"errors"
+	"net"
+	"os"
+	"syscall"
+)
+
+func newTransport(nc net.Conn) (transport, error) { return netTransport{nc}, nil }
+
+// isNoListener tells whether connecting failed because nobody listens.
+func isNoListener(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+}
+
+func isListenerBusy(error) bool { return false }
+
+func isReset(err error) bool { return errors.Is(err, syscall.ECONNRESET) }

@@ -1,0 +1,190 @@
+package spclient
+
+import (
+	"context"
+	"sync"
+)
+
+const (
+	// maxQueued is how many bytes may wait to be sent before callers, and
+	// the reader that answers copy requests, wait for the server to read.
+	maxQueued = 256 << 10
+	// maxSpare is the largest queue buffer that is kept.
+	maxSpare = 64 << 10
+	// maxRounds is how many times a sender sends what others have left to
+	// it before it goes after its own business.
+	maxRounds = 4
+)
+
+// A writer sends whole frames. Whoever comes when nobody is sending sends
+// himself; whoever comes meanwhile leaves his frame to the sender, so that
+// several may share one sendmsg. Nobody waits for a server that does not read: a
+// frame that has gone out in part is finished by a goroutine of the writer's,
+// before any other.
+type writer struct {
+	tr transport
+	// broken is called, once, when sending has failed.
+	broken func(error)
+
+	mu sync.Mutex
+	// busy is set while somebody sends. Only he takes from the queue.
+	busy bool
+	// queue holds whole frames, but that the first may have been cut by a
+	// partial transfer.
+	queue []byte
+	spare []byte // an empty buffer to take turns with queue
+	err   error
+	// room, when not nil, is closed when the queue has room, or never will.
+	room chan struct{}
+}
+
+// wait waits until the queue has room, or ctx, which may be nil, ends.
+func (w *writer) wait(ctx context.Context) error {
+	for {
+		w.mu.Lock()
+		err, full := w.err, len(w.queue) >= maxQueued
+		var room chan struct{}
+		if full && err == nil {
+			if w.room == nil {
+				w.room = make(chan struct{})
+			}
+			room = w.room
+		}
+		w.mu.Unlock()
+		if room == nil {
+			return err
+		}
+		var done <-chan struct{}
+		if ctx != nil {
+			done = ctx.Done()
+		}
+		select {
+		case <-room:
+		case <-done:
+			return ctx.Err()
+		}
+	}
+}
+
+// send sends a frame that is made of head and body, or queues what can't be
+// sent now. Neither is used any more when it returns.
+func (w *writer) send(head, body []byte) {
+	w.mu.Lock()
+	if w.busy || w.err != nil {
+		if w.err == nil {
+			w.queue = append(append(w.queue, head...), body...)
+		}
+		w.mu.Unlock()
+		return
+	}
+	w.busy = true
+	w.mu.Unlock()
+
+	n, err := w.tr.trySend(head, body)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil {
+		w.fail(err)
+		return
+	}
+	if n < len(head)+len(body) {
+		// The rest goes before what others have queued since.
+		var rest []byte
+		if n < len(head) {
+			rest = append(append(rest, head[n:]...), body...)
+		} else {
+			rest = append(rest, body[n-len(head):]...)
+		}
+		w.queue = append(rest, w.queue...)
+		go w.flush()
+		return
+	}
+	for round := 0; len(w.queue) > 0; round++ {
+		if round == maxRounds || !w.sendQueue(false) {
+			go w.flush()
+			return
+		}
+		if w.err != nil {
+			return
+		}
+	}
+	w.busy = false
+}
+
+// sendQueue sends the queue once and reports whether all of it went out; w.mu is
+// held, but not while it sends.
+func (w *writer) sendQueue(wait bool) bool {
+	out := w.queue
+	w.queue, w.spare = w.spare[:0], nil
+	w.mu.Unlock()
+	var n int
+	var err error
+	if wait {
+		n, err = w.tr.send(out, nil)
+	} else {
+		n, err = w.tr.trySend(out, nil)
+	}
+	w.mu.Lock()
+	if err != nil {
+		w.fail(err)
+		return true
+	}
+	all := n == len(out)
+	if !all {
+		w.queue = append(out[n:], w.queue...)
+	} else if cap(out) <= maxSpare {
+		w.spare = out[:0]
+	}
+	if w.room != nil && len(w.queue) < maxQueued {
+		close(w.room)
+		w.room = nil
+	}
+	return all
+}
+
+// flush sends the queue, waiting for the server to read, until it is empty.
+func (w *writer) flush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.queue) > 0 && w.err == nil {
+		w.sendQueue(true)
+	}
+	w.busy = false
+}
+
+// fail notes that sending has failed; w.mu is held.
+func (w *writer) fail(err error) {
+	if w.err == nil {
+		w.stop(err)
+		// Not under the lock: it ends up in end.
+		go w.broken(err)
+	}
+}
+
+// end makes every later frame go nowhere.
+func (w *writer) end(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.stop(err)
+	}
+}
+
+func (w *writer) stop(err error) {
+	w.err = err
+	w.queue, w.spare = nil, nil
+	if w.room != nil {
+		close(w.room)
+		w.room = nil
+	}
+}
+
+// cause returns why sending failed, or err when it has not.
+func (w *writer) cause(err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return w.err
+	}
+	return err
+}
