@@ -23,6 +23,9 @@ type Call struct {
 	// one a 64-bit result.
 	ret1  uint64
 	ret64 bool
+	reqno uint64
+	// reading is whether the call's goroutine is its connection's reader.
+	reading bool
 	// after is done when the call has been answered.
 	after func()
 }
@@ -46,7 +49,7 @@ func (c *Call) CopyIn(addr uint64, p []byte) error {
 	if addr == 0 || c.conn == nil {
 		return netbsd.EFAULT
 	}
-	return c.conn.copyIn(addr, p)
+	return c.conn.copyIn(c, addr, p)
 }
 
 // CopyInStr reads a string of the caller's of less than limit bytes. A longer
@@ -55,7 +58,7 @@ func (c *Call) CopyInStr(addr uint64, limit int) (string, error) {
 	if addr == 0 || c.conn == nil {
 		return "", netbsd.EFAULT
 	}
-	return c.conn.copyInStr(addr, limit)
+	return c.conn.copyInStr(c, addr, limit)
 }
 
 // CopyOut writes p to the caller's memory. Nobody says whether it arrived.
@@ -100,6 +103,7 @@ func (c *Call) wait(h held, nonblock bool, timeout time.Duration, try func() err
 	if err != netbsd.EAGAIN || nonblock {
 		return err
 	}
+	c.handOver()
 	changed := make(chan struct{}, 1)
 	w := &Watcher{Notify: func() {
 		select {

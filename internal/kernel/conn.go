@@ -28,12 +28,18 @@ const (
 	copyChunk = 64 << 10
 )
 
-// conn is a client's connection. One goroutine reads frames; each system call
-// has a goroutine of its own, for a call may wait for a copy of the client's
-// memory, which the reader brings.
+// conn is a client's connection.
+//
+// At each time one goroutine, the reader, reads its frames. It carries out a
+// system call itself, and when the call asks for a copy of the client's memory
+// it goes on reading until that comes: a client that makes one call at a time
+// is served without a switch between goroutines. A call that has to wait for
+// something else first makes another goroutine the reader, and calls that come
+// while the reader is busy with one get goroutines of their own.
 type conn struct {
 	k      *Kernel
 	nc     net.Conn
+	r      *bufio.Reader // the reader's
 	layout sysproxy.Layout
 
 	// proc is set by the handshake, from which on only reader and calls
@@ -41,6 +47,10 @@ type conn struct {
 	proc *Proc
 	// calls counts calls under way; exec waits for them.
 	calls sync.WaitGroup
+
+	inBuf    []byte // the reader's
+	ended    bool   // the reader's: nothing more is read
+	finished func() // called when all is over
 
 	// out serialises frames, so that each goes out whole.
 	out    sync.Mutex
@@ -77,16 +87,98 @@ func newConn(k *Kernel, nc net.Conn) *conn {
 // hangup ends the connection from this side.
 func (c *conn) hangup() { c.nc.Close() }
 
-// serve speaks with the client until either goes.
-func (c *conn) serve() {
-	defer c.nc.Close()
-	_, err := io.WriteString(c.nc, c.k.banner)
-	if err == nil {
-		c.read(bufio.NewReaderSize(c.nc, 16<<10))
+// serve speaks with the client until either goes. done is called then, maybe by
+// another goroutine.
+func (c *conn) serve(done func()) {
+	c.finished = done
+	if _, err := io.WriteString(c.nc, c.k.banner); err != nil {
+		c.finish()
+		return
 	}
-	// Calls that wait end with EINTR, calls in a copy with EFAULT, and
-	// their answers still go out: the client may have closed one side
-	// only.
+	c.r = bufio.NewReaderSize(c.nc, 16<<10)
+	c.read()
+}
+
+// read is the reader's loop: it handles frames until the client goes or breaks
+// the protocol, or until a call that it carried out made another goroutine the
+// reader.
+func (c *conn) read() {
+	for {
+		call, ok := c.nextCall()
+		if !ok {
+			c.finish()
+			return
+		}
+		call.reading = true
+		c.carryOut(call)
+		if !call.reading {
+			return
+		}
+	}
+}
+
+// handOver makes another goroutine the reader, for the call's has to wait.
+func (c *Call) handOver() {
+	if c.reading {
+		c.reading = false
+		go c.conn.read()
+	}
+}
+
+// await is the reader's loop in the middle of a call, until w is answered.
+// Calls that come meanwhile get goroutines of their own. It reports whether the
+// client is still there.
+func (c *conn) await(w *copyWait) bool {
+	for {
+		select {
+		case <-w.done:
+			return true
+		default:
+		}
+		call, ok := c.nextFrame()
+		if !ok {
+			return false
+		}
+		if call != nil {
+			go c.carryOut(call)
+		}
+	}
+}
+
+// nextCall handles frames up to one that is a system call.
+func (c *conn) nextCall() (*Call, bool) {
+	for {
+		if call, ok := c.nextFrame(); call != nil || !ok {
+			return call, ok
+		}
+	}
+}
+
+// nextFrame handles one frame. If it is a system call, that is begun and left
+// to the caller. It reports false when the connection has ended.
+func (c *conn) nextFrame() (*Call, bool) {
+	if c.ended {
+		return nil, false
+	}
+	h, err := c.layout.ReadHeader(c.r)
+	if err != nil {
+		return nil, false
+	}
+	if h.Class == sysproxy.Resp {
+		return nil, c.response(h)
+	}
+	payload, err := sysproxy.ReadPayload(c.r, h, c.inBuf, maxRequest)
+	if err != nil {
+		return nil, false
+	}
+	c.inBuf = payload[:0]
+	return c.request(h, payload)
+}
+
+// leave is called when the client is gone: calls that wait end with EINTR,
+// calls in a copy with EFAULT. Their answers still go out, for the client may
+// have closed one side only.
+func (c *conn) leave() {
 	c.mu.Lock()
 	c.gone = true
 	for reqno, w := range c.copies {
@@ -97,40 +189,22 @@ func (c *conn) serve() {
 	cancel := c.cancel
 	c.mu.Unlock()
 	cancel()
+}
+
+// finish ends the connection when all calls have.
+func (c *conn) finish() {
+	c.leave()
 	c.calls.Wait()
+	c.nc.Close()
 	if c.proc != nil {
 		c.k.leave(c.proc)
 	}
-}
-
-// read handles frames until the client goes or breaks the protocol.
-func (c *conn) read(r *bufio.Reader) {
-	var buf []byte
-	for {
-		h, err := c.layout.ReadHeader(r)
-		if err != nil {
-			return
-		}
-		if h.Class == sysproxy.Resp {
-			if !c.response(r, h) {
-				return
-			}
-			continue
-		}
-		payload, err := sysproxy.ReadPayload(r, h, buf, maxRequest)
-		if err != nil {
-			return
-		}
-		buf = payload[:0]
-		if !c.request(h, payload) {
-			return
-		}
-	}
+	c.finished()
 }
 
 // response takes the answer to a copy request. Answers to nothing are read
 // past, as the real server does.
-func (c *conn) response(r *bufio.Reader, h sysproxy.Header) bool {
+func (c *conn) response(h sysproxy.Header) bool {
 	c.mu.Lock()
 	w := c.copies[h.ReqNo]
 	if w != nil && h.Type == sysproxy.TypeCopyIn {
@@ -151,7 +225,7 @@ func (c *conn) response(r *bufio.Reader, h sysproxy.Header) bool {
 		if err != nil || w.n == 0 || w.n < len(w.buf) && !w.isStr {
 			w.err = netbsd.EFAULT
 		}
-		got, rerr := io.ReadFull(r, w.buf[:w.n])
+		got, rerr := io.ReadFull(c.r, w.buf[:w.n])
 		if rerr != nil {
 			w.err = netbsd.EFAULT
 			return false
@@ -161,48 +235,44 @@ func (c *conn) response(r *bufio.Reader, h sysproxy.Header) bool {
 	if err != nil {
 		return false
 	}
-	_, err = r.Discard(n)
+	_, err = c.r.Discard(n)
 	return err == nil
 }
 
-// request handles a frame of the classes REQ and ERROR and of none. It reports
-// whether the connection goes on.
-func (c *conn) request(h sysproxy.Header, payload []byte) bool {
+// request handles a frame of the classes REQ and ERROR and of none. It gives
+// the call if it is one, and reports whether the connection goes on.
+func (c *conn) request(h sysproxy.Header, payload []byte) (*Call, bool) {
 	if h.Class != sysproxy.Req {
-		return c.refuse(h, sysproxy.ErrMalformedRequest)
+		return nil, c.refuse(h, sysproxy.ErrMalformedRequest)
 	}
 	if c.proc == nil {
-		return c.firstRequest(h, payload)
+		return nil, c.firstRequest(h, payload)
 	}
 	switch h.Type {
 	case sysproxy.TypeSyscall:
-		return c.syscall(h, payload)
+		return c.begin(h, payload)
 	case sysproxy.TypePrefork:
-		if len(payload) != 0 {
-			return c.refuse(h, sysproxy.ErrMalformedRequest)
-		}
-		if c.execRunning() {
-			c.refuse(h, sysproxy.ErrInExec)
-			return false
-		}
-		auth, err := c.k.prefork(c.proc)
-		if err != nil {
-			return c.refuse(h, sysproxy.ErrRforkFailed)
-		}
-		return c.send(sysproxy.PreforkReply{Auth: auth}, h.ReqNo)
+		return nil, c.prefork(h, payload)
 	case sysproxy.TypeHandshake:
-		if sysproxy.Handshake(h.U) != sysproxy.HandshakeExec || len(payload) == 0 {
-			c.refuse(h, sysproxy.ErrMalformedRequest)
-			return false
-		}
-		if c.execRunning() {
-			c.refuse(h, sysproxy.ErrInExec)
-			return false
-		}
-		c.exec(h.ReqNo, cname(payload))
-		return true
+		return nil, c.exec(h, payload)
 	}
-	return c.refuse(h, sysproxy.ErrMalformedRequest)
+	return nil, c.refuse(h, sysproxy.ErrMalformedRequest)
+}
+
+// prefork answers with the cookie for a child.
+func (c *conn) prefork(h sysproxy.Header, payload []byte) bool {
+	if len(payload) != 0 {
+		return c.refuse(h, sysproxy.ErrMalformedRequest)
+	}
+	if c.execRunning() {
+		c.refuse(h, sysproxy.ErrInExec)
+		return false
+	}
+	auth, err := c.k.prefork(c.proc)
+	if err != nil {
+		return c.refuse(h, sysproxy.ErrRforkFailed)
+	}
+	return c.send(sysproxy.PreforkReply{Auth: auth}, h.ReqNo)
 }
 
 // cname is a program's name up to its NUL.
@@ -257,7 +327,16 @@ func (c *conn) execRunning() bool {
 // exec makes the process run another program: calls under way are interrupted,
 // and when the last has ended, descriptors close and the name changes. Only
 // then is it answered.
-func (c *conn) exec(reqno uint64, name string) {
+func (c *conn) exec(h sysproxy.Header, payload []byte) bool {
+	if sysproxy.Handshake(h.U) != sysproxy.HandshakeExec || len(payload) == 0 {
+		c.refuse(h, sysproxy.ErrMalformedRequest)
+		return false
+	}
+	if c.execRunning() {
+		c.refuse(h, sysproxy.ErrInExec)
+		return false
+	}
+	name := cname(payload)
 	c.mu.Lock()
 	c.inExec = true
 	cancel := c.cancel
@@ -273,46 +352,49 @@ func (c *conn) exec(reqno uint64, name string) {
 		}
 		c.inExec = false
 		c.mu.Unlock()
-		c.send(sysproxy.HandshakeReply{}, reqno)
+		c.send(sysproxy.HandshakeReply{}, h.ReqNo)
 	}()
+	return true
 }
 
-// syscall starts a system call.
-func (c *conn) syscall(h sysproxy.Header, payload []byte) bool {
+// begin counts a system call in, unless there are too many.
+func (c *conn) begin(h sysproxy.Header, payload []byte) (*Call, bool) {
 	c.mu.Lock()
-	if c.inExec {
+	defer c.mu.Unlock()
+	if c.inExec || c.ncalls >= maxCalls {
+		code := sysproxy.ErrTryAgain
+		if c.inExec {
+			code = sysproxy.ErrInExec
+		}
 		c.mu.Unlock()
-		return c.refuse(h, sysproxy.ErrInExec)
-	}
-	if c.ncalls >= maxCalls {
-		c.mu.Unlock()
-		return c.refuse(h, sysproxy.ErrTryAgain)
+		ok := c.refuse(h, code)
+		c.mu.Lock()
+		return nil, ok
 	}
 	c.ncalls++
 	c.calls.Add(1)
-	ctx := c.ctx
-	c.mu.Unlock()
-	call := &Call{
-		Proc: c.proc, k: c.k, conn: c, ctx: ctx, num: h.U,
+	return &Call{
+		Proc: c.proc, k: c.k, conn: c, ctx: c.ctx, num: h.U, reqno: h.ReqNo,
 		args:  netbsd.NewArgReader(c.k.machine, append([]byte(nil), payload...)),
 		nargs: len(payload),
+	}, true
+}
+
+// carryOut runs a call and answers it.
+func (c *conn) carryOut(call *Call) {
+	ret, err := call.run()
+	m := sysproxy.SyscallReply{Errno: int32(errnoOf(err))}
+	if m.Errno == 0 {
+		m.Retval = ret
 	}
-	go func() {
-		ret, err := call.run()
-		m := sysproxy.SyscallReply{Errno: int32(errnoOf(err))}
-		if m.Errno == 0 {
-			m.Retval = ret
-		}
-		c.send(m, h.ReqNo)
-		c.mu.Lock()
-		c.ncalls--
-		c.mu.Unlock()
-		c.calls.Done()
-		if call.after != nil {
-			call.after()
-		}
-	}()
-	return true
+	c.send(m, call.reqno)
+	c.mu.Lock()
+	c.ncalls--
+	c.mu.Unlock()
+	c.calls.Done()
+	if call.after != nil {
+		call.after()
+	}
 }
 
 // errnoOf is the errno for an error of a system call. Other errors than
@@ -357,7 +439,7 @@ func (c *conn) flush(frame []byte) bool {
 }
 
 // copyRequest asks the client for memory and waits for it.
-func (c *conn) copyRequest(addr uint64, w *copyWait) error {
+func (c *conn) copyRequest(call *Call, addr uint64, w *copyWait) error {
 	w.done = make(chan struct{})
 	c.mu.Lock()
 	if c.gone {
@@ -375,14 +457,18 @@ func (c *conn) copyRequest(addr uint64, w *copyWait) error {
 	}
 	// No context here: the client owes an answer, and a late one would
 	// find nobody. A client that goes ends the wait.
+	if call.reading && !c.await(w) {
+		c.ended = true
+		c.leave()
+	}
 	<-w.done
 	return w.err
 }
 
-func (c *conn) copyIn(addr uint64, p []byte) error {
+func (c *conn) copyIn(call *Call, addr uint64, p []byte) error {
 	for len(p) > 0 {
 		n := min(len(p), copyChunk)
-		if err := c.copyRequest(addr, &copyWait{buf: p[:n]}); err != nil {
+		if err := c.copyRequest(call, addr, &copyWait{buf: p[:n]}); err != nil {
 			return err
 		}
 		p, addr = p[n:], addr+uint64(n)
@@ -390,9 +476,9 @@ func (c *conn) copyIn(addr uint64, p []byte) error {
 	return nil
 }
 
-func (c *conn) copyInStr(addr uint64, limit int) (string, error) {
+func (c *conn) copyInStr(call *Call, addr uint64, limit int) (string, error) {
 	w := &copyWait{buf: make([]byte, limit), isStr: true}
-	if err := c.copyRequest(addr, w); err != nil {
+	if err := c.copyRequest(call, addr, w); err != nil {
 		return "", err
 	}
 	i := bytes.IndexByte(w.buf[:w.n], 0)

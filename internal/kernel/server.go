@@ -83,11 +83,10 @@ func (k *Kernel) attach(nc net.Conn) {
 	k.conns[c] = struct{}{}
 	k.wg.Add(1)
 	k.mu.Unlock()
-	go func() {
-		defer k.wg.Done()
-		c.serve()
+	go c.serve(func() {
 		k.mu.Lock()
 		delete(k.conns, c)
 		k.mu.Unlock()
-	}()
+		k.wg.Done()
+	})
 }

@@ -51,6 +51,7 @@ func (c *Call) pollWait(p *pollSet, timeout time.Duration, limited bool, scan fu
 	if n > 0 || limited && timeout <= 0 {
 		return n, nil
 	}
+	c.handOver()
 	defer p.watchAll()()
 	var expired <-chan time.Time
 	if limited {

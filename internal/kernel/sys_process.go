@@ -102,6 +102,7 @@ func sysNanosleep(c *Call) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	c.handOver()
 	start := time.Now()
 	t := time.NewTimer(d)
 	defer t.Stop()
