@@ -1,0 +1,23 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"rumptools/pkg/spclient"
+)
+
+// Dial connects, as the program of that name, to the kernel that is meant (see
+// [Resolve]). When nobody serves there, the error says what to do.
+func Dial(ctx context.Context, said, program string) (*spclient.Conn, error) {
+	url, err := Resolve(said)
+	if err != nil {
+		return nil, err
+	}
+	c, err := spclient.Dial(ctx, url, &spclient.Options{Name: program})
+	if errors.Is(err, spclient.ErrNoKernel) {
+		return nil, fmt.Errorf("%w: start one with \"rumpctl start\" or set %s", err, ServerEnv)
+	}
+	return c, err
+}
