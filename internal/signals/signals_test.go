@@ -161,7 +161,8 @@ func startChild(t *testing.T, name string, wrap ...string) *child {
 	argv := append(wrap, self)
 	c := &child{t: t, lines: make(chan string, 1000)}
 	c.cmd = exec.Command(argv[0], argv[1:]...)
-	c.cmd.Env = append(os.Environ(), childEnv+"="+name)
+	// The race detector would sleep for a second at every exit.
+	c.cmd.Env = append(os.Environ(), childEnv+"="+name, "GORACE=atexit_sleep_ms=0")
 	c.cmd.Stderr = &c.err
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
