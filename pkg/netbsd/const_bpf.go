@@ -65,13 +65,13 @@ const (
 	DLT_SLIP                 = 8
 	DLT_PPP                  = 9
 	DLT_FDDI                 = 10
-	DLT_RAW                  = 14
+	DLT_RAW                  = 12
 	DLT_SLIP_BSDOS           = 13
 	DLT_PPP_BSDOS            = 14
 	DLT_PPP_SERIAL           = 50
 	DLT_PPP_ETHER            = 51
 	DLT_IEEE802_11           = 105
-	DLT_LOOP                 = 12
+	DLT_LOOP                 = 108
 	DLT_LINUX_SLL            = 113
 	DLT_PFLOG                = 117
 	DLT_IEEE802_11_RADIO     = 127

@@ -77,7 +77,7 @@ func (e Errno) Timeout() bool { return e == EAGAIN || e == ETIMEDOUT }
 // syscall.Errno.
 func (e Errno) Temporary() bool {
 	switch e {
-	case EINTR, EMFILE, ENFILE, ECONNRESET, ECONNABORTED:
+	case EINTR, EMFILE, ENFILE:
 		return true
 	}
 	return e.Timeout()

@@ -74,6 +74,15 @@ var (
 	SIOCGETVLAN = SIOCGIFGENERIC
 )
 
+// Commands of wireless interfaces that ifconfig(8) asks of any interface
+// (<net80211/ieee80211_ioctl.h>).
+var (
+	SIOCS80211NWID   = iowr("SIOCS80211NWID", 'i', 230, Ifreq{})
+	SIOCG80211NWID   = iowr("SIOCG80211NWID", 'i', 231, Ifreq{})
+	SIOCG80211STATS  = iowr("SIOCG80211STATS", 'i', 246, Ifreq{})
+	SIOCG80211ZSTATS = iowr("SIOCG80211ZSTATS", 'i', 247, Ifreq{})
+)
+
 // Commands of interfaces for IPv6 (<netinet6/in6_var.h>).
 var (
 	SIOCSIFADDR_IN6      = iow("SIOCSIFADDR_IN6", 'i', 12, In6Ifreq{})
@@ -199,4 +208,10 @@ var (
 	TIOCPTSNAME      = ior("TIOCPTSNAME", 't', 72, [2056]byte{})
 	TIOCSQSIZE       = iow("TIOCSQSIZE", 't', 128, int32(0))
 	TIOCGQSIZE       = ior("TIOCGQSIZE", 't', 129, int32(0))
+)
+
+// Commands of kqueue(2) descriptors (<sys/event.h>).
+var (
+	KFILTER_BYFILTER = iowr("KFILTER_BYFILTER", 'k', 0, KfilterMapping{})
+	KFILTER_BYNAME   = iowr("KFILTER_BYNAME", 'k', 1, KfilterMapping{})
 )

@@ -76,7 +76,7 @@ var structs = map[string]any{
 
 // otherStructs are the structures that compilers have not been asked about.
 var otherStructs = []any{
-	Eccapreq{}, FdSet{}, Flock{}, Icmp6Filter{}, In6Addrpolicy{}, In6Drlist{},
+	BpfDExt{}, Eccapreq{}, FdSet{}, Flock{}, Icmp6Filter{}, In6Addrpolicy{}, In6Drlist{},
 	In6Ndifreq{}, IpMreq{}, Ipv6Mreq{}, Itimerspec{}, Itimerval{},
 	KfilterMapping{}, Ortentry{}, Rlimit{}, Rusage{}, Sockcred{}, Statvfs{},
 	TcpInfo{}, Termios{}, Timespec50{}, Timeval50{}, Unpcbid{}, Winsize{},

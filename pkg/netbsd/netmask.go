@@ -61,6 +61,34 @@ func RouteNetmask(family uint8, n int) []byte {
 	return b
 }
 
+// AddrNetmask returns the netmask of the first n bits as messages about
+// addresses (RTM_NEWADDR) have it: with its family, and for AF_INET no longer
+// than its last byte that is not zero. It is nil when there is no such netmask.
+func AddrNetmask(family uint8, n int) []byte {
+	b := Netmask(family, n)
+	if family != AF_INET || b == nil {
+		return b
+	}
+	if n == 0 {
+		return []byte{0, AF_INET}
+	}
+	b = b[:4+(n+7)/8]
+	b[0] = byte(len(b))
+	return b
+}
+
+// LinkNetmask returns the netmask that goes with the link-level address of an
+// interface in messages about addresses: all bits set where the interface's
+// name is in the address.
+func LinkNetmask(name string) []byte {
+	b := make([]byte, 8+len(name))
+	b[0] = byte(len(b))
+	for i := range name {
+		b[8+i] = 0xff
+	}
+	return b
+}
+
 // ParseNetmask returns the bits of a netmask that goes with an address of the
 // family: 4 bytes for AF_INET, 16 for AF_INET6. b is a socket address of any
 // length, also as the kernel shows netmasks in routing messages: cut after the

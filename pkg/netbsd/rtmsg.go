@@ -17,10 +17,15 @@ func RoundUp(n int) int {
 // addresses alias b and have the length that their first byte tells; one of
 // length 0 is an empty slice that is not nil. It is an error when b ends
 // before the addresses do; padding after the last one may be missing, and
-// bytes after it are ignored.
+// bytes after it are ignored. The interface's addresses (RTA_IFP, RTA_IFA) may
+// be missing when nothing follows: programs ask for them so, and the result is
+// nil for them.
 func SplitAddrs(addrs uint32, b []byte) (sas [RTAX_MAX][]byte, err error) {
 	for i := range sas {
 		if addrs&(1<<i) == 0 {
+			continue
+		}
+		if len(b) == 0 && (i == RTAX_IFP || i == RTAX_IFA) {
 			continue
 		}
 		if len(b) == 0 || int(b[0]) > len(b) {

@@ -51,5 +51,21 @@ type BpfDltlist struct {
 	List Ptr    `abi:"bfl_list"`
 }
 
+// BpfDExt is struct bpf_d_ext (<net/bpfdesc.h>): an open bpf(4) descriptor in
+// the list net.bpf.peers.
+type BpfDExt struct {
+	Bufsize   int32          `abi:"bde_bufsize"`
+	Promisc   uint8          `abi:"bde_promisc"`
+	State     uint8          `abi:"bde_state"`
+	Immediate uint8          `abi:"bde_immediate"`
+	Hdrcmplt  int32          `abi:"bde_hdrcmplt"`
+	Seesent   int32          `abi:"bde_seesent"`
+	Pid       int32          `abi:"bde_pid"`
+	Rcount    uint64         `abi:"bde_rcount"`
+	Dcount    uint64         `abi:"bde_dcount"`
+	Ccount    uint64         `abi:"bde_ccount"`
+	Ifname    [IFNAMSIZ]byte `abi:"bde_ifname"`
+}
+
 // BpfWordalign rounds n up to the alignment of packets in bpf(4)'s buffers.
 func BpfWordalign(m *Machine, n int) int { return roundUp(n, m.BpfAlign) }
