@@ -3,16 +3,19 @@ package netbsd
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 )
 
-// allStructs returns every structure of the package.
+// allStructs returns every structure of the package, always in the same
+// order.
 func allStructs() []any {
 	all := append([]any(nil), otherStructs...)
-	for _, v := range structs {
-		all = append(all, v)
+	for _, name := range slices.Sorted(maps.Keys(structs)) {
+		all = append(all, structs[name])
 	}
 	return all
 }

@@ -108,16 +108,14 @@ const (
 )
 
 var syscalls = sync.OnceValue(func() map[int]*SyscallInfo {
-	infos := make(map[int]*SyscallInfo, len(syscallTable1)+len(syscallTable2))
-	for _, rows := range [][]syscallRow{syscallTable1[:], syscallTable2[:]} {
-		for _, row := range rows {
-			infos[row.num] = &SyscallInfo{
-				Num:  row.num,
-				Name: row.name,
-				Ret:  row.ret,
-				Args: parseSignature(row.signature),
-				Rump: bool(row.flags),
-			}
+	infos := make(map[int]*SyscallInfo, len(syscallTable))
+	for _, row := range syscallTable {
+		infos[row.num] = &SyscallInfo{
+			Num:  row.num,
+			Name: row.name,
+			Ret:  row.ret,
+			Args: parseSignature(row.signature),
+			Rump: bool(row.flags),
 		}
 	}
 	return infos
