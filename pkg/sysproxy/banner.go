@@ -74,12 +74,13 @@ func ParseBanner(line string) (Banner, error) {
 		return bad()
 	}
 	var b Banner
-	var err1, err2 error
-	b.Major, err1 = strconv.Atoi(maj)
-	b.Minor, err2 = strconv.Atoi(mnr)
-	if err1 != nil || err2 != nil || b.Major < 0 || b.Minor < 0 {
+	// Without a sign, which Atoi would take.
+	n, err1 := strconv.ParseUint(maj, 10, 31)
+	m, err2 := strconv.ParseUint(mnr, 10, 31)
+	if err1 != nil || err2 != nil {
 		return bad()
 	}
+	b.Major, b.Minor = int(n), int(m)
 	if b.OSType, rest, ok = strings.Cut(rest, "-"); !ok {
 		return bad()
 	}

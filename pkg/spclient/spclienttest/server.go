@@ -1,0 +1,380 @@
+package spclienttest
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
+)
+
+// Server listens for clients, on a local socket or on TCP's loopback.
+type Server struct {
+	tb      testing.TB
+	ln      net.Listener
+	url     string
+	scripts sync.WaitGroup
+
+	mu     sync.Mutex
+	conns  map[net.Conn]struct{}
+	closed bool
+}
+
+// NewServer starts a server that runs script for each client, in a goroutine of
+// its own. The network is "unix" or "tcp". When the script returns the
+// connection is closed. The server ends with the test, or with Close, and waits
+// for its scripts, whose connections it closes.
+func NewServer(tb testing.TB, network string, m *netbsd.Machine, script func(*Peer)) *Server {
+	return NewRawServer(tb, network, func(nc net.Conn) {
+		p := newPeer(tb, nc, m)
+		defer p.end()
+		script(p)
+	})
+}
+
+// NewRawServer starts a server that has said and read nothing when it gives a
+// connection to serve.
+func NewRawServer(tb testing.TB, network string, serve func(net.Conn)) *Server {
+	tb.Helper()
+	s := &Server{tb: tb, conns: make(map[net.Conn]struct{})}
+	address := "127.0.0.1:0"
+	if network == "unix" {
+		// The path must be short; a test's own directory need not be.
+		dir, err := os.MkdirTemp("", "sp")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() { os.RemoveAll(dir) })
+		address = filepath.Join(dir, "s")
+	}
+	var err error
+	if s.ln, err = net.Listen(network, address); err != nil {
+		tb.Fatal(err)
+	}
+	s.url = sysproxy.URL{Network: network, Address: s.ln.Addr().String()}.String()
+	tb.Cleanup(s.Close)
+	s.scripts.Add(1)
+	go func() {
+		defer s.scripts.Done()
+		for {
+			nc, err := s.ln.Accept()
+			if err != nil {
+				return
+			}
+			if !s.enter(nc) {
+				return
+			}
+			go func() {
+				// Also when the script ends itself with Goexit.
+				defer s.leave(nc)
+				serve(nc)
+			}()
+		}
+	}()
+	return s
+}
+
+// URL returns the address to dial.
+func (s *Server) URL() string { return s.url }
+
+// Close ends the server and its connections and waits for its scripts.
+func (s *Server) Close() {
+	s.ln.Close()
+	s.mu.Lock()
+	s.closed = true
+	for nc := range s.conns {
+		nc.Close()
+	}
+	s.mu.Unlock()
+	s.scripts.Wait()
+}
+
+func (s *Server) enter(nc net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		nc.Close()
+		return false
+	}
+	s.conns[nc] = struct{}{}
+	s.scripts.Add(1)
+	return true
+}
+
+func (s *Server) leave(nc net.Conn) {
+	nc.Close()
+	s.mu.Lock()
+	delete(s.conns, nc)
+	s.mu.Unlock()
+	s.scripts.Done()
+}
+
+// Peer is the server's side of a connection. Its methods may be used by several
+// goroutines. A method that needs a client that is gone ends the goroutine, as
+// t.FailNow does; that is no failure of the test, for the client knows best
+// whether it should have gone.
+type Peer struct {
+	TB      testing.TB
+	Conn    net.Conn
+	Machine *netbsd.Machine
+	Layout  sysproxy.Layout
+
+	requests chan Frame
+	gone     chan struct{} // closed when the client has ended
+	done     chan struct{} // closed when the script has
+	reader   chan struct{} // closed when the reader has
+
+	mu     sync.Mutex
+	out    []byte
+	reqno  uint64
+	copies map[uint64]chan Frame
+}
+
+// Frame is a frame that has been received.
+type Frame struct {
+	Header  sysproxy.Header
+	Message sysproxy.Message
+}
+
+// maxFrame is the longest payload that is read of a client.
+const maxFrame = 64 << 20
+
+func newPeer(tb testing.TB, nc net.Conn, m *netbsd.Machine) *Peer {
+	p := &Peer{
+		TB: tb, Conn: nc, Machine: m,
+		Layout:   sysproxy.Layout{Order: m.Order, WordSize: m.WordSize},
+		requests: make(chan Frame),
+		gone:     make(chan struct{}),
+		done:     make(chan struct{}),
+		reader:   make(chan struct{}),
+		copies:   make(map[uint64]chan Frame),
+	}
+	go p.read()
+	return p
+}
+
+func (p *Peer) end() {
+	close(p.done)
+	p.Conn.Close()
+	<-p.reader
+}
+
+// read sorts what comes: answers go to whoever asked, requests to NextRequest.
+func (p *Peer) read() {
+	defer close(p.reader)
+	defer close(p.gone)
+	for {
+		f, err := p.readFrame()
+		if err != nil {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !isReset(err) {
+				p.TB.Errorf("from the client: %v", err)
+			}
+			return
+		}
+		to := p.requests
+		if f.Header.Class == sysproxy.Resp {
+			p.mu.Lock()
+			to = p.copies[f.Header.ReqNo]
+			delete(p.copies, f.Header.ReqNo)
+			p.mu.Unlock()
+			if to == nil {
+				p.TB.Errorf("from the client: %s %s to request %d, which was not made",
+					f.Header.Class, f.Header.Type, f.Header.ReqNo)
+				continue
+			}
+		}
+		select {
+		case to <- f:
+		case <-p.done:
+			return
+		}
+	}
+}
+
+func (p *Peer) readFrame() (Frame, error) {
+	h, err := p.Layout.ReadHeader(p.Conn)
+	if err != nil {
+		return Frame{}, err
+	}
+	payload, err := sysproxy.ReadPayload(p.Conn, h, nil, maxFrame)
+	if err != nil {
+		return Frame{}, err
+	}
+	m, err := p.Layout.Decode(h, payload)
+	return Frame{h, m}, err
+}
+
+// Write sends bytes as they are.
+func (p *Peer) Write(b []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.write(b)
+}
+
+func (p *Peer) write(b []byte) {
+	if _, err := p.Conn.Write(b); err != nil {
+		runtime.Goexit()
+	}
+}
+
+// Send sends a frame.
+func (p *Peer) Send(m sysproxy.Message, reqno uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.out = m.Append(p.out[:0], p.Layout, reqno)
+	p.write(p.out)
+}
+
+// BannerOf returns the banner of a kernel of the machine, with its newline.
+func BannerOf(m *netbsd.Machine) string {
+	return sysproxy.Banner{
+		Major: sysproxy.ProtocolMajor, Minor: sysproxy.ProtocolMinor,
+		OSType: "NetBSD", OSRelease: "7.99.34", Machine: m.Name,
+	}.String() + "\n"
+}
+
+// Handshake sends the banner and lets the client be a process. It returns the
+// program's name.
+func (p *Peer) Handshake() string {
+	p.Write([]byte(BannerOf(p.Machine)))
+	f := p.NextRequest()
+	guest, ok := f.Message.(sysproxy.Guest)
+	if !ok {
+		p.TB.Errorf("client began with %s %s, not with a handshake", f.Header.Class, f.Header.Type)
+		runtime.Goexit()
+	}
+	p.Send(sysproxy.HandshakeReply{}, f.Header.ReqNo)
+	return guest.Name
+}
+
+// NextRequest returns the client's next request.
+func (p *Peer) NextRequest() Frame {
+	select {
+	case f := <-p.requests:
+		return f
+	case <-p.gone:
+	}
+	runtime.Goexit()
+	panic("unreachable")
+}
+
+// Gone returns a channel that is closed when the client has gone.
+func (p *Peer) Gone() <-chan struct{} { return p.gone }
+
+// WaitGone waits for the client to go. Requests that it makes meanwhile are
+// dropped.
+func (p *Peer) WaitGone() {
+	for {
+		select {
+		case <-p.requests:
+		case <-p.gone:
+			return
+		}
+	}
+}
+
+// NextReqNo returns a number for a request of the server's.
+func (p *Peer) NextReqNo() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reqno++
+	return p.reqno - 1
+}
+
+// CopyIn reads n bytes of the client's memory.
+func (p *Peer) CopyIn(addr uint64, n int) []byte {
+	b := p.ask(func(uint64) sysproxy.Message { return sysproxy.CopyIn{Len: uint64(n), Addr: addr} })
+	if len(b) != n {
+		p.TB.Errorf("client answered COPYIN of %d bytes with %d", n, len(b))
+		runtime.Goexit()
+	}
+	return b
+}
+
+// CopyInStr reads a string of at most limit bytes, its NUL included, and returns
+// what came.
+func (p *Peer) CopyInStr(addr uint64, limit int) []byte {
+	return p.ask(func(uint64) sysproxy.Message { return sysproxy.CopyInStr{Len: uint64(limit), Addr: addr} })
+}
+
+func (p *Peer) ask(m func(reqno uint64) sysproxy.Message) []byte {
+	reqno := p.NextReqNo()
+	// Room, so that the reader need not wait for a goroutine that ended.
+	answer := make(chan Frame, 1)
+	p.mu.Lock()
+	p.copies[reqno] = answer
+	p.mu.Unlock()
+	p.Send(m(reqno), reqno)
+	select {
+	case f := <-answer:
+		in, ok := f.Message.(sysproxy.CopyInReply)
+		if !ok {
+			p.TB.Errorf("client answered a copy request with %s", f.Header.Type)
+			runtime.Goexit()
+		}
+		return in.Data
+	case <-p.gone:
+	}
+	runtime.Goexit()
+	panic("unreachable")
+}
+
+// CopyOut writes to the client's memory.
+func (p *Peer) CopyOut(addr uint64, data []byte) {
+	p.Send(sysproxy.CopyOut{Addr: addr, Data: data}, p.NextReqNo())
+}
+
+// Call is a system call of the client's.
+type Call struct {
+	*Peer
+	ReqNo uint64
+	Num   uint32
+	Args  netbsd.ArgReader
+}
+
+// NextCall returns the client's next request, which must be a system call.
+func (p *Peer) NextCall() *Call {
+	f := p.NextRequest()
+	call, ok := f.Message.(sysproxy.Syscall)
+	if !ok {
+		p.TB.Errorf("client sent %s %s, not a system call", f.Header.Class, f.Header.Type)
+		runtime.Goexit()
+	}
+	return &Call{p, f.Header.ReqNo, call.Num, netbsd.NewArgReader(p.Machine, call.Args)}
+}
+
+// Reply answers the call with success and the two registers of the result.
+func (c *Call) Reply(ret0, ret1 uint64) {
+	c.Send(sysproxy.SyscallReply{Retval: [2]uint64{ret0, ret1}, Pad: 0x7f00}, c.ReqNo)
+}
+
+// Fail answers the call with an errno.
+func (c *Call) Fail(errno netbsd.Errno) {
+	c.Send(sysproxy.SyscallReply{Errno: int32(errno), Pad: 0x7f00}, c.ReqNo)
+}
+
+// Serve makes the handshake and answers calls until the client goes, each in a
+// goroutine of its own, with the function for its number. Others get ENOSYS.
+func (p *Peer) Serve(calls map[uint32]func(*Call)) {
+	p.Handshake()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		call := p.NextCall()
+		f := calls[call.Num]
+		if f == nil {
+			f = func(c *Call) { c.Fail(netbsd.ENOSYS) }
+		}
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			f(call)
+		}()
+	}
+}
