@@ -1,0 +1,111 @@
+// Package local is the embedded kernel's local domain: sockets between the
+// kernel's own processes (unix(4)), with descriptors passed along.
+//
+// There is no file system: a bound socket's name is a name in this domain, and
+// it is free again when the socket is closed.
+package local
+
+import (
+	"bytes"
+	"sync"
+
+	"rumptools/internal/kernel"
+	"rumptools/pkg/netbsd"
+)
+
+// Domain is the local domain of one kernel.
+type Domain struct {
+	// mu guards the domain and all its sockets: calls are short, and most
+	// concern two sockets.
+	mu      sync.Mutex
+	bound   map[string]*socket
+	sockets map[*socket]struct{}
+	nextID  uint64
+}
+
+// Register adds the domain to a kernel.
+func Register(k *kernel.Kernel) *Domain {
+	d := &Domain{bound: make(map[string]*socket), sockets: make(map[*socket]struct{})}
+	k.AddDomain(netbsd.AF_LOCAL, d)
+	d.addSysctls(k)
+	return d
+}
+
+// protocol checks socket(2)'s type and protocol.
+func protocol(typ, proto int32) error {
+	switch {
+	case proto != 0:
+		return netbsd.EPROTONOSUPPORT
+	case typ != netbsd.SOCK_STREAM && typ != netbsd.SOCK_DGRAM && typ != netbsd.SOCK_SEQPACKET:
+		return netbsd.EPROTONOSUPPORT
+	}
+	return nil
+}
+
+// Socket implements [kernel.Domain].
+func (d *Domain) Socket(_ *kernel.Call, typ, proto int32) (kernel.Socket, error) {
+	if err := protocol(typ, proto); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.newSocket(typ), nil
+}
+
+// Pair implements [kernel.Domain].
+func (d *Domain) Pair(_ *kernel.Call, typ, proto int32) (kernel.Socket, kernel.Socket, error) {
+	if err := protocol(typ, proto); err != nil {
+		return nil, nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a, b := d.newSocket(typ), d.newSocket(typ)
+	a.peer, b.peer = b, a
+	return a, b, nil
+}
+
+// bufferSize is what a socket holds for its reader (PIPSIZ; for datagrams,
+// their largest size and room for the addresses).
+func bufferSize(typ int32) int {
+	if typ == netbsd.SOCK_DGRAM {
+		return 4 << 10
+	}
+	return 16 << 10
+}
+
+// newSocket makes a socket; d.mu is held.
+func (d *Domain) newSocket(typ int32) *socket {
+	d.nextID++
+	s := &socket{
+		d: d, typ: typ, id: d.nextID,
+		rcvbuf: bufferSize(typ), sndbuf: bufferSize(typ),
+	}
+	d.sockets[s] = struct{}{}
+	return s
+}
+
+// sockaddrHead is what comes before the path in struct sockaddr_un.
+const sockaddrHead = 2
+
+// path is the path of a local address.
+func path(sa []byte) (string, error) {
+	if sa[1] != netbsd.AF_LOCAL {
+		return "", netbsd.EAFNOSUPPORT
+	}
+	p, _, _ := bytes.Cut(sa[sockaddrHead:], []byte{0})
+	if len(p) == 0 {
+		return "", netbsd.ENOENT
+	}
+	return string(p), nil
+}
+
+// sockaddr is the address of a path, or of no path.
+func sockaddr(p string) []byte {
+	sa := make([]byte, sockaddrHead, sockaddrHead+len(p)+1)
+	sa[1] = netbsd.AF_LOCAL
+	if p != "" {
+		sa = append(append(sa, p...), 0)
+	}
+	sa[0] = byte(len(sa))
+	return sa
+}
