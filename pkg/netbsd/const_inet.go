@@ -258,7 +258,8 @@ const (
 	ICMP_NTYPES                     = ICMP_MAXTYPE + 1
 )
 
-// Types of ICMPv6 messages and codes of ICMPv6 errors (<netinet/icmp6.h>).
+// Types of ICMPv6 messages, codes of ICMPv6 errors and flags in messages
+// (<netinet/icmp6.h>). Flags of more than a byte are as read in network order.
 const (
 	ICMP6_DST_UNREACH                     = 1
 	ICMP6_PACKET_TOO_BIG                  = 2

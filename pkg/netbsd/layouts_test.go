@@ -78,7 +78,7 @@ var structs = map[string]any{
 var otherStructs = []any{
 	BpfDExt{}, Eccapreq{}, FdSet{}, Flock{}, Icmp6Filter{}, In6Addrpolicy{}, In6Drlist{},
 	In6Ndifreq{}, IpMreq{}, Ipv6Mreq{}, Itimerspec{}, Itimerval{},
-	KfilterMapping{}, Ortentry{}, Rlimit{}, Rusage{}, Sockcred{}, Statvfs{},
+	KfilterMapping{}, KinfoDrivers{}, KinfoProc2{}, Ortentry{}, Rlimit{}, Rusage{}, Sockcred{}, Statvfs{},
 	TcpInfo{}, Termios{}, Timespec50{}, Timeval50{}, Unpcbid{}, Winsize{},
 }
 
@@ -311,5 +311,40 @@ func checkStructRow(t *testing.T, m *Machine, name, row string, want int) {
 	}
 	if sz && size != want {
 		t.Errorf("sizeof(struct %s.%s) = %d, want %d", name, field, size, want)
+	}
+}
+
+// TestOtherSizes checks structures that are not in layouts.json: their sizes
+// and alignments are those that compilers for amd64 and i386 gave.
+func TestOtherSizes(t *testing.T) {
+	for _, tt := range []struct {
+		v                                  any
+		amd64, amd64Align, i386, i386Align int
+	}{
+		{Itimerval{}, 32, 8, 24, 4},
+		{Itimerspec{}, 32, 8, 24, 4},
+		{Rusage{}, 144, 8, 80, 4},
+		{Statvfs{}, 2256, 8, 2228, 4},
+		{TcpInfo{}, 236, 4, 236, 4},
+		{KfilterMapping{}, 24, 8, 12, 4},
+		{KinfoProc2{}, 680, 8, 680, 4},
+		{Ortentry{}, 56, 8, 48, 4},
+		{In6Addrpolicy{}, 72, 8, 72, 4},
+		{Termios{}, 44, 4, 44, 4},
+		{Sockcred{}, 28, 4, 28, 4},
+		{Flock{}, 24, 8, 24, 4},
+		{In6Drlist{}, 416, 8, 296, 4},
+		{In6Ndifreq{}, 24, 8, 20, 4},
+		{Rlimit{}, 16, 8, 16, 4},
+		{BpfDExt{}, 64, 8, 60, 4},
+	} {
+		for _, c := range []struct {
+			m           *Machine
+			size, align int
+		}{{AMD64, tt.amd64, tt.amd64Align}, {I386, tt.i386, tt.i386Align}} {
+			if size, align := Sizeof(c.m, tt.v), Alignof(c.m, tt.v); size != c.size || align != c.align {
+				t.Errorf("%T on %s: size %d, alignment %d, want %d, %d", tt.v, c.m, size, align, c.size, c.align)
+			}
+		}
 	}
 }

@@ -129,3 +129,11 @@ type Loadavg struct {
 	Ldavg  [3]uint32 `abi:"ldavg"`
 	Fscale Long      `abi:"fscale"`
 }
+
+// KinfoDrivers is struct kinfo_drivers: a device driver in the list
+// kern.drivers. Numbers are -1 where there is no such device.
+type KinfoDrivers struct {
+	Cmajor int32    `abi:"d_cmajor"`
+	Bmajor int32    `abi:"d_bmajor"`
+	Name   [24]byte `abi:"d_name"`
+}
