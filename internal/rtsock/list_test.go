@@ -108,7 +108,7 @@ func TestRoutes(t *testing.T) {
 	want := []string{
 		"10.0.0.0/ffffff00 via link#2 flags 0x101 interface 2",
 		"10.0.0.1/00000000 via link#2 flags 0x40405 interface 1",
-		"127.0.0.1/00000000 via lo0 flags 0x40405 interface 1",
+		"127.0.0.1/00000000 via lo0 flags 0x40005 interface 1",
 		"172.30.0.0/ffff0000 via 99.99.99.99 flags 0x803 interface 2",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
