@@ -2,6 +2,7 @@ package netbsd
 
 import (
 	"bytes"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -129,5 +130,86 @@ func TestNames(t *testing.T) {
 	}
 	if got := CString([]byte("abc")); got != "abc" {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestUnions writes the unions of requests through their setters, sends them
+// through the machine's layout and reads them back.
+func TestUnions(t *testing.T) {
+	for _, m := range Machines() {
+		again := func(r *Ifreq) *Ifreq {
+			var out Ifreq
+			if err := Unmarshal(m, Marshal(m, r), &out); err != nil {
+				t.Fatal(err)
+			}
+			return &out
+		}
+		var r Ifreq
+		r.SetFlags(m, IFF_UP|IFF_MULTICAST)
+		if got := again(&r).Flags(m); got != IFF_UP|IFF_MULTICAST {
+			t.Errorf("%s: flags %#x", m, got)
+		}
+		r.SetMTU(m, 1400)
+		if r := again(&r); r.MTU(m) != 1400 || r.Value(m) != 1400 {
+			t.Errorf("%s: MTU %d", m, r.MTU(m))
+		}
+		r.SetMetric(m, -3)
+		if got := again(&r).Metric(m); got != -3 {
+			t.Errorf("%s: metric %d", m, got)
+		}
+		r.SetData(m, 0x10203040)
+		if got := again(&r).Data(m); got != 0x10203040 {
+			t.Errorf("%s: data %#x", m, got)
+		}
+		r.SetBuf(m, 0x10203040, 99)
+		if p, n := again(&r).Buf(m); p != 0x10203040 || n != 99 {
+			t.Errorf("%s: buffer %#x, %d", m, p, n)
+		}
+		sa := Sockaddr(m, netip.MustParseAddrPort("[fe80::1]:9"))
+		r.SetAddr(sa)
+		if got := again(&r).Addr(); !bytes.Equal(got, sa) {
+			t.Errorf("%s: address % x", m, got)
+		}
+		for length, want := range map[byte]int{0: 2, 1: 2, 16: 16, 128: 128, 255: 128} {
+			if got := (&Ifreq{Ifru: [128]byte{length}}).Addr(); len(got) != want {
+				t.Errorf("address that says %d: %d bytes", length, len(got))
+			}
+		}
+
+		var r6 In6Ifreq
+		r6.SetAddr(sa)
+		if got := r6.Addr(); !bytes.Equal(got, sa) {
+			t.Errorf("%s: address % x", m, got)
+		}
+		r6.SetFlags6(m, IN6_IFF_TENTATIVE)
+		if got := r6.Flags6(m); got != IN6_IFF_TENTATIVE {
+			t.Errorf("%s: flags6 %#x", m, got)
+		}
+		life := In6Addrlifetime{1, 2, ND6_INFINITE_LIFETIME, 4}
+		r6.SetLifetime(m, life)
+		if got := r6.Lifetime(m); got != life {
+			t.Errorf("%s: lifetime %+v", m, got)
+		}
+		r6.SetStat(m, 33, 1<<40)
+		r6.SetStat(m, 34, 1) // there is no such counter
+		if r6.Stat(m, 33) != 1<<40 || r6.Stat(m, 34) != 0 || r6.Stat(m, -1) != 0 {
+			t.Errorf("%s: counters %d, %d", m, r6.Stat(m, 33), r6.Stat(m, 34))
+		}
+
+		var n Sysctlnode
+		n.SetQdata(m, 1<<40+5)
+		if n.Qdata(m) != 1<<40+5 {
+			t.Errorf("%s: qdata %#x", m, n.Qdata(m))
+		}
+		n.SetIdata(m, -7)
+		if n.Idata(m) != -7 {
+			t.Errorf("%s: idata %d", m, n.Idata(m))
+		}
+		if !n.Bdata() || (&Sysctlnode{}).Bdata() {
+			t.Errorf("%s: bdata", m)
+		}
+		if got := m.AppendWord(nil, 5); len(got) != m.WordSize || m.Word(got) != 5 {
+			t.Errorf("%s: word % x", m, got)
+		}
 	}
 }

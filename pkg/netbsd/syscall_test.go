@@ -69,3 +69,19 @@ func TestSyscalls(t *testing.T) {
 		t.Errorf("%d calls", len(names))
 	}
 }
+
+func TestArgKinds(t *testing.T) {
+	for kind := ArgInt; kind <= ArgFcntl; kind++ {
+		if argKindNames[kind.String()] != kind {
+			t.Errorf("kind %d is %q", kind, kind)
+		}
+	}
+	if got := ArgKind(99).String(); got != "ArgKind(99)" {
+		t.Errorf("%q", got)
+	}
+	for kind, want := range map[ArgKind]bool{ArgFd: true, ArgOff: true, ArgSize: false, ArgIn: false, ArgMode: false} {
+		if kind.Signed() != want {
+			t.Errorf("%s: signed %t", kind, kind.Signed())
+		}
+	}
+}
