@@ -2,6 +2,7 @@ package spclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -23,7 +24,6 @@ import (
 type Call struct {
 	s    *session
 	num  uint32
-	name string
 	err  error // of building
 	args netbsd.Args
 
@@ -59,6 +59,9 @@ const (
 	dropped // the connection ended before the answer
 )
 
+// errArgs is returned when a call has more arguments than the kernel takes.
+var errArgs = errors.New("too many arguments")
+
 // maxPooledMem is the most memory that an unused Call keeps.
 const maxPooledMem = 128 << 10
 
@@ -92,28 +95,34 @@ func (call *Call) free() {
 	callPool.Put(call)
 }
 
-// Named sets the name that errors of the call have, in place of the system
-// call's.
-func (call *Call) Named(name string) *Call {
-	call.name = name
-	return call
-}
-
 func (call *Call) fail(err error) {
 	if call.err == nil {
 		call.err = err
 	}
 }
 
+// fits tells whether the kernel takes n more bytes of arguments.
+func (call *Call) fits(n int) bool {
+	if len(call.args.Bytes())+n > netbsd.MaxArgs*call.s.machine.WordSize {
+		call.fail(errArgs)
+		return false
+	}
+	return true
+}
+
 // Int adds a signed 32-bit argument: int, pid_t.
 func (call *Call) Int(v int32) *Call {
-	call.args.Int(v)
+	if call.fits(call.s.machine.WordSize) {
+		call.args.Int(v)
+	}
 	return call
 }
 
 // Uint adds an unsigned 32-bit argument: u_int, socklen_t, mode_t.
 func (call *Call) Uint(v uint32) *Call {
-	call.args.Uint(v)
+	if call.fits(call.s.machine.WordSize) {
+		call.args.Uint(v)
+	}
 	return call
 }
 
@@ -123,19 +132,25 @@ func (call *Call) Word(v uint64) *Call {
 	if v > math.MaxUint32 && call.s.machine.WordSize == 4 {
 		call.fail(fmt.Errorf("argument %#x is too large for %s", v, call.s.machine))
 	}
-	call.args.Word(v)
+	if call.fits(call.s.machine.WordSize) {
+		call.args.Word(v)
+	}
 	return call
 }
 
 // Off adds an off_t with the padding that NetBSD's calls have before it.
 func (call *Call) Off(v int64) *Call {
-	call.args.Off(v)
+	if call.fits(call.s.machine.WordSize + 8) {
+		call.args.Off(v)
+	}
 	return call
 }
 
 // Quad adds a 64-bit argument that has no padding before it.
 func (call *Call) Quad(v int64) *Call {
-	call.args.Quad(v)
+	if call.fits(8) {
+		call.args.Quad(v)
+	}
 	return call
 }
 
@@ -150,7 +165,9 @@ func (call *Call) FD(fd FD) *Call {
 // Ptr adds the address of a buffer that one of the Place methods has placed, or
 // 0 for none.
 func (call *Call) Ptr(p netbsd.Ptr) *Call {
-	call.args.Ptr(uint64(p))
+	if call.fits(call.s.machine.WordSize) {
+		call.args.Ptr(uint64(p))
+	}
 	return call
 }
 
@@ -226,6 +243,48 @@ func (call *Call) PlaceString(s string) netbsd.Ptr {
 	return netbsd.Ptr(g.addr)
 }
 
+// outRoom adds a pointer to n bytes that the kernel writes and that can be looked
+// at after run, before the call is freed.
+func (call *Call) outRoom(n int) {
+	if g := call.place(n, dirOut); g != nil {
+		call.Ptr(netbsd.Ptr(g.addr))
+	}
+}
+
+// inOutUint adds a pointer to an unsigned int that the kernel reads and writes.
+func (call *Call) inOutUint(v uint32) {
+	if g := call.place(4, dirIn|dirOut); g != nil {
+		call.s.machine.Order.PutUint32(call.mem[g.off:], v)
+		call.Ptr(netbsd.Ptr(g.addr))
+	}
+}
+
+// inOutWord adds a pointer to a size_t that the kernel reads and writes.
+func (call *Call) inOutWord(v uint64) {
+	if g := call.place(call.s.machine.WordSize, dirIn|dirOut); g != nil {
+		call.s.machine.PutWord(call.mem[g.off:], v)
+		call.Ptr(netbsd.Ptr(g.addr))
+	}
+}
+
+// last returns the memory of the i-th buffer from the end.
+func (call *Call) last(i int) []byte {
+	g := &call.segments[len(call.segments)-i]
+	return call.mem[g.off : g.off+g.n]
+}
+
+// lastAddr returns a copy of the socket address in the last but one buffer, whose
+// length is the unsigned int in the last one, as the calls that tell addresses
+// have them. No address is nil.
+func (call *Call) lastAddr() []byte {
+	g := &call.segments[len(call.segments)-2]
+	n := min(call.s.machine.Order.Uint32(call.last(1)), uint32(g.high))
+	if n == 0 {
+		return nil
+	}
+	return append([]byte(nil), call.mem[g.off:g.off+int(n)]...)
+}
+
 // place makes room for a buffer of n bytes, whatever was there before, and
 // gives it an address. It returns nil when there is none.
 func (call *Call) place(n int, dir direction) *segment {
@@ -268,13 +327,13 @@ func (call *Call) place(n int, dir direction) *segment {
 // the buffers are unchanged and may be used again, and the call may happen
 // yet.
 func (call *Call) Do(ctx context.Context) (sysproxy.SyscallReply, error) {
-	num, name := call.num, call.name
+	num := call.num
 	reply, err := call.do(ctx)
 	if err != nil {
-		return reply, callError(callName(num, name), err)
+		return reply, callError(callName(num), err)
 	}
 	if reply.Errno != 0 {
-		return reply, &SyscallError{callName(num, name), netbsd.Errno(reply.Errno)}
+		return reply, &SyscallError{callName(num), netbsd.Errno(reply.Errno)}
 	}
 	return reply, nil
 }
@@ -290,11 +349,8 @@ func callError(name string, err error) error {
 
 // callName returns the name of a system call as programs know it: socket for
 // __socket30.
-func callName(num uint32, name string) string {
-	if name != "" {
-		return name
-	}
-	name = netbsd.SyscallName(int(num))
+func callName(num uint32) string {
+	name := netbsd.SyscallName(int(num))
 	if name == "" {
 		return "system call " + strconv.FormatUint(uint64(num), 10)
 	}
@@ -306,23 +362,47 @@ func callName(num uint32, name string) string {
 
 // do is Do with the errno left in the reply and errors without the call's name.
 func (call *Call) do(ctx context.Context) (sysproxy.SyscallReply, error) {
+	if err := call.run(ctx); err != nil {
+		return sysproxy.SyscallReply{}, err
+	}
+	reply := call.reply
+	call.free()
+	return reply, nil
+}
+
+// run makes the call and copies what the kernel wrote to the caller's buffers.
+// When it fails the call is gone; else it is the caller's to look at and to
+// free.
+func (call *Call) run(ctx context.Context) error {
 	if call.err != nil {
 		err := call.err
 		call.free()
-		return sysproxy.SyscallReply{}, err
+		return err
 	}
 	m := sysproxy.Syscall{Num: call.num, Args: call.args.Bytes()}
 	call.frame = m.Append(call.frame[:0], call.s.layout, 0)
 	if err := call.exchange(ctx); err != nil {
-		return sysproxy.SyscallReply{}, err
+		return err
 	}
-	reply := call.reply
 	for i := range call.segments {
 		g := &call.segments[i]
 		copy(g.user, call.mem[g.off:g.off+g.high])
 	}
+	return nil
+}
+
+// finish is the end of a call that was run with this result: it frees the call,
+// unless that is gone, and returns Do's error.
+func (call *Call) finish(num uint32, err error) error {
+	if err != nil {
+		return callError(callName(num), err)
+	}
+	errno := netbsd.Errno(call.reply.Errno)
 	call.free()
-	return reply, nil
+	if errno != 0 {
+		return &SyscallError{callName(num), errno}
+	}
+	return nil
 }
 
 // exchange sends the frame and waits for its answer. When it fails the call

@@ -157,7 +157,7 @@ func newSession(url string, tr transport, opts *Options) (*session, error) {
 	s.out.broken = s.sendFailed
 	var err error
 	if s.banner, err = sysproxy.ReadBanner(&s.in); err != nil {
-		if s.in.w == 0 && (err == io.ErrUnexpectedEOF || isReset(err)) {
+		if !s.in.any && (err == io.ErrUnexpectedEOF || isReset(err)) {
 			err = ErrFull
 		}
 		return nil, err

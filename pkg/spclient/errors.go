@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 var (
@@ -45,8 +46,11 @@ type DialError struct {
 }
 
 func (e *DialError) Error() string {
-	if e.Err == ErrNoKernel {
+	switch {
+	case e.Err == ErrNoKernel:
 		return "no rump kernel at " + e.URL
+	case errors.Is(e.Err, sysproxy.ErrURL):
+		return e.Err.Error() // it has the URL
 	}
 	return "rump kernel at " + e.URL + ": " + e.Err.Error()
 }

@@ -27,15 +27,17 @@ func (c *Conn) SendtoWait(ctx context.Context, fd FD, p []byte, flags int32, sa 
 // sender, which is nil when the socket has none to tell (recvfrom(2)). At the
 // end of a stream it returns 0. It blocks in the kernel while nothing is there;
 // see [Conn.RecvfromWait].
-func (c *Conn) Recvfrom(ctx context.Context, fd FD, p []byte, flags int32) (int, []byte, error) {
-	var buf [maxSockaddr]byte
-	length := c.u32(maxSockaddr)
-	n, err := count(ctx, c.NewCall(netbsd.SYS_recvfrom).
-		FD(fd).Out(p).Word(uint64(len(p))).Int(flags).Out(buf[:]).InOut(length[:]), len(p))
-	if err != nil {
+func (c *Conn) Recvfrom(ctx context.Context, fd FD, p []byte, flags int32) (n int, sa []byte, err error) {
+	call := c.NewCall(netbsd.SYS_recvfrom).FD(fd).Out(p).Word(uint64(len(p))).Int(flags)
+	call.outRoom(maxSockaddr)
+	call.inOutUint(maxSockaddr)
+	if err = call.run(ctx); err == nil {
+		n, sa = int(min(call.reply.Retval[0], uint64(len(p)))), call.lastAddr()
+	}
+	if err = call.finish(netbsd.SYS_recvfrom, err); err != nil {
 		return 0, nil, err
 	}
-	return n, c.sockaddr(buf[:], length), nil
+	return n, sa, nil
 }
 
 // RecvfromWait is Recvfrom that waits for a message with poll(2).

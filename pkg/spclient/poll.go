@@ -105,8 +105,8 @@ func (c *Conn) waitFor(ctx context.Context, fd FD, events int16) error {
 	if fd.gen != c.s.gen {
 		return ErrStale
 	}
-	fds := [1]netbsd.Pollfd{{Fd: fd.num, Events: events}}
-	if _, err := c.Poll(ctx, fds[:], -1); err != nil {
+	fds := []netbsd.Pollfd{{Fd: fd.num, Events: events}}
+	if _, err := c.Poll(ctx, fds, -1); err != nil {
 		return err
 	}
 	if fds[0].Revents&netbsd.POLLNVAL != 0 {

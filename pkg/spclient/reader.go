@@ -2,6 +2,7 @@ package spclient
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,8 @@ type reader struct {
 	tr   transport
 	buf  [readerSize]byte
 	r, w int
+	// any is set when something has come.
+	any bool
 }
 
 // Read implements io.Reader.
@@ -51,6 +54,7 @@ func (b *reader) fill(n int) error {
 			return err
 		}
 		b.w += got
+		b.any = true
 	}
 	return nil
 }
@@ -234,7 +238,7 @@ func (s *session) copyIn(h sysproxy.Header, addr, n uint64) error {
 // respond sends the answer to a request of the server's. A server that asks
 // and does not read what it is told is not read from either.
 func (s *session) respond(head, body []byte) error {
-	if err := s.out.wait(nil); err != nil {
+	if err := s.out.wait(context.Background()); err != nil {
 		return err
 	}
 	s.out.send(head, body)

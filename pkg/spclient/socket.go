@@ -143,30 +143,24 @@ func (c *Conn) Accept(ctx context.Context, fd FD) (FD, []byte, error) {
 
 // accept accepts as paccept(2) does without flags: the new socket does not
 // inherit O_NONBLOCK.
-func (c *Conn) accept(ctx context.Context, fd FD) (FD, []byte, error) {
-	var buf [maxSockaddr]byte
-	length := c.u32(maxSockaddr)
-	nfd, err := c.descriptor(ctx, c.NewCall(netbsd.SYS_paccept).
-		FD(fd).Out(buf[:]).InOut(length[:]).Ptr(0).Int(0).Named("accept"))
-	if err != nil {
+func (c *Conn) accept(ctx context.Context, fd FD) (nfd FD, sa []byte, err error) {
+	call := c.NewCall(netbsd.SYS_paccept).FD(fd)
+	call.outRoom(maxSockaddr)
+	call.inOutUint(maxSockaddr)
+	call.Ptr(0).Int(0)
+	if err = call.run(ctx); err == nil {
+		nfd, sa = c.FD(int32(call.reply.Retval[0])), call.lastAddr()
+	}
+	if err = call.finish(netbsd.SYS_accept, err); err != nil {
 		return FD{}, nil, err
 	}
-	return nfd, c.sockaddr(buf[:], length), nil
+	return nfd, sa, nil
 }
 
 // u32 is an unsigned int in the kernel's memory.
 func (c *Conn) u32(v uint32) (b [4]byte) {
 	c.Machine().Order.PutUint32(b[:], v)
 	return b
-}
-
-// sockaddr cuts an address to the length that the kernel gave it.
-func (c *Conn) sockaddr(buf []byte, length [4]byte) []byte {
-	n := c.Machine().Order.Uint32(length[:])
-	if n == 0 {
-		return nil
-	}
-	return append([]byte(nil), buf[:min(n, uint32(len(buf)))]...)
 }
 
 // Getsockname returns a socket's address (getsockname(2)).
@@ -179,14 +173,17 @@ func (c *Conn) Getpeername(ctx context.Context, fd FD) ([]byte, error) {
 	return c.name(ctx, netbsd.SYS_getpeername, fd)
 }
 
-func (c *Conn) name(ctx context.Context, num uint32, fd FD) ([]byte, error) {
-	var buf [maxSockaddr]byte
-	length := c.u32(maxSockaddr)
-	err := effect(ctx, c.NewCall(num).FD(fd).Out(buf[:]).InOut(length[:]))
-	if err != nil {
+func (c *Conn) name(ctx context.Context, num uint32, fd FD) (sa []byte, err error) {
+	call := c.NewCall(num).FD(fd)
+	call.outRoom(maxSockaddr)
+	call.inOutUint(maxSockaddr)
+	if err = call.run(ctx); err == nil {
+		sa = call.lastAddr()
+	}
+	if err = call.finish(num, err); err != nil {
 		return nil, err
 	}
-	return c.sockaddr(buf[:], length), nil
+	return sa, nil
 }
 
 // Setsockopt sets a socket's option (setsockopt(2)).

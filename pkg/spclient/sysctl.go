@@ -26,25 +26,26 @@ const (
 // needed.
 func (c *Conn) Sysctl(ctx context.Context, mib []int32, old, newp []byte) (int, error) {
 	m := c.Machine()
-	var name [4 * maxMIB]byte
 	if len(mib) == 0 || len(mib) > maxMIB {
 		return 0, &SyscallError{"sysctl", netbsd.EINVAL}
 	}
+	var name [4 * maxMIB]byte
 	for i, n := range mib {
 		m.Order.PutUint32(name[4*i:], uint32(n))
 	}
-	var length [8]byte
-	m.PutWord(length[:], uint64(len(old)))
-	_, err := c.NewCall(netbsd.SYS___sysctl).
-		In(name[:4*len(mib)]).Uint(uint32(len(mib))).
-		Out(old).InOut(length[:m.WordSize]).
-		In(newp).Word(uint64(len(newp))).Do(ctx)
-	n := m.Word(length[:])
-	if err == nil && old != nil && n > uint64(len(old)) {
-		// No kernel says so.
-		n = uint64(len(old))
+	call := c.NewCall(netbsd.SYS___sysctl).In(name[:4*len(mib)]).Uint(uint32(len(mib))).Out(old)
+	call.inOutWord(uint64(len(old)))
+	length := len(call.segments) - 1
+	call.In(newp).Word(uint64(len(newp)))
+	err := call.run(ctx)
+	var n uint64
+	if err == nil {
+		n = m.Word(call.last(len(call.segments) - length))
+		if call.reply.Errno == 0 && old != nil {
+			n = min(n, uint64(len(old))) // no kernel says more
+		}
 	}
-	return int(min(n, 1<<31-1)), err
+	return int(min(n, 1<<31-1)), call.finish(netbsd.SYS___sysctl, err)
 }
 
 // SysctlBytes reads a value of any length up to [MaxSysctl], such as a list of

@@ -38,7 +38,7 @@ type writer struct {
 	room chan struct{}
 }
 
-// wait waits until the queue has room, or ctx, which may be nil, ends.
+// wait waits until the queue has room, or ctx ends.
 func (w *writer) wait(ctx context.Context) error {
 	for {
 		w.mu.Lock()
@@ -54,13 +54,9 @@ func (w *writer) wait(ctx context.Context) error {
 		if room == nil {
 			return err
 		}
-		var done <-chan struct{}
-		if ctx != nil {
-			done = ctx.Done()
-		}
 		select {
 		case <-room:
-		case <-done:
+		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}

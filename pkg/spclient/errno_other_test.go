@@ -1,0 +1,5 @@
+//go:build !unix
+
+package spclient_test
+
+var errNotDir = errAny
