@@ -172,7 +172,12 @@ func (c *conn) nextFrame() (*Call, bool) {
 		return nil, false
 	}
 	c.inBuf = payload[:0]
-	return c.request(h, payload)
+	call, ok := c.request(h, payload)
+	if !ok {
+		// A breach, unlike a client that goes, ends both directions.
+		c.nc.Close()
+	}
+	return call, ok
 }
 
 // leave is called when the client is gone: calls that wait end with EINTR,
@@ -298,7 +303,8 @@ func (c *conn) firstRequest(h sysproxy.Header, payload []byte) bool {
 	case sysproxy.HandshakeFork:
 		m, err := c.layout.ParseFork(h, payload)
 		if err != nil {
-			return c.refuse(h, sysproxy.ErrMalformedRequest)
+			c.refuse(h, sysproxy.ErrMalformedRequest)
+			return false
 		}
 		child := c.k.claim(m.Auth)
 		if child == nil {

@@ -120,12 +120,21 @@ func (k *Kernel) prefork(p *Proc) (sysproxy.Auth, error) {
 }
 
 // claim takes the child that a cookie stands for, or nil. A cookie is good
-// once.
+// once. The child gets a number of its own then; the one that it had in waiting
+// is used up, as in the real kernel.
 func (k *Kernel) claim(auth sysproxy.Auth) *Proc {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	child := k.cookies[auth]
+	if child == nil {
+		return nil
+	}
 	delete(k.cookies, auth)
+	if pid := k.newPID(); pid != 0 {
+		delete(k.procs, child.PID)
+		child.PID = pid
+		k.procs[pid] = child
+	}
 	return child
 }
 

@@ -321,6 +321,18 @@ func sysSendto(c *Call) (uint64, error) {
 func (c *Call) transmit(h held, s Socket, vec []iovec, total uint64, m *Message) (uint64, error) {
 	nonblock := h.nonblocking() || m.Flags&(netbsd.MSG_DONTWAIT|netbsd.MSG_NBIO) != 0
 	_, timeout := s.Timeouts()
+	raise := func(err error) {
+		if m.Flags&netbsd.MSG_NOSIGNAL == 0 {
+			c.sigpipe(h, err)
+		}
+	}
+	// Nobody is asked for data that can't go anywhere.
+	if e, ok := s.(Ender); ok {
+		if _, ended, _ := e.Ended(); ended {
+			raise(netbsd.EPIPE)
+			return 0, netbsd.EPIPE
+		}
+	}
 	var done uint64
 	for first := true; first || done < total; first = false {
 		chunk := total - done
@@ -341,9 +353,7 @@ func (c *Call) transmit(h held, s Socket, vec []iovec, total uint64, m *Message)
 			})
 			done += uint64(n)
 			if err != nil {
-				if m.Flags&netbsd.MSG_NOSIGNAL == 0 {
-					c.sigpipe(h, err)
-				}
+				raise(err)
 				return partial(done, err)
 			}
 			if s.SockType() != netbsd.SOCK_STREAM {
