@@ -22,12 +22,10 @@ func (c *Conn) Kevent(ctx context.Context, kq FD, changes, events []netbsd.Keven
 	for i := range changes {
 		in = netbsd.Append(m, in, &changes[i])
 	}
-	if len(events) == 0 {
-		timeout = 0
-	} else {
+	if len(events) > 0 {
 		out = make([]byte, size*len(events))
 	}
-	err = inSlices(ctx, timeout, func(d time.Duration) (bool, error) {
+	wait := func(d time.Duration) (bool, error) {
 		call := c.NewCall(netbsd.SYS___kevent50).FD(kq).
 			In(in).Word(uint64(len(in) / size)).
 			Out(out).Word(uint64(len(events)))
@@ -39,7 +37,12 @@ func (c *Conn) Kevent(ctx context.Context, kq FD, changes, events []netbsd.Keven
 		n, err = count(ctx, call, len(events))
 		in = nil // made
 		return n > 0, err
-	})
+	}
+	if len(events) == 0 {
+		_, err = wait(-1) // which does not wait
+	} else {
+		err = inSlices(ctx, timeout, wait)
+	}
 	if err != nil {
 		return 0, err
 	}

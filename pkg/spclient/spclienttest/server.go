@@ -241,8 +241,10 @@ func BannerOf(m *netbsd.Machine) string {
 
 // Handshake sends the banner and lets the client be a process. It returns the
 // program's name.
-func (p *Peer) Handshake() string {
-	p.Write([]byte(BannerOf(p.Machine)))
+func (p *Peer) Handshake() string { return p.handshake(BannerOf(p.Machine)) }
+
+func (p *Peer) handshake(banner string) string {
+	p.Write([]byte(banner))
 	f := p.NextRequest()
 	guest, ok := f.Message.(sysproxy.Guest)
 	if !ok {
@@ -336,6 +338,8 @@ type Call struct {
 	ReqNo uint64
 	Num   uint32
 	Args  netbsd.ArgReader
+
+	args []byte
 }
 
 // NextCall returns the client's next request, which must be a system call.
@@ -346,7 +350,7 @@ func (p *Peer) NextCall() *Call {
 		p.TB.Errorf("client sent %s %s, not a system call", f.Header.Class, f.Header.Type)
 		runtime.Goexit()
 	}
-	return &Call{p, f.Header.ReqNo, call.Num, netbsd.NewArgReader(p.Machine, call.Args)}
+	return &Call{p, f.Header.ReqNo, call.Num, netbsd.NewArgReader(p.Machine, call.Args), call.Args}
 }
 
 // Reply answers the call with success and the two registers of the result.
