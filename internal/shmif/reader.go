@@ -9,7 +9,10 @@ type reader struct {
 
 	seen   position // when there was nothing to read
 	seenOK bool     // seen has been set
-	lost   bool     // next means nothing: go to last once that changes
+	lost   bool     // next means nothing: go to last once seen changes
+
+	tried   position // when resync was of no use
+	triedOK bool     // tried has been set
 }
 
 // verdict says what a reader's step came upon.
@@ -39,24 +42,29 @@ func (d *reader) start(r ring) error {
 		d.gen, err = r.generationAt(p)
 	}
 	if err != nil {
-		d.lost, d.seen, d.seenOK = true, r.peek(), true
+		d.lose(p)
 		return err
 	}
 	d.next, d.lost = p.last, false
 	return nil
 }
 
-// resync goes to the newest packet, or after it if that is where the reader
-// already stands, since trying it again would lead nowhere.
-func (d *reader) resync(r ring) verdict {
-	at := d.next
-	if d.start(r) == nil && d.next == at {
-		p := r.peek()
-		if next, err := r.next(p.last); err == nil {
-			d.next, d.gen = next, p.gen
-		}
+// resync goes to the newest packet. If that was tried already, and nothing has
+// been sent since, it gives up until somebody sends; so no damage can keep a
+// reader busy.
+func (d *reader) resync(r ring, p position) verdict {
+	if d.triedOK && d.tried == p {
+		d.lose(p)
+		return corrupt
 	}
+	d.tried, d.triedOK = p, true
+	d.start(r)
 	return corrupt
+}
+
+// lose gives up on a ring until its position changes.
+func (d *reader) lose(p position) {
+	d.lost, d.seen, d.seenOK = true, p, true
 }
 
 // step reads the next packet. With received, buf's first n bytes hold the
@@ -74,11 +82,11 @@ func (d *reader) step(r ring, buf []byte) (n int, v verdict) {
 		}
 	}
 	if err != nil {
-		return 0, d.resync(r)
+		return 0, d.resync(r, p)
 	}
 	end, err := r.next(p.last)
 	if err != nil {
-		return 0, d.resync(r)
+		return 0, d.resync(r, p)
 	}
 	if d.gen == p.gen && d.next == end {
 		d.seen, d.seenOK = p, true
@@ -87,19 +95,23 @@ func (d *reader) step(r ring, buf []byte) (n int, v verdict) {
 
 	ahead, ok := d.ahead(r, p, end)
 	if !ok {
+		// The oldest packet is of the round before if the packets reach
+		// across the ring's end, or just to it. (Real kernels compare with
+		// last instead, and then read the oldest packet again and again
+		// while the newest one itself lies across the end.)
 		d.next, d.gen = p.first, p.gen
-		if p.first > p.last {
+		if p.first >= end {
 			d.gen--
 		}
 		if ahead, ok = d.ahead(r, p, end); !ok {
-			return 0, d.resync(r)
+			return 0, d.resync(r, p)
 		}
 		return 0, overrun
 	}
 
 	pkt, err := r.packet(d.next)
 	if err != nil || packetHeader+pkt.len > ahead {
-		return 0, d.resync(r)
+		return 0, d.resync(r, p)
 	}
 	off := d.next
 	if d.next+packetHeader+pkt.len >= r.size {
