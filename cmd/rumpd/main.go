@@ -1,0 +1,155 @@
+// Rumpd is an embedded rump kernel: NetBSD's TCP/IP, seen from outside, in a
+// process, for clients of the sysproxy protocol. It takes the place of
+// rump_server(1) and most of its options.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"rumptools/internal/kernel"
+	"rumptools/internal/kernel/inet"
+	"rumptools/internal/kernel/local"
+	"rumptools/internal/shmif"
+	"rumptools/pkg/netbsd"
+)
+
+// options are the command line's.
+type options struct {
+	foreground bool
+	verbose    bool
+	cpus       int
+	components []string
+	memory     string
+	machine    string
+	url        string
+}
+
+func main() {
+	cmd := command(os.Args[1:])
+	if err := cmd.Execute(); err != nil {
+		fmt.Fprintf(os.Stderr, "rumpd: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func command(args []string) *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use:                   "rumpd [-sv] [-c NCPU] [-l LIB]... [-r BYTES] [--machine MACHINE] URL",
+		Short:                 "run a rump kernel that serves at URL",
+		Long:                  longHelp(),
+		Args:                  cobra.ExactArgs(1),
+		SilenceErrors:         true,
+		SilenceUsage:          true,
+		DisableFlagsInUseLine: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			o.url = args[0]
+			return run(&o)
+		},
+	}
+	cmd.SetArgs(args)
+	f := cmd.Flags()
+	f.BoolVarP(&o.foreground, "foreground", "s", false, "stay in the foreground")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "say what happens")
+	f.IntVarP(&o.cpus, "ncpu", "c", 1, "number of processors, hw.ncpu")
+	f.StringArrayVarP(&o.components, "lib", "l", nil, "component; those that networking needs are all there")
+	f.StringVarP(&o.memory, "ram", "r", "64m", "memory, hw.physmem: bytes, or with k, m, g")
+	f.StringVar(&o.machine, "machine", "amd64", "machine that the kernel is of")
+	return cmd
+}
+
+func longHelp() string {
+	var names []string
+	for _, m := range netbsd.Machines() {
+		names = append(names, m.Name)
+	}
+	return "Rumpd serves a rump kernel with a TCP/IP stack at URL, which is unix://PATH or\n" +
+		"tcp://ADDRESS:PORT/. It goes to the background once it serves.\n\n" +
+		"Machines: " + strings.Join(names, " ") + "."
+}
+
+func run(o *options) error {
+	m, ok := netbsd.MachineByName(o.machine)
+	if !ok {
+		return fmt.Errorf("machine %s: unknown; one of those that --help lists", o.machine)
+	}
+	if o.cpus < 1 || o.cpus > 32 {
+		return fmt.Errorf("-c %d: not between 1 and 32", o.cpus)
+	}
+	memory, err := parseSize(o.memory)
+	if err != nil {
+		return fmt.Errorf("-r %s: %w", o.memory, err)
+	}
+	warnings, err := checkComponents(o.components)
+	if err != nil {
+		return err
+	}
+	if !inBackground() {
+		for _, w := range warnings {
+			fmt.Fprintln(os.Stderr, "rumpd: "+w)
+		}
+	}
+	if !o.foreground && !inBackground() {
+		return startBackground()
+	}
+	ready := backgroundReady
+	if o.foreground {
+		ready = func() error { return nil }
+	}
+	// A signal while the kernel comes up must not leave the socket behind.
+	sigs := make(chan os.Signal, 1)
+	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	l, err := listen(o.url)
+	if err != nil {
+		return err
+	}
+	k := kernel.New(kernel.Config{Machine: m, CPUs: o.cpus, Memory: memory})
+	local.Register(k)
+	stack, err := inet.New(inet.Config{Kernel: k, OpenBus: openBus})
+	if err != nil {
+		l.Close()
+		return fmt.Errorf("network: %w", err)
+	}
+	defer stack.Close()
+	served := make(chan error, 1)
+	go func() { served <- k.Serve(l) }()
+	if o.verbose {
+		fmt.Fprintf(os.Stderr, "rumpd: %s kernel serving at %s, process %d\n", m.Name, o.url, os.Getpid())
+	}
+	if err := ready(); err != nil {
+		k.Halt(true)
+		<-served
+		return err
+	}
+	for {
+		select {
+		case <-sigs:
+			k.Halt(true)
+		case err := <-served:
+			if !errors.Is(err, kernel.ErrHalted) {
+				k.Halt(true)
+				return fmt.Errorf("accept %s: %w", o.url, err)
+			}
+			served = nil
+		case <-k.Exited():
+			k.Wait()
+			return nil
+		}
+	}
+}
+
+// openBus opens the bus file that a linkstr names.
+func openBus(path string) (inet.Bus, error) {
+	bus, err := shmif.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return bus, nil
+}
