@@ -268,14 +268,19 @@ func (b *Bus) Recv(buf []byte) (int, error) {
 		if !idle {
 			continue
 		}
-		if err := b.waiter.wait(heartbeat); err != nil {
-			if errors.Is(err, errClosed) {
-				return 0, errClosed
-			}
+		idle, err = b.waiter.wait(heartbeat)
+		switch {
+		case err == nil && idle:
+			b.guardLock()
+		case err == nil:
+			b.stats.wakeups.Add(1)
+		case errors.Is(err, errClosed):
+			return 0, errClosed
+		default: // the host does not say any more
 			b.polling.Store(true)
-			poller{pollInterval, b.done}.wait(heartbeat)
+			b.waiter.close()
+			b.waiter = poller{pollInterval, b.done}
 		}
-		b.stats.wakeups.Add(1)
 	}
 }
 

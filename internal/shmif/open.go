@@ -83,17 +83,24 @@ func (b *Bus) attach(f *os.File) error {
 	if err := giveSize(f); err != nil {
 		return err
 	}
+	if err := b.mapFile(f); err != nil {
+		return err
+	}
+	b.waiter = b.newWaiter()
+	if err := b.pinned(b.join); err != nil {
+		b.Close()
+		return err
+	}
+	return nil
+}
+
+func (b *Bus) mapFile(f *os.File) error {
 	mem, err := unix.Mmap(int(f.Fd()), 0, FileSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return os.NewSyscallError("mmap", err)
 	}
 	b.file, b.ring, b.base = f, newRing(mem), uintptr(unsafe.Pointer(&mem[0]))
 	prefault(mem)
-	b.waiter = b.newWaiter()
-	if err := b.pinned(b.join); err != nil {
-		b.Close()
-		return err
-	}
 	return nil
 }
 

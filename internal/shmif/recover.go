@@ -68,6 +68,18 @@ func (b *Bus) watchLock() {
 	}()
 }
 
+// guardLock sets the watcher on a lock that is taken just now. A receiver does
+// this while nothing happens, for the sake of real kernels that may be waiting
+// for the lock.
+func (b *Bus) guardLock() {
+	b.pinned(func() error {
+		if atomic.LoadUint32(b.ring.lockWord()) != lockFree {
+			b.watchLock()
+		}
+		return nil
+	})
+}
+
 func (b *Bus) watchUntilFree() {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()

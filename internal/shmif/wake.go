@@ -8,9 +8,10 @@ import "time"
 // that looks at the ring after every wait misses nothing, whenever the writer
 // came; many writes may end in one wake-up.
 type waiter interface {
-	// wait returns nil after a write or after the time, and errClosed once
-	// close was called.
-	wait(time.Duration) error
+	// wait returns after a write or after the time, and with errClosed once
+	// close was called. idle says that there was no write, as far as the
+	// waiter knows.
+	wait(time.Duration) (idle bool, err error)
 	// close ends wait, now and for ever. It may be called at any time.
 	close()
 }
@@ -26,14 +27,14 @@ type poller struct {
 	done     <-chan struct{}
 }
 
-func (p poller) wait(d time.Duration) error {
+func (p poller) wait(d time.Duration) (idle bool, err error) {
 	t := time.NewTimer(min(d, p.interval))
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return nil
+		return true, nil
 	case <-p.done:
-		return errClosed
+		return false, errClosed
 	}
 }
 

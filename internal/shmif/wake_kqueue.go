@@ -47,22 +47,22 @@ func watchFile(f *os.File, _ string) (waiter, error) {
 	return w, nil
 }
 
-func (w *kqueue) wait(d time.Duration) error {
+func (w *kqueue) wait(d time.Duration) (idle bool, err error) {
 	w.inWait.Lock()
 	defer w.inWait.Unlock()
 	if w.closed.Load() {
-		return errClosed
+		return false, errClosed
 	}
 	timeout := unix.NsecToTimespec(int64(d))
 	var events [2]unix.Kevent_t
-	_, err := unix.Kevent(w.kq, nil, events[:], &timeout)
+	n, err := unix.Kevent(w.kq, nil, events[:], &timeout)
 	if w.closed.Load() {
-		return errClosed
+		return false, errClosed
 	}
 	if err != nil && err != unix.EINTR {
-		return os.NewSyscallError("kevent", err)
+		return false, os.NewSyscallError("kevent", err)
 	}
-	return nil
+	return n == 0, nil
 }
 
 func (w *kqueue) close() {

@@ -43,26 +43,19 @@ func sameFile(f *os.File, path string) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
-func (w *inotify) wait(d time.Duration) error {
-	if err := w.file.SetReadDeadline(time.Now().Add(d)); err != nil {
-		return waitError(err)
+func (w *inotify) wait(d time.Duration) (idle bool, err error) {
+	if err = w.file.SetReadDeadline(time.Now().Add(d)); err == nil {
+		// One read takes all events that are there. What they say does
+		// not matter.
+		_, err = w.file.Read(w.buf[:])
 	}
-	// One read takes all events that are there. What they say does not
-	// matter.
-	if _, err := w.file.Read(w.buf[:]); err != nil {
-		return waitError(err)
-	}
-	return nil
-}
-
-func waitError(err error) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil
+		return true, nil
 	case errors.Is(err, os.ErrClosed):
-		return errClosed
+		return false, errClosed
 	}
-	return err
+	return false, err
 }
 
 func (w *inotify) close() { w.file.Close() }
