@@ -291,7 +291,8 @@ func (o setVlan) apply(ctx context.Context, c *client, name string, _ Output) er
 	}
 	buf := netbsd.Marshal(c.Machine(), &req)
 	r := netbsd.Ifreq{Name: netbsd.IfName(name)}
-	return c.requestPtr(ctx, netbsd.SIOCSETVLAN, &r, buf, func(p netbsd.Ptr) { r.SetData(c.Machine(), uint64(p)) })
+	err := c.requestPtr(ctx, netbsd.SIOCSETVLAN, &r, buf, func(p netbsd.Ptr) { r.SetData(c.Machine(), uint64(p)) })
+	return wrap("SIOCSETVLAN", err)
 }
 
 // vlan asks for the tag and the parent of a vlan(4) interface.

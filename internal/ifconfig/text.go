@@ -247,7 +247,11 @@ func (t text) inet(a *Address) {
 func (t text) inet6(a *Address) {
 	t.printf("\tinet6 %s", t.host(a.addr, a.zone))
 	if a.peer.IsValid() {
-		t.printf(" -> %s", t.host(a.peer, a.zone))
+		zone := ""
+		if a.peer.IsLinkLocalUnicast() {
+			zone = a.zone
+		}
+		t.printf(" -> %s", t.host(a.peer, zone))
 	}
 	if a.PrefixLen != nil {
 		t.printf(" prefixlen %d", *a.PrefixLen)
