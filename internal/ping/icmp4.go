@@ -150,7 +150,7 @@ func (r *report4) describeError() string {
 	return fmt.Sprintf("Parameter problem: pointer = 0x%02x", r.msg[4])
 }
 
-// byCode is the text for a code, or the other one with the code in it.
+// byCode is the text for a code, or the other one, which is a format for it.
 func byCode(texts map[int]string, other string, code int) string {
 	if s, ok := texts[code]; ok {
 		return s

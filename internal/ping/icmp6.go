@@ -1,6 +1,7 @@
 package ping
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -238,10 +239,10 @@ func (p *pinger6) nodeInformation(b []byte) {
 	if len(b) < nodeInfoHeaderLen {
 		return
 	}
-	p.printf(", %s", byCode(nodeInfoTypes, "unknown qtype", int(binary.BigEndian.Uint16(b[8:]))))
+	p.printf(", %s", cmp.Or(nodeInfoTypes[int(binary.BigEndian.Uint16(b[8:]))], "unknown qtype"))
 	code := int(b[1])
 	if b[0] == netbsd.ICMP6_NI_REPLY {
-		p.printf(", %s", byCode(nodeInfoResults, "invalid", code))
+		p.printf(", %s", cmp.Or(nodeInfoResults[code], "invalid"))
 		return
 	}
 	subject := b[nodeInfoHeaderLen:]
