@@ -322,7 +322,7 @@ func TestVerbose(t *testing.T) {
 		case 0:
 			return []arrival{
 				{pkt: answer4(msg, func(b []byte) []byte { b[20] = netbsd.ICMP_ECHO; b[24], b[25] = 1, 2; return b })},
-				{pkt: answer4(msg, func(b []byte) []byte { return b[:27] })},
+				{in: time.Microsecond, pkt: answer4(msg, func(b []byte) []byte { return b[:27] })},
 				{in: time.Millisecond, pkt: answer4(msg, nil)},
 			}
 		case 3:
