@@ -53,6 +53,7 @@ type Stack struct {
 	pushed     map[routeKey]engineRoute
 	routeSocks routeSockets
 	params     params
+	sockets    socketTable
 	down       downHosts
 	// own holds the addresses of all interfaces for the path of packets.
 	own atomic.Pointer[map[netip.Addr]*Interface]
@@ -74,6 +75,7 @@ func New(cfg Config) (*Stack, error) {
 		ifByName:  make(map[string]*Interface),
 	}
 	s.events.init()
+	s.sockets.init()
 	s.params.byName = make(map[string]*param)
 	for _, p := range newParams() {
 		s.params.byName[p.path+"."+p.name] = p
@@ -89,9 +91,9 @@ func New(cfg Config) (*Stack, error) {
 				DADConfigs: stack.DefaultDADConfigurations(),
 			}),
 		},
-		TransportProtocols: []stack.TransportProtocolFactory{
+		TransportProtocols: append(rawProtocols(),
 			tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6,
-		},
+		),
 		RawFactory: raw.EndpointFactory{},
 		NUDConfigs: nudConfigs(),
 		NUDDisp:    neighbourEvents{s: s},
@@ -101,6 +103,12 @@ func New(cfg Config) (*Stack, error) {
 	}
 	own := make(map[netip.Addr]*Interface)
 	s.own.Store(&own)
+	if err := s.installHandlers(); err != nil {
+		return nil, err
+	}
+	if err := s.tuneTCP(); err != nil {
+		return nil, err
+	}
 	for _, p := range s.params.byName {
 		if p.apply != nil {
 			p.apply(s, p.value.Load()) // as they are, they are good
@@ -110,6 +118,7 @@ func New(cfg Config) (*Stack, error) {
 	go s.handleEvents()
 
 	s.addSysctls()
+	s.addDomains()
 	cfg.Kernel.AddDomain(netbsd.AF_ROUTE, routeDomain{s})
 	cfg.Kernel.AddDomain(netbsd.AF_LINK, linkDomain{s})
 	s.mu.Lock()

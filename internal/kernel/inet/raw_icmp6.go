@@ -1,0 +1,97 @@
+package inet
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"rumptools/pkg/netbsd"
+)
+
+// icmp6Input has raw sockets see ICMPv6 messages, and UDP the errors among
+// them, before the engine handles them (icmp6_input). Unlike IPv4's, raw
+// sockets see echo requests as well.
+func (s *Stack) icmp6Input(pkt *stack.PacketBuffer) {
+	p := readPacket(pkt)
+	if p.proto != netbsd.IPPROTO_ICMPV6 || !p.isAtomic() || !s.forUs(p) {
+		return
+	}
+	s.icmp6Deliver(p)
+}
+
+// icmp6Handler is given echo requests and replies by the engine. Those that
+// came in fragments have not been seen before; the engine shows no others.
+func (s *Stack) icmp6Handler(_ stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
+	if pkt.NetworkProtocolNumber != header.IPv6ProtocolNumber {
+		return s.rawHandler(pkt)
+	}
+	if p := readPacket(pkt); !p.isAtomic() {
+		s.icmp6Deliver(p)
+	}
+	return false // the engine answers requests
+}
+
+func (s *Stack) icmp6Deliver(p *packet) {
+	src, _ := netbsd.ExtractScope(p.src)
+	dst, _ := netbsd.ExtractScope(p.dst)
+	if len(p.payload) < icmpMinLen/2 || internetChecksum(netbsd.IPPROTO_ICMPV6, src, dst, p.payload) != 0 {
+		return
+	}
+	s.icmp6Error(p)
+	p.proto = netbsd.IPPROTO_ICMPV6
+	s.rawInput(p)
+}
+
+// icmp6Error tells UDP of an ICMPv6 error.
+func (s *Stack) icmp6Error(p *packet) {
+	b := p.payload
+	errno := icmp6Errno(b[0], b[1])
+	if errno == 0 || len(b) < icmpMinLen+header.IPv6MinimumSize {
+		return
+	}
+	inner := b[icmpMinLen:]
+	next, rest := inner[6], inner[header.IPv6MinimumSize:]
+	for next == netbsd.IPPROTO_HOPOPTS || next == netbsd.IPPROTO_DSTOPTS || next == netbsd.IPPROTO_ROUTING {
+		if len(rest) < 8 || len(rest) < 8*(int(rest[1])+1) {
+			return
+		}
+		next, rest = rest[0], rest[8*(int(rest[1])+1):]
+	}
+	local := endpoint{addr: netbsd.EmbedScope(netip.AddrFrom16([16]byte(inner[8:])), uint32(p.nic))}
+	remote := endpoint{addr: netbsd.EmbedScope(netip.AddrFrom16([16]byte(inner[24:])), uint32(p.nic))}
+	if errno == netbsd.EHOSTDOWN {
+		s.udpHostError(errno, remote.addr)
+		return
+	}
+	if next != netbsd.IPPROTO_UDP || len(rest) < 4 {
+		return
+	}
+	local.port, remote.port = binary.BigEndian.Uint16(rest), binary.BigEndian.Uint16(rest[2:])
+	s.udpError(errno, local, remote)
+}
+
+// icmp6Errno gives what an ICMPv6 error means to a socket (inet6ctlerrmap), 0
+// for nothing.
+func icmp6Errno(typ, code uint8) netbsd.Errno {
+	switch typ {
+	case netbsd.ICMP6_DST_UNREACH:
+		switch code {
+		case netbsd.ICMP6_DST_UNREACH_NOROUTE, netbsd.ICMP6_DST_UNREACH_BEYONDSCOPE:
+			return netbsd.EHOSTUNREACH
+		case netbsd.ICMP6_DST_UNREACH_ADMIN, netbsd.ICMP6_DST_UNREACH_NOPORT:
+			return netbsd.ECONNREFUSED
+		case netbsd.ICMP6_DST_UNREACH_ADDR:
+			return netbsd.EHOSTDOWN
+		}
+	case netbsd.ICMP6_PARAM_PROB:
+		switch code {
+		case netbsd.ICMP6_PARAMPROB_NEXTHEADER:
+			return netbsd.ECONNREFUSED
+		case netbsd.ICMP6_PARAMPROB_HEADER, netbsd.ICMP6_PARAMPROB_OPTION:
+			return netbsd.ENOPROTOOPT
+		}
+	}
+	return 0
+}

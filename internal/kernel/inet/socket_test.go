@@ -1,0 +1,171 @@
+package inet
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"rumptools/internal/kernel"
+	"rumptools/pkg/netbsd"
+)
+
+// machines are those that layouts are tried on: 64 and 32 bits, both byte
+// orders.
+var machines = []*netbsd.Machine{netbsd.AMD64, netbsd.I386, netbsd.POWERPC}
+
+// onMachines runs a test on each of the machines.
+func onMachines(t *testing.T, test func(t *testing.T, s *Stack)) {
+	for _, m := range machines {
+		t.Run(m.Name, func(t *testing.T) { test(t, newStackOf(t, m, nil)) })
+	}
+}
+
+// newStackOf makes a stack of a kernel of a machine. buses are those that its
+// interfaces may be linked to, by name.
+func newStackOf(t *testing.T, m *netbsd.Machine, buses map[string]Bus) *Stack {
+	t.Helper()
+	s, err := New(Config{
+		Kernel: kernel.New(kernel.Config{Machine: m}),
+		OpenBus: func(path string) (Bus, error) {
+			if b := buses[path]; b != nil {
+				return b, nil
+			}
+			return nil, netbsd.ENOENT
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// open makes a socket, which the test's end closes.
+func open(t *testing.T, s *Stack, family, typ, proto int32) kernel.Socket {
+	t.Helper()
+	so, err := s.open(family, typ, proto)
+	if err != nil {
+		t.Fatalf("socket(%d, %d, %d): %v", family, typ, proto, err)
+	}
+	t.Cleanup(func() { so.Close() })
+	return so
+}
+
+// open is socket(2).
+func (s *Stack) open(family, typ, proto int32) (kernel.Socket, error) {
+	for _, d := range s.domains() {
+		if d.family == family {
+			return d.Socket(nil, typ, proto)
+		}
+	}
+	return nil, netbsd.EAFNOSUPPORT
+}
+
+// patience is how long a test waits for what must come.
+const patience = 10 * time.Second
+
+// await calls try until it gives something else than EAGAIN or EINPROGRESS,
+// each time that the file has changed.
+func await(t *testing.T, f kernel.File, try func() error) error {
+	t.Helper()
+	changed := make(chan struct{}, 1)
+	w := &kernel.Watcher{Notify: func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}}
+	f.Watch(w)
+	defer f.Unwatch(w)
+	deadline := time.After(patience)
+	for {
+		if err := try(); err != netbsd.EAGAIN && err != netbsd.EINPROGRESS {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			t.Fatal("nothing has come")
+		}
+	}
+}
+
+// recv is recvmsg(2) that waits.
+func recv(t *testing.T, so kernel.Socket, room int, flags int32) *kernel.Message {
+	t.Helper()
+	m := &kernel.Message{Data: make([]byte, room), Flags: flags}
+	err := await(t, so, func() error {
+		n, err := so.Recv(nil, m)
+		if err == nil {
+			m.Data = m.Data[:n]
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatalf("recv: %v", err)
+	}
+	return m
+}
+
+// send sends all of the bytes, waiting for room.
+func send(t *testing.T, so kernel.Socket, data []byte, to []byte) {
+	t.Helper()
+	for {
+		var n int
+		err := await(t, so, func() (err error) {
+			n, err = so.Send(nil, &kernel.Message{Data: data, Name: to})
+			return err
+		})
+		if err != nil {
+			t.Fatalf("send: %v", err)
+		}
+		if data = data[n:]; len(data) == 0 {
+			return
+		}
+	}
+}
+
+// nothing fails the test if the socket has something to read.
+func nothing(t *testing.T, so kernel.Socket) {
+	t.Helper()
+	m := &kernel.Message{Data: make([]byte, 1<<16), Flags: netbsd.MSG_PEEK}
+	if n, err := so.Recv(nil, m); err != netbsd.EAGAIN {
+		t.Fatalf("there is something to read: %x, %v", m.Data[:n], err)
+	}
+}
+
+// addr makes a socket address of "127.0.0.1:80" or "[::1]:80".
+func addr(s *Stack, a string) []byte {
+	ap := netip.MustParseAddrPort(a)
+	if ap.Addr().Is4() {
+		return endpoint{ap.Addr(), ap.Port()}.sockaddr(s.machine, netbsd.AF_INET)
+	}
+	return netbsd.SockaddrIn6(s.machine, netip.AddrPortFrom(ap.Addr().WithZone(""), ap.Port()), 0, 0)
+}
+
+// check fails the test unless an operation gives the error that it must; nil is
+// success.
+func check(t *testing.T, what string, got, want error) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+// setInt sets an option of an int.
+func setInt(t *testing.T, so kernel.Socket, m *netbsd.Machine, level, name, v int32) {
+	t.Helper()
+	if err := so.SetOption(nil, level, name, intOpt(m, v)); err != nil {
+		t.Fatalf("setsockopt %d %d: %v", level, name, err)
+	}
+}
+
+// getInt gives an option of an int.
+func getInt(t *testing.T, so kernel.Socket, m *netbsd.Machine, level, name int32) int32 {
+	t.Helper()
+	b, err := so.Option(nil, level, name, 4)
+	if err != nil || len(b) != 4 {
+		t.Fatalf("getsockopt %d %d: %x, %v", level, name, b, err)
+	}
+	return int32(m.Order.Uint32(b))
+}

@@ -1,0 +1,607 @@
+package inet
+
+import (
+	"math"
+	"net/netip"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/waiter"
+
+	"rumptools/internal/kernel"
+	"rumptools/pkg/netbsd"
+)
+
+// tcpSocket is a TCP socket of either family over an endpoint of the engine's.
+// What NetBSD's users see of a socket is decided here; the engine speaks the
+// protocol.
+//
+// The engine never calls back into the socket but to wake it, so its methods
+// may be called with mu held.
+type tcpSocket struct {
+	socket
+
+	phase tcpPhase
+	ep    *tcp.Endpoint
+	wq    *waiter.Queue
+	entry waiter.Entry
+
+	local, remote endpoint
+	// shutRead and shutWrite are what shutdown(2) was told.
+	shutRead, shutWrite bool
+	// queued says that nobody has accepted the connection yet.
+	queued bool
+	// connTimer ends an attempt to connect.
+	connTimer *time.Timer
+	opt       tcpOptions
+
+	// backlog is listen(2)'s, queue the connections of a listener that the
+	// engine has handed over.
+	backlog int
+	queue   []*tcpSocket
+}
+
+// tcpPhase is how far a socket has come.
+type tcpPhase uint8
+
+const (
+	tcpIdle       tcpPhase = iota // perhaps bound
+	tcpListening                  //
+	tcpConnecting                 // an attempt is under way
+	tcpConnected                  // a connection stands, or half of it
+	tcpGone                       // there is no control block any more
+)
+
+var (
+	_ kernel.Socket = (*tcpSocket)(nil)
+	_ kernel.Ender  = (*tcpSocket)(nil)
+)
+
+// tcpSpace is the size in bytes of a TCP socket's buffers, until more is
+// needed; tcpAutoMax is how far they grow, by tcpAutoStep at a time.
+const (
+	tcpSpace    = 32 << 10
+	tcpAutoStep = 8 << 10
+	tcpAutoMax  = 256 << 10
+)
+
+// tcpTimeWait is how long a closed connection is remembered. NetBSD's is a
+// minute; thousands of connections a second would fill the memory that long.
+const tcpTimeWait = 10 * time.Second
+
+// tuneTCP gives the engine's TCP NetBSD's defaults.
+func (s *Stack) tuneTCP() error {
+	timeWait := tcpip.TCPTimeWaitTimeoutOption(tcpTimeWait)
+	delay := tcpip.TCPDelayEnabled(true)
+	moderate := tcpip.TCPModerateReceiveBufferOption(true)
+	// The engine gives half of a receive buffer to its own overhead.
+	for _, o := range []tcpip.SettableTransportProtocolOption{
+		&timeWait, &delay, &moderate,
+		&tcpip.TCPSendBufferSizeRangeOption{Min: 1, Default: tcpSpace, Max: 4 * sbMax},
+		&tcpip.TCPReceiveBufferSizeRangeOption{Min: 1, Default: 2 * tcpSpace, Max: 4 * sbMax},
+	} {
+		if err := s.net.SetTransportProtocolOption(tcp.ProtocolNumber, o); err != nil {
+			return engineError(err)
+		}
+	}
+	return nil
+}
+
+// newTCP makes a TCP socket.
+func (s *Stack) newTCP(m *netbsd.Machine, family, proto int32) (*tcpSocket, error) {
+	so := &tcpSocket{}
+	so.init(s, m, family, netbsd.SOCK_STREAM, proto, tcpSpace, tcpSpace)
+	so.opt.init()
+	if err := so.newEndpoint(); err != nil {
+		return nil, err
+	}
+	s.sockets.add(so)
+	return so, nil
+}
+
+// newEndpoint gives the socket a fresh endpoint with its options.
+func (so *tcpSocket) newEndpoint() error {
+	netProto := tcpip.NetworkProtocolNumber(header.IPv4ProtocolNumber)
+	if so.family == netbsd.AF_INET6 {
+		netProto = header.IPv6ProtocolNumber
+	}
+	wq := new(waiter.Queue)
+	ep, err := so.stack.net.NewEndpoint(tcp.ProtocolNumber, netProto, wq)
+	if err != nil {
+		return netbsd.ENOBUFS
+	}
+	so.attach(ep.(*tcp.Endpoint), wq)
+	so.applyOptions()
+	return nil
+}
+
+// attach has the socket use an endpoint.
+func (so *tcpSocket) attach(ep *tcp.Endpoint, wq *waiter.Queue) {
+	so.ep, so.wq = ep, wq
+	so.entry = waiter.NewFunctionEntry(
+		waiter.ReadableEvents|waiter.WritableEvents|waiter.EventErr|waiter.EventHUp|waiter.EventRdHUp,
+		func(waiter.EventMask) { so.Wake() })
+	wq.EventRegister(&so.entry)
+}
+
+// sync brings the socket up to date with its endpoint; so.mu is held.
+func (so *tcpSocket) sync() tcpView {
+	v := lookAt(so.ep)
+	if so.phase != tcpConnecting && so.phase != tcpConnected {
+		return v
+	}
+	failed := v.state == tcp.StateError || v.state == tcp.StateClose
+	if so.phase == tcpConnecting && !failed {
+		switch v.state {
+		case tcp.StateConnecting, tcp.StateSynSent, tcp.StateSynRecv:
+			return v
+		}
+		so.phase, so.connected = tcpConnected, true
+		so.stopTimer()
+	}
+	if v.recvClosed || failed {
+		so.cantRecv = true
+	}
+	switch {
+	case failed:
+		if err := so.ep.LastError(); err != nil && so.err == 0 {
+			so.err = tcpErrno(err)
+		}
+		so.stopTimer()
+		so.phase, so.connected, so.cantSend = tcpGone, false, true
+	case v.state == tcp.StateTimeWait:
+		so.connected, so.cantSend = false, true
+	}
+	return v
+}
+
+func (so *tcpSocket) stopTimer() {
+	if so.connTimer != nil {
+		so.connTimer.Stop()
+		so.connTimer = nil
+	}
+}
+
+// tcpErrno gives the error of a connection's end.
+func tcpErrno(err tcpip.Error) netbsd.Errno {
+	switch err.(type) {
+	case *tcpip.ErrConnectionRefused, *tcpip.ErrUnknownProtocolOption:
+		return netbsd.ECONNREFUSED
+	case *tcpip.ErrConnectionReset:
+		return netbsd.ECONNRESET
+	case *tcpip.ErrTimeout:
+		return netbsd.ETIMEDOUT
+	case *tcpip.ErrHostDown:
+		return netbsd.EHOSTDOWN
+	case *tcpip.ErrHostUnreachable, *tcpip.ErrNetworkUnreachable, *tcpip.ErrNoNet, *tcpip.ErrNotSupported:
+		return netbsd.EHOSTUNREACH
+	case *tcpip.ErrPortInUse:
+		return netbsd.EADDRINUSE
+	case *tcpip.ErrBadLocalAddress, *tcpip.ErrNoPortAvailable:
+		return netbsd.EADDRNOTAVAIL
+	case *tcpip.ErrNoBufferSpace:
+		return netbsd.ENOBUFS
+	case *tcpip.ErrAborted, *tcpip.ErrConnectionAborted:
+		return netbsd.ECONNABORTED
+	}
+	return netbsd.EINVAL
+}
+
+// Bind implements [kernel.Socket].
+func (so *tcpSocket) Bind(sa []byte) error {
+	if saFamily(sa) != so.family {
+		return netbsd.EAFNOSUPPORT
+	}
+	so.mu.Lock()
+	phase, bound, v6only := so.phase, so.isBound(), so.ip6.flags&in6pV6Only != 0
+	so.mu.Unlock()
+	if phase != tcpIdle || bound || len(sa) != sizeofSockaddr(so.family) {
+		return netbsd.EINVAL
+	}
+	e, err := so.parse(sa)
+	if err != nil {
+		return err
+	}
+	switch {
+	case e.addr.Is4In6() && so.family == netbsd.AF_INET6 && v6only:
+		return netbsd.EINVAL
+	case e.addr.IsValid() && !isAny(unmapped(e.addr)):
+		if err := so.stack.bindable(unmapped(e.addr), false); err != nil {
+			return err
+		}
+	}
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	if so.phase != tcpIdle || so.isBound() {
+		return netbsd.EINVAL
+	}
+	so.anonPort = e.port == 0
+	return so.bindEndpoint(e, 0)
+}
+
+// bindEndpoint binds the endpoint, on an interface if nic is not 0.
+func (so *tcpSocket) bindEndpoint(e endpoint, nic tcpip.NICID) error {
+	addr := tcpip.FullAddress{NIC: nic, Addr: engineAddr(e.addr), Port: e.port}
+	if isAny(e.addr) {
+		addr.Addr = tcpip.Address{}
+	}
+	if err := so.ep.Bind(addr); err != nil {
+		return tcpErrno(err)
+	}
+	so.local = e
+	if a, err := so.ep.GetLocalAddress(); err == nil {
+		so.local.port = a.Port
+	}
+	return nil
+}
+
+func (so *tcpSocket) isBound() bool { return so.local != endpoint{} }
+
+func (so *tcpSocket) parse(sa []byte) (endpoint, error) {
+	if so.family == netbsd.AF_INET {
+		return parseIn(sa)
+	}
+	return so.stack.parseIn6(so.m, sa)
+}
+
+// Connect implements [kernel.Socket].
+func (so *tcpSocket) Connect(sa []byte) error {
+	so.mu.Lock()
+	so.sync()
+	switch {
+	case so.phase == tcpListening:
+		so.mu.Unlock()
+		return netbsd.EOPNOTSUPP
+	case so.phase == tcpConnecting:
+		so.mu.Unlock()
+		return netbsd.EALREADY
+	case so.connected:
+		so.mu.Unlock()
+		return netbsd.EISCONN
+	case saFamily(sa) != so.family:
+		so.mu.Unlock()
+		return netbsd.EAFNOSUPPORT
+	case so.phase != tcpIdle:
+		so.mu.Unlock()
+		return netbsd.EINVAL
+	}
+	so.mu.Unlock()
+	remote, nic, err := so.route(sa)
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	if so.phase != tcpIdle || so.closed {
+		return netbsd.EINVAL
+	}
+	if err == nil {
+		err = so.start(remote, nic)
+	}
+	if err != netbsd.EINPROGRESS && !so.isBound() {
+		// The kernel gives the socket a port before it looks at the
+		// address.
+		so.anonPort = true
+		_ = so.bindEndpoint(endpoint{}, 0)
+	}
+	return err
+}
+
+// route checks where to connect to, and finds the interface to do it by. It is
+// called without so.mu.
+func (so *tcpSocket) route(sa []byte) (remote endpoint, nic tcpip.NICID, err error) {
+	s := so.stack
+	if len(sa) != sizeofSockaddr(so.family) {
+		return remote, 0, netbsd.EINVAL
+	}
+	if remote, err = so.parse(sa); err != nil {
+		return remote, 0, err
+	}
+	so.mu.Lock()
+	local, v6only := so.local.addr, so.ip6.flags&in6pV6Only != 0
+	so.mu.Unlock()
+	switch {
+	case remote.port == 0, unmapped(remote.addr).IsMulticast():
+		return remote, 0, netbsd.EADDRNOTAVAIL
+	case !remote.addr.IsValid() && so.family == netbsd.AF_INET:
+		if remote.addr = s.firstAddr4(false); !remote.addr.IsValid() {
+			return remote, 0, netbsd.EADDRNOTAVAIL
+		}
+	case !remote.addr.IsValid():
+		remote.addr = netip.IPv6Loopback()
+	case remote.addr.Is4In6() && (v6only || local.IsValid() && !local.Is4In6()),
+		so.family == netbsd.AF_INET6 && !remote.addr.Is4In6() && local.Is4In6():
+		return remote, 0, netbsd.EINVAL
+	}
+	r, err := s.findRoute(sendPath{dst: unmapped(remote.addr)})
+	if err != nil {
+		return remote, 0, err
+	}
+	defer r.Release()
+	if r.IsOutboundBroadcast() {
+		return remote, 0, netbsd.EADDRNOTAVAIL
+	}
+	return remote, r.NICID(), nil
+}
+
+// start begins to connect; so.mu is held.
+func (so *tcpSocket) start(remote endpoint, nic tcpip.NICID) error {
+	if so.local.addr.IsValid() && !isAny(unmapped(so.local.addr)) {
+		// The engine has tied the endpoint to one of the interfaces with
+		// its address: not necessarily to the one that leads to the peer.
+		local := so.local
+		so.ep.Close()
+		so.wq.EventUnregister(&so.entry)
+		if err := so.newEndpoint(); err != nil {
+			return err
+		}
+		if err := so.bindEndpoint(local, nic); err != nil {
+			so.local = endpoint{}
+			return err
+		}
+	}
+	err := so.ep.Connect(tcpip.FullAddress{NIC: nic, Addr: engineAddr(remote.addr), Port: remote.port})
+	if _, ok := err.(*tcpip.ErrConnectStarted); !ok {
+		return tcpErrno(err)
+	}
+	so.anonPort = so.anonPort || so.local.port == 0
+	so.remote = remote
+	so.local = so.address(so.ep.GetLocalAddress())
+	so.phase = tcpConnecting
+	so.connTimer = time.AfterFunc(so.opt.keepInit, so.connectTimeout)
+	return netbsd.EINPROGRESS
+}
+
+// address gives an endpoint's address in the kernel's form.
+func (so *tcpSocket) address(a tcpip.FullAddress, _ tcpip.Error) endpoint {
+	addr := netipAddr(a.Addr)
+	if so.family == netbsd.AF_INET6 && addr.Is4() {
+		addr = mappedAddr(addr)
+	}
+	return endpoint{netbsd.EmbedScope(normal(addr), uint32(a.NIC)), a.Port}
+}
+
+// connectTimeout ends an attempt to connect that took too long.
+func (so *tcpSocket) connectTimeout() {
+	so.mu.Lock()
+	so.sync()
+	if so.phase == tcpConnecting {
+		so.err = netbsd.ETIMEDOUT
+		so.drop()
+	}
+	so.mu.Unlock()
+	so.Wake()
+}
+
+// drop ends the socket's control block; so.mu is held.
+func (so *tcpSocket) drop() {
+	so.stopTimer()
+	so.phase, so.connected, so.cantSend, so.cantRecv = tcpGone, false, true, true
+	so.ep.Close()
+}
+
+// ConnectResult implements [kernel.Socket].
+func (so *tcpSocket) ConnectResult() error {
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	so.sync()
+	if so.phase == tcpConnecting {
+		return netbsd.EINPROGRESS
+	}
+	return so.takeError()
+}
+
+// Listen implements [kernel.Socket].
+func (so *tcpSocket) Listen(backlog int32) error {
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	so.sync()
+	if so.phase != tcpIdle && so.phase != tcpListening {
+		return netbsd.EINVAL
+	}
+	so.backlog = int(min(max(backlog, 0), netbsd.SOMAXCONN))
+	if err := so.ep.Listen(so.room()); err != nil && so.phase != tcpListening {
+		return tcpErrno(err)
+	}
+	if so.local.port == 0 {
+		so.anonPort = true
+		so.local.port = so.address(so.ep.GetLocalAddress()).port
+	}
+	so.phase = tcpListening
+	so.options |= netbsd.SO_ACCEPTCONN
+	return nil
+}
+
+// room is how many more connections may wait for accept(2): half as many again
+// as the backlog, as ever in BSD. The engine takes 0 for a closed listener.
+func (so *tcpSocket) room() int { return max(3*so.backlog/2+1-len(so.queue), 1) }
+
+// drain takes over the connections that the engine has finished; so.mu is
+// held.
+func (so *tcpSocket) drain() {
+	if so.phase != tcpListening || so.shutRead {
+		return
+	}
+	before := len(so.queue)
+	for len(so.queue) <= 3*so.backlog/2 {
+		ep, wq, err := so.ep.Accept(nil)
+		if err != nil {
+			break
+		}
+		so.queue = append(so.queue, so.accepted(ep.(*tcp.Endpoint), wq))
+	}
+	if len(so.queue) != before {
+		_ = so.ep.Listen(so.room())
+	}
+}
+
+// accepted makes the socket of a listener's connection, with the listener's
+// options (sonewconn).
+func (so *tcpSocket) accepted(ep *tcp.Endpoint, wq *waiter.Queue) *tcpSocket {
+	c := &tcpSocket{phase: tcpConnected, opt: so.opt, queued: true}
+	c.init(so.stack, so.m, so.family, so.typ, so.proto, so.snd.hiwat, so.rcv.hiwat)
+	c.snd, c.rcv = so.snd, so.rcv
+	c.options = so.options &^ netbsd.SO_ACCEPTCONN
+	c.linger, c.pgid = so.linger, so.pgid
+	c.rcvTicks, c.sndTicks = so.rcvTicks, so.sndTicks
+	c.ip4, c.ip6 = so.ip4, so.ip6
+	c.connected = true
+	c.attach(ep, wq)
+	c.applyOptions()
+	c.local = c.address(ep.GetLocalAddress())
+	c.remote = c.address(ep.GetRemoteAddress())
+	so.stack.sockets.add(c)
+	return c
+}
+
+// Accept implements [kernel.Socket].
+func (so *tcpSocket) Accept() (kernel.Socket, []byte, error) {
+	so.mu.Lock()
+	if so.options&netbsd.SO_ACCEPTCONN == 0 {
+		so.mu.Unlock()
+		return nil, nil, netbsd.EINVAL
+	}
+	so.drain()
+	if len(so.queue) == 0 {
+		defer so.mu.Unlock()
+		switch {
+		case so.err != 0:
+			return nil, nil, so.takeError()
+		case so.cantRecv, so.closed:
+			return nil, nil, netbsd.ECONNABORTED
+		}
+		return nil, nil, netbsd.EAGAIN
+	}
+	c := so.queue[0]
+	so.queue = append([]*tcpSocket(nil), so.queue[1:]...)
+	_ = so.ep.Listen(so.room())
+	so.mu.Unlock()
+	c.mu.Lock()
+	c.sync()
+	c.queued = false
+	gone := c.phase == tcpGone
+	peer := c.remote.sockaddr(c.m, c.family)
+	c.mu.Unlock()
+	if gone {
+		_ = c.Close()
+		return nil, nil, netbsd.ECONNABORTED
+	}
+	return c, peer, nil
+}
+
+// Shutdown implements [kernel.Socket].
+func (so *tcpSocket) Shutdown(how int32) error {
+	read, write, err := shutdownHow(how)
+	if err != nil {
+		return err
+	}
+	so.mu.Lock()
+	so.sync()
+	var flags tcpip.ShutdownFlags
+	if read {
+		so.shutRead, so.cantRecv = true, true
+		flags |= tcpip.ShutdownRead
+	}
+	switch {
+	case write && so.phase == tcpGone:
+		err = netbsd.EINVAL
+	case write && so.phase != tcpConnected:
+		// There is nothing to end but the control block.
+		so.drop()
+	case write:
+		so.shutWrite, so.cantSend = true, true
+		flags |= tcpip.ShutdownWrite
+	}
+	if so.phase == tcpConnected {
+		if read {
+			so.discard()
+		}
+		so.ep.Shutdown(flags)
+	}
+	so.mu.Unlock()
+	so.Wake()
+	return err
+}
+
+// discard drops what has come in and not been read: the engine would reset a
+// connection that is closed with data unread, which NetBSD does not.
+func (so *tcpSocket) discard() {
+	for {
+		if _, err := so.ep.Read(discarder{}, tcpip.ReadOptions{}); err != nil {
+			return
+		}
+	}
+}
+
+type discarder struct{}
+
+// Write implements io.Writer.
+func (discarder) Write(p []byte) (int, error) { return len(p), nil }
+
+// Close implements [kernel.File]. A connection goes on in the background until
+// both sides have ended it; SO_LINGER does not wait for that, but with a time
+// of 0 it resets the connection.
+func (so *tcpSocket) Close() error {
+	s := so.stack
+	so.mu.Lock()
+	so.sync()
+	so.stopTimer()
+	queue := so.queue
+	so.queue = nil
+	so.closed, so.cantRecv, so.cantSend = true, true, true
+	so.wq.EventUnregister(&so.entry)
+	if so.options&netbsd.SO_LINGER != 0 && so.linger == 0 {
+		so.ep.SocketOptions().SetLinger(tcpip.LingerOption{Enabled: true})
+	} else if so.phase == tcpConnected {
+		so.discard()
+	}
+	// The engine tells when the connection is over; until then it is shown.
+	ep := so.ep
+	over := waiter.NewFunctionEntry(math.MaxUint16, func(waiter.EventMask) {
+		if isOver(ep) {
+			s.sockets.remove(so)
+		}
+	})
+	so.wq.EventRegister(&over)
+	so.mu.Unlock()
+
+	for _, c := range queue {
+		c.ep.Abort()
+		_ = c.Close()
+	}
+	ep.Close()
+	so.groups4.clear(s)
+	so.groups6.clear(s)
+	if isOver(ep) {
+		s.sockets.remove(so)
+	}
+	so.Wake()
+	return nil
+}
+
+// isOver tells whether an endpoint has ended.
+func isOver(ep *tcp.Endpoint) bool {
+	state := ep.EndpointState()
+	return state == tcp.StateClose || state == tcp.StateError
+}
+
+// Name implements [kernel.Socket].
+func (so *tcpSocket) Name() ([]byte, error) {
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	so.sync()
+	if so.phase == tcpGone {
+		return nil, netbsd.EINVAL
+	}
+	return so.local.sockaddr(so.m, so.family), nil
+}
+
+// Peer implements [kernel.Socket].
+func (so *tcpSocket) Peer() ([]byte, error) {
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	so.sync()
+	if !so.connected {
+		return nil, netbsd.ENOTCONN
+	}
+	return so.remote.sockaddr(so.m, so.family), nil
+}

@@ -1,0 +1,264 @@
+package inet
+
+import (
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+
+	"rumptools/internal/kernel"
+	"rumptools/pkg/netbsd"
+)
+
+// tcpOptions are a socket's options of the level IPPROTO_TCP.
+type tcpOptions struct {
+	noDelay bool
+	// maxSeg is TCP_MAXSEG as it was set, 0 for not.
+	maxSeg int32
+	// keepInit is how long an attempt to connect may take.
+	keepInit            time.Duration
+	keepIdle, keepIntvl time.Duration // 0: the engine's, which is NetBSD's
+	keepCount           int32         // 0: NetBSD's
+	autoSend, sizedRecv bool          // the buffers' sizes have not, and have, been set
+}
+
+const (
+	tcpKeepInit  = 75 * time.Second
+	tcpKeepCount = 8
+	// tcpDefaultMSS is net.inet.tcp.mssdflt.
+	tcpDefaultMSS = 536
+	// tcpSlowTick is the unit of TCP_KEEPIDLE and its kin in NetBSD 7: ticks
+	// of the slow timer, though the manual says seconds.
+	tcpSlowTick = 500 * time.Millisecond
+)
+
+func (o *tcpOptions) init() { o.keepInit, o.autoSend = tcpKeepInit, true }
+
+// tfNoDelay is TF_NODELAY, which getsockopt(2) shows as it is.
+const tfNoDelay = 4
+
+// applyOptions tells a new endpoint of the socket's options.
+func (so *tcpSocket) applyOptions() {
+	ops := so.ep.SocketOptions()
+	if so.family == netbsd.AF_INET6 {
+		ops.SetV6Only(so.ip6.flags&in6pV6Only != 0)
+	}
+	ops.SetReuseAddress(so.options&netbsd.SO_REUSEADDR != 0)
+	ops.SetReusePort(so.options&netbsd.SO_REUSEPORT != 0)
+	ops.SetKeepAlive(so.options&netbsd.SO_KEEPALIVE != 0)
+	ops.SetDelayOption(!so.opt.noDelay)
+	// This also ends the engine's own ideas of the buffer's size.
+	ops.SetSendBufferSize(int64(so.snd.hiwat), true)
+	if so.opt.sizedRecv {
+		ops.SetReceiveBufferSize(int64(2*so.rcv.hiwat), true)
+	}
+	so.applyKeepalive()
+	if so.opt.maxSeg >= header.TCPMinimumMSS {
+		so.ep.SetSockOptInt(tcpip.MaxSegOption, int(so.opt.maxSeg))
+	}
+	so.applyHeader()
+}
+
+func (so *tcpSocket) applyKeepalive() {
+	count := tcpKeepCount
+	if so.opt.keepCount != 0 {
+		count = int(so.opt.keepCount)
+	}
+	so.ep.SetSockOptInt(tcpip.KeepaliveCountOption, count)
+	if d := so.opt.keepIdle; d != 0 {
+		o := tcpip.KeepaliveIdleOption(d)
+		so.ep.SetSockOpt(&o)
+	}
+	if d := so.opt.keepIntvl; d != 0 {
+		o := tcpip.KeepaliveIntervalOption(d)
+		so.ep.SetSockOpt(&o)
+	}
+}
+
+// applyHeader tells the endpoint what the headers of its packets have.
+func (so *tcpSocket) applyHeader() {
+	ttl, tos := int(so.ip4.ttl), int(so.ip4.tos)
+	if so.family == netbsd.AF_INET6 {
+		ttl, tos = int(so.ip6.hops), int(max(so.ip6.out.tclass, 0))
+		so.ep.SetSockOptInt(tcpip.IPv6HopLimitOption, ttl)
+		so.ep.SetSockOptInt(tcpip.IPv6TrafficClassOption, tos)
+		if ttl < 0 {
+			return
+		}
+	}
+	so.ep.SetSockOptInt(tcpip.IPv4TTLOption, ttl)
+	so.ep.SetSockOptInt(tcpip.IPv4TOSOption, tos)
+}
+
+// SetOption implements [kernel.Socket].
+func (so *tcpSocket) SetOption(_ *kernel.Call, level, name int32, value []byte) error {
+	var err error
+	if level == netbsd.IPPROTO_TCP {
+		so.mu.Lock()
+		defer so.mu.Unlock()
+		if so.sync(); so.phase == tcpGone {
+			return netbsd.ECONNRESET
+		}
+		return so.setTCP(name, value)
+	}
+	err = so.setOption(level, name, value, so.isBound)
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	if so.sync(); so.phase == tcpGone {
+		// The protocol is asked as well, and has nothing left to ask.
+		return netbsd.ECONNRESET
+	}
+	if err == nil {
+		so.applyOption(level, name)
+	}
+	return err
+}
+
+// applyOption tells the endpoint of an option that was set; so.mu is held.
+func (so *tcpSocket) applyOption(level, name int32) {
+	ops := so.ep.SocketOptions()
+	has := func(bit int32) bool { return so.options&bit != 0 }
+	switch level {
+	case netbsd.SOL_SOCKET:
+		switch name {
+		case netbsd.SO_REUSEADDR:
+			ops.SetReuseAddress(has(netbsd.SO_REUSEADDR))
+		case netbsd.SO_REUSEPORT:
+			ops.SetReusePort(has(netbsd.SO_REUSEPORT))
+		case netbsd.SO_KEEPALIVE:
+			ops.SetKeepAlive(has(netbsd.SO_KEEPALIVE))
+		case netbsd.SO_SNDBUF:
+			so.opt.autoSend = false
+			ops.SetSendBufferSize(int64(so.snd.hiwat), true)
+		case netbsd.SO_RCVBUF:
+			so.opt.sizedRecv = true
+			ops.SetReceiveBufferSize(int64(2*so.rcv.hiwat), true)
+		}
+	case netbsd.IPPROTO_IP:
+		so.applyHeader()
+	case netbsd.IPPROTO_IPV6:
+		if name == netbsd.IPV6_V6ONLY {
+			ops.SetV6Only(so.ip6.flags&in6pV6Only != 0)
+		}
+		so.applyHeader()
+	}
+}
+
+// setTCP sets an option of the level IPPROTO_TCP (tcp_ctloutput); so.mu is
+// held.
+func (so *tcpSocket) setTCP(name int32, value []byte) error {
+	switch name {
+	case netbsd.TCP_NODELAY, netbsd.TCP_MAXSEG, netbsd.TCP_KEEPIDLE, netbsd.TCP_KEEPINTVL,
+		netbsd.TCP_KEEPCNT, netbsd.TCP_KEEPINIT:
+	default:
+		return netbsd.ENOPROTOOPT
+	}
+	v, err := optInt(so.m, value)
+	if err != nil {
+		return err
+	}
+	if name == netbsd.TCP_NODELAY {
+		so.opt.noDelay = v != 0
+		so.ep.SocketOptions().SetDelayOption(v == 0)
+		return nil
+	}
+	if name == netbsd.TCP_MAXSEG {
+		if v <= 0 || v > so.peerMSS() {
+			return netbsd.EINVAL
+		}
+		so.opt.maxSeg = v
+		if v >= header.TCPMinimumMSS {
+			so.ep.SetSockOptInt(tcpip.MaxSegOption, int(v))
+		}
+		return nil
+	}
+	if v == 0 {
+		return netbsd.EINVAL
+	}
+	ticks := time.Duration(uint32(v)) * tcpSlowTick
+	switch name {
+	case netbsd.TCP_KEEPINIT:
+		so.opt.keepInit = ticks
+		if so.connTimer != nil {
+			so.connTimer.Reset(ticks)
+		}
+	case netbsd.TCP_KEEPIDLE:
+		so.opt.keepIdle = ticks
+	case netbsd.TCP_KEEPINTVL:
+		so.opt.keepIntvl = ticks
+	case netbsd.TCP_KEEPCNT:
+		so.opt.keepCount = min(v, 1<<30)
+	}
+	so.applyKeepalive()
+	return nil
+}
+
+// peerMSS is the longest segment to send: the default until there is a
+// connection, then what the way to the peer takes. The engine does not tell
+// what the peer said.
+func (so *tcpSocket) peerMSS() int32 {
+	if !so.connected {
+		if so.opt.maxSeg != 0 {
+			return so.opt.maxSeg
+		}
+		return tcpDefaultMSS
+	}
+	mss := int32(tcpDefaultMSS)
+	r, err := so.stack.findRoute(sendPath{dst: unmapped(so.remote.addr)})
+	if err == nil {
+		mss = int32(r.MTU()) - header.TCPMinimumSize
+		r.Release()
+	}
+	if so.opt.maxSeg != 0 {
+		mss = min(mss, so.opt.maxSeg)
+	}
+	return mss
+}
+
+// Option implements [kernel.Socket].
+func (so *tcpSocket) Option(_ *kernel.Call, level, name int32, _ int) ([]byte, error) {
+	so.mu.Lock()
+	so.sync()
+	gone := so.phase == tcpGone
+	if level != netbsd.IPPROTO_TCP {
+		so.mu.Unlock()
+		if gone && level != netbsd.SOL_SOCKET {
+			return nil, netbsd.ECONNRESET
+		}
+		return so.option(level, name)
+	}
+	defer so.mu.Unlock()
+	switch {
+	case gone:
+		return nil, netbsd.ECONNRESET
+	case name == netbsd.TCP_NODELAY:
+		return boolInt(so.m, so.opt.noDelay, tfNoDelay), nil
+	case name == netbsd.TCP_MAXSEG:
+		return intOpt(so.m, so.peerMSS()), nil
+	case name == netbsd.TCP_INFO:
+		info := so.info()
+		return netbsd.Marshal(so.m, &info), nil
+	}
+	return nil, netbsd.ENOPROTOOPT
+}
+
+// info makes TCP_INFO of what the engine tells.
+func (so *tcpSocket) info() netbsd.TcpInfo {
+	var e tcpip.TCPInfoOption
+	so.ep.GetSockOpt(&e)
+	micros := func(d time.Duration) uint32 { return uint32(min(d/time.Microsecond, 1<<32-1)) }
+	mss := uint32(so.peerMSS())
+	v := lookAt(so.ep)
+	return netbsd.TcpInfo{
+		State:       uint8(tcpState(v.state)),
+		Options:     netbsd.TCPI_OPT_TIMESTAMPS | netbsd.TCPI_OPT_SACK | netbsd.TCPI_OPT_WSCALE,
+		Rto:         micros(e.RTO),
+		Rtt:         micros(e.RTT),
+		Rttvar:      micros(e.RTTVar),
+		SndMss:      mss,
+		RcvMss:      mss,
+		SndSsthresh: e.SndSsthresh,
+		SndCwnd:     e.SndCwnd,
+		RcvSpace:    uint32(max(so.rcv.hiwat-v.received, 0)),
+	}
+}

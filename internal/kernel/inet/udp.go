@@ -1,0 +1,458 @@
+package inet
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"rumptools/internal/kernel"
+	"rumptools/pkg/netbsd"
+)
+
+// udpSocket is a UDP socket of either family. UDP is done here and not by the
+// engine: NetBSD's ideas of who may share a port, who is given a datagram and
+// which errors come back are not the engine's.
+type udpSocket struct {
+	dgramSocket
+	// dual says that an IPv6 socket is for IPv4 as well. It is decided with
+	// the local port, under the lock of the table.
+	dual bool
+}
+
+var (
+	_ kernel.Socket = (*udpSocket)(nil)
+	_ kernel.Ender  = (*udpSocket)(nil)
+)
+
+// Sizes in bytes of the buffers of UDP sockets: the longest datagram to send,
+// and forty of 1 KiB to receive.
+const udpSendSpace = 9216
+
+func udpRecvSpace(family int32) int { return 40 * (1024 + sizeofSockaddr(family)) }
+
+// newUDP makes a UDP socket.
+func (s *Stack) newUDP(m *netbsd.Machine, family, proto int32) *udpSocket {
+	so := &udpSocket{}
+	so.init(s, m, family, netbsd.SOCK_DGRAM, proto, udpSendSpace, udpRecvSpace(family))
+	s.sockets.add(so)
+	return so
+}
+
+// Close implements [kernel.File].
+func (so *udpSocket) Close() error {
+	so.stack.sockets.remove(so)
+	so.finish()
+	return nil
+}
+
+// count counts an event of net.inet.udp.stats or net.inet6.udp6.stats, by
+// UDP's names.
+func (s *Stack) countUDP(family int32, stat int) {
+	if family == netbsd.AF_INET {
+		s.sockets.udpStat[stat].Add(1)
+		return
+	}
+	s.sockets.udp6Stat[[netbsd.UDP_NSTATS]int{
+		netbsd.UDP_STAT_IPACKETS:    netbsd.UDP6_STAT_IPACKETS,
+		netbsd.UDP_STAT_HDROPS:      netbsd.UDP6_STAT_HDROPS,
+		netbsd.UDP_STAT_BADSUM:      netbsd.UDP6_STAT_BADSUM,
+		netbsd.UDP_STAT_BADLEN:      netbsd.UDP6_STAT_BADLEN,
+		netbsd.UDP_STAT_NOPORT:      netbsd.UDP6_STAT_NOPORT,
+		netbsd.UDP_STAT_NOPORTBCAST: netbsd.UDP6_STAT_NOPORTMCAST,
+		netbsd.UDP_STAT_FULLSOCK:    netbsd.UDP6_STAT_FULLSOCK,
+		netbsd.UDP_STAT_PCBHASHMISS: netbsd.UDP6_STAT_PCBCACHEMISS,
+		netbsd.UDP_STAT_OPACKETS:    netbsd.UDP6_STAT_OPACKETS,
+	}[stat]].Add(1)
+}
+
+// udpHandler is given all UDP datagrams for this host. False has the engine
+// tell an IPv6 sender that nobody is there.
+func (s *Stack) udpHandler(_ stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
+	p := readPacket(pkt)
+	p.proto = netbsd.IPPROTO_UDP
+	family := int32(netbsd.AF_INET)
+	if !p.dst.Is4() {
+		family = netbsd.AF_INET6
+	}
+	s.countUDP(family, netbsd.UDP_STAT_IPACKETS)
+	b := p.payload
+	if len(b) < header.UDPMinimumSize {
+		s.countUDP(family, netbsd.UDP_STAT_HDROPS)
+		return true
+	}
+	n := int(binary.BigEndian.Uint16(b[4:]))
+	if n < header.UDPMinimumSize || n > len(b) {
+		s.countUDP(family, netbsd.UDP_STAT_BADLEN)
+		return true
+	}
+	b = b[:n]
+	sum := binary.BigEndian.Uint16(b[6:])
+	if sum == 0 && family == netbsd.AF_INET6 && !pkt.RXChecksumValidated {
+		s.sockets.udp6Stat[netbsd.UDP6_STAT_NOSUM].Add(1)
+		return true
+	}
+	if sum != 0 && !pkt.RXChecksumValidated {
+		src, _ := netbsd.ExtractScope(p.src)
+		dst, _ := netbsd.ExtractScope(p.dst)
+		if internetChecksum(netbsd.IPPROTO_UDP, src, dst, b) != 0 {
+			s.countUDP(family, netbsd.UDP_STAT_BADSUM)
+			return true
+		}
+	}
+	from := endpoint{p.src, binary.BigEndian.Uint16(b)}
+	port := binary.BigEndian.Uint16(b[2:])
+	if p.group {
+		if s.udpDeliverGroup(p, from, port, b[header.UDPMinimumSize:]) == 0 {
+			s.countUDP(family, netbsd.UDP_STAT_NOPORTBCAST)
+		}
+		return true
+	}
+	so := s.sockets.findUDP(from, endpoint{p.dst, port})
+	if so == nil {
+		s.countUDP(family, netbsd.UDP_STAT_NOPORT)
+		if family == netbsd.AF_INET6 {
+			return false
+		}
+		s.icmpUnreach(p, netbsd.ICMP_UNREACH_PORT)
+		return true
+	}
+	so.input(p, from, b[header.UDPMinimumSize:])
+	return true
+}
+
+// input gives the socket a datagram (udp4_sendup, udp6_sendup).
+func (so *udpSocket) input(p *packet, from endpoint, data []byte) {
+	so.mu.Lock()
+	if p.dst.Is4() && so.family == netbsd.AF_INET && p.ttl < so.ip4.minTTL {
+		so.mu.Unlock()
+		return
+	}
+	d := datagram{from: from.sockaddr(so.m, so.family), data: data}
+	if so.family == netbsd.AF_INET {
+		d.control = so.ip4.controls(&so.socket, p)
+	} else {
+		d.control = so.ip6.controls(&so.socket, p)
+	}
+	so.mu.Unlock()
+	if !so.deliver(d) {
+		so.mu.Lock()
+		so.overflowed++
+		so.mu.Unlock()
+		so.stack.countUDP(so.family, netbsd.UDP_STAT_FULLSOCK)
+	}
+}
+
+// udpDeliverGroup gives a datagram that came to a group or a broadcast address
+// to all sockets that have its port, up to the first that does not share it.
+// It tells how many there were.
+func (s *Stack) udpDeliverGroup(p *packet, from endpoint, port uint16, data []byte) int {
+	t := &s.sockets
+	t.mu.RLock()
+	var takers []*udpSocket
+	for _, so := range t.udp[port] {
+		if !so.matches(from, endpoint{p.dst, port}) {
+			continue
+		}
+		takers = append(takers, so)
+		so.mu.Lock()
+		shares := so.options&(netbsd.SO_REUSEPORT|netbsd.SO_REUSEADDR) != 0
+		so.mu.Unlock()
+		if !shares {
+			break
+		}
+	}
+	t.mu.RUnlock()
+	for _, so := range takers {
+		so.input(p, from, data)
+	}
+	return len(takers)
+}
+
+// udpError tells the socket that is connected so of an error.
+func (s *Stack) udpError(errno netbsd.Errno, local, remote endpoint) {
+	t := &s.sockets
+	t.mu.RLock()
+	var victim *udpSocket
+	for _, so := range t.udp[local.port] {
+		if so.family == netbsd.AF_INET6 && local.addr.Is4() {
+			local.addr, remote.addr = mappedAddr(local.addr), mappedAddr(remote.addr)
+		}
+		if so.local == local && so.remote == remote {
+			victim = so
+			break
+		}
+	}
+	t.mu.RUnlock()
+	if victim != nil {
+		victim.fail(errno)
+	}
+}
+
+// udpHostError tells all IPv6 sockets that are connected to a host of an
+// error.
+func (s *Stack) udpHostError(errno netbsd.Errno, host netip.Addr) {
+	t := &s.sockets
+	t.mu.RLock()
+	var victims []*udpSocket
+	for _, list := range t.udp {
+		for _, so := range list {
+			if so.remote.addr == host {
+				victims = append(victims, so)
+			}
+		}
+	}
+	t.mu.RUnlock()
+	for _, so := range victims {
+		so.fail(errno)
+	}
+}
+
+// Write implements [kernel.File].
+func (so *udpSocket) Write(p []byte) (int, error) {
+	return so.Send(nil, &kernel.Message{Data: p})
+}
+
+// Send implements [kernel.Socket].
+func (so *udpSocket) Send(_ *kernel.Call, m *kernel.Message) (int, error) {
+	so.mu.Lock()
+	err := so.sendable(m)
+	local, remote, connected := so.local, so.remote, so.connected
+	so.mu.Unlock()
+	switch {
+	case err != nil:
+		return 0, err
+	case so.family == netbsd.AF_INET && len(m.Control) > 0:
+		return 0, netbsd.EINVAL
+	}
+	if len(m.Name) > 0 {
+		if remote, err = so.destination(m.Name); err != nil {
+			return 0, err
+		}
+		if connected {
+			return 0, netbsd.EISCONN
+		}
+		if local.port == 0 {
+			if local, err = so.stack.sockets.bindUDPSocket(so, endpoint{}, true); err != nil {
+				return 0, err
+			}
+		}
+	}
+	if len(m.Data) > netbsd.IP_MAXPACKET-header.UDPMinimumSize-header.IPv4MinimumSize {
+		return 0, netbsd.EMSGSIZE
+	}
+	err = so.output(m, local, remote)
+	if err != nil {
+		return 0, err
+	}
+	return len(m.Data), nil
+}
+
+// output is udp_output and udp6_output.
+func (so *udpSocket) output(m *kernel.Message, local, remote endpoint) error {
+	b := make([]byte, header.UDPMinimumSize+len(m.Data))
+	binary.BigEndian.PutUint16(b, local.port)
+	binary.BigEndian.PutUint16(b[2:], remote.port)
+	binary.BigEndian.PutUint16(b[4:], uint16(len(b)))
+	copy(b[header.UDPMinimumSize:], m.Data)
+	dst := unmapped(remote.addr)
+	if !dst.Is4() {
+		so.stack.countUDP(netbsd.AF_INET6, netbsd.UDP_STAT_OPACKETS)
+		return so.send6(netbsd.IPPROTO_UDP, dst, b, 6, m)
+	}
+	so.stack.countUDP(netbsd.AF_INET, netbsd.UDP_STAT_OPACKETS)
+	h := ip4Header{proto: netbsd.IPPROTO_UDP, dst: dst}
+	if local.addr.IsValid() && !local.addr.IsMulticast() {
+		h.src = normal(unmapped(local.addr))
+	}
+	so.mu.Lock()
+	if so.family == netbsd.AF_INET {
+		h.ttl, h.tos, h.options = so.ip4.ttl, so.ip4.tos, so.ip4.header
+		if so.ip4.via.IsValid() {
+			h.dst = so.ip4.via
+		}
+	} else {
+		h.ttl = uint8(so.stack.params.get("net.inet.ip.ttl"))
+		if so.ip6.hops >= 0 {
+			h.ttl = uint8(so.ip6.hops)
+		}
+	}
+	so.mu.Unlock()
+	if h.src.IsValid() && !so.stack.isLocal(h.src) && so.stack.isBroadcast(h.src) {
+		h.src = netip.Addr{} // bound to receive broadcasts
+	}
+	return so.send4(h, b, m.Flags)
+}
+
+// udpChecksum fills in a UDP datagram's checksum.
+func udpChecksum(src, dst netip.Addr, b []byte) {
+	b[6], b[7] = 0, 0
+	sum := internetChecksum(netbsd.IPPROTO_UDP, src, dst, b)
+	if sum == 0 {
+		sum = 0xffff
+	}
+	binary.BigEndian.PutUint16(b[6:], sum)
+}
+
+// destination checks an address to send to or to connect to. 0.0.0.0 is this
+// host, 255.255.255.255 the first network that has broadcasts.
+func (so *udpSocket) destination(sa []byte) (endpoint, error) {
+	e, err := so.parseName(sa)
+	switch {
+	case err != nil:
+		return e, err
+	case e.port == 0:
+		return e, netbsd.EADDRNOTAVAIL
+	}
+	s := so.stack
+	so.mu.Lock()
+	v6only, local := so.ip6.flags&in6pV6Only != 0, so.local.addr
+	so.mu.Unlock()
+	switch {
+	case so.family == netbsd.AF_INET && !e.addr.IsValid():
+		if e.addr = s.firstAddr4(false); !e.addr.IsValid() {
+			return e, netbsd.EHOSTUNREACH
+		}
+	case so.family == netbsd.AF_INET && e.addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		if b := s.firstAddr4(true); b.IsValid() {
+			e.addr = b
+		}
+	case !e.addr.IsValid():
+		e.addr = netip.IPv6Loopback()
+	case e.addr.Is4In6() && (v6only || local.IsValid() && !local.Is4In6()),
+		so.family == netbsd.AF_INET6 && !e.addr.Is4In6() && local.Is4In6():
+		return e, netbsd.EINVAL
+	}
+	return e, nil
+}
+
+// firstAddr4 gives the first IPv4 address of this host, or the first broadcast
+// address.
+func (s *Stack) firstAddr4(broadcast bool) netip.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, ifp := range s.interfaces {
+		ifa := ifp.first(netbsd.AF_INET)
+		switch {
+		case ifa == nil:
+		case !broadcast:
+			return ifa.addr
+		case ifp.is(netbsd.IFF_BROADCAST) && ifa.dst != nil:
+			return saAddr(ifa.dst)
+		}
+	}
+	return netip.Addr{}
+}
+
+// Bind implements [kernel.Socket].
+func (so *udpSocket) Bind(sa []byte) error {
+	if saFamily(sa) != so.family {
+		return netbsd.EAFNOSUPPORT
+	}
+	so.mu.Lock()
+	bound := so.isBound()
+	v6only := so.ip6.flags&in6pV6Only != 0
+	so.mu.Unlock()
+	if bound {
+		return netbsd.EINVAL
+	}
+	e, err := so.parseName(sa)
+	if err != nil {
+		return err
+	}
+	switch {
+	case e.addr.Is4In6() && so.family == netbsd.AF_INET6 && v6only:
+		return netbsd.EINVAL
+	case !e.addr.IsValid(), unmapped(e.addr).IsMulticast(), e.addr.Is4In6() && isAny(unmapped(e.addr)):
+	default:
+		if err := so.stack.bindable(unmapped(e.addr), true); err != nil {
+			return err
+		}
+	}
+	_, err = so.stack.sockets.bindUDPSocket(so, e, false)
+	return err
+}
+
+// Connect implements [kernel.Socket]. An address of another family ends the
+// connection, though it gives EAFNOSUPPORT.
+func (so *udpSocket) Connect(sa []byte) error {
+	s := so.stack
+	so.mu.Lock()
+	connected := so.connected
+	so.mu.Unlock()
+	if connected {
+		s.sockets.disconnectUDP(so)
+	}
+	if saFamily(sa) != so.family {
+		return netbsd.EAFNOSUPPORT
+	}
+	remote, err := so.destination(sa)
+	if err != nil {
+		return err
+	}
+	so.mu.Lock()
+	src := so.local.addr
+	so.mu.Unlock()
+	if !src.IsValid() {
+		if src, err = so.sourceFor(remote.addr); err != nil {
+			return err
+		}
+	}
+	if err := s.sockets.connectUDP(so, src, remote); err != nil {
+		return err
+	}
+	so.Wake()
+	return nil
+}
+
+// sourceFor chooses the local address of a connection.
+func (so *udpSocket) sourceFor(dst netip.Addr) (netip.Addr, error) {
+	if !unmapped(dst).Is4() {
+		return so.source6(dst)
+	}
+	p := sendPath{dst: unmapped(dst)}
+	so.mu.Lock()
+	p.dontRoute = so.options&netbsd.SO_DONTROUTE != 0
+	if p.dst.IsMulticast() {
+		p.nic = so.ip4.mcastIf
+	}
+	so.mu.Unlock()
+	r, err := so.stack.findRoute(p)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	defer r.Release()
+	src := netipAddr(r.LocalAddress())
+	if so.family == netbsd.AF_INET6 {
+		src = mappedAddr(src)
+	}
+	return src, nil
+}
+
+// SetOption implements [kernel.Socket].
+func (so *udpSocket) SetOption(_ *kernel.Call, level, name int32, value []byte) error {
+	if level == netbsd.IPPROTO_UDP {
+		if so.family != netbsd.AF_INET {
+			return netbsd.EINVAL
+		}
+		if name != netbsd.UDP_ENCAP {
+			return netbsd.ENOPROTOOPT
+		}
+		// IPsec over UDP, which nobody speaks here.
+		v, err := optInt(so.m, value)
+		if err == nil && v != 0 {
+			err = netbsd.EINVAL
+		}
+		return err
+	}
+	return so.setOption(level, name, value, so.isBound)
+}
+
+// Option implements [kernel.Socket].
+func (so *udpSocket) Option(_ *kernel.Call, level, name int32, _ int) ([]byte, error) {
+	if level == netbsd.IPPROTO_UDP {
+		return nil, netbsd.EINVAL
+	}
+	return so.option(level, name)
+}
