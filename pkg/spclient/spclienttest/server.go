@@ -291,7 +291,7 @@ func (p *Peer) NextReqNo() uint64 {
 
 // CopyIn reads n bytes of the client's memory.
 func (p *Peer) CopyIn(addr uint64, n int) []byte {
-	b := p.ask(func(uint64) sysproxy.Message { return sysproxy.CopyIn{Len: uint64(n), Addr: addr} })
+	b := p.copyIn(sysproxy.CopyIn{Len: uint64(n), Addr: addr})
 	if len(b) != n {
 		p.TB.Errorf("client answered COPYIN of %d bytes with %d", n, len(b))
 		runtime.Goexit()
@@ -302,25 +302,32 @@ func (p *Peer) CopyIn(addr uint64, n int) []byte {
 // CopyInStr reads a string of at most limit bytes, its NUL included, and returns
 // what came.
 func (p *Peer) CopyInStr(addr uint64, limit int) []byte {
-	return p.ask(func(uint64) sysproxy.Message { return sysproxy.CopyInStr{Len: uint64(limit), Addr: addr} })
+	return p.copyIn(sysproxy.CopyInStr{Len: uint64(limit), Addr: addr})
 }
 
-func (p *Peer) ask(m func(reqno uint64) sysproxy.Message) []byte {
+func (p *Peer) copyIn(m sysproxy.Message) []byte {
+	switch m := p.Ask(m).Message.(type) {
+	case sysproxy.CopyInReply:
+		return m.Data
+	default:
+		p.TB.Errorf("client answered a copy request with %T", m)
+	}
+	runtime.Goexit()
+	panic("unreachable")
+}
+
+// Ask makes a request of the client and returns its answer.
+func (p *Peer) Ask(m sysproxy.Message) Frame {
 	reqno := p.NextReqNo()
 	// Room, so that the reader need not wait for a goroutine that ended.
 	answer := make(chan Frame, 1)
 	p.mu.Lock()
 	p.copies[reqno] = answer
 	p.mu.Unlock()
-	p.Send(m(reqno), reqno)
+	p.Send(m, reqno)
 	select {
 	case f := <-answer:
-		in, ok := f.Message.(sysproxy.CopyInReply)
-		if !ok {
-			p.TB.Errorf("client answered a copy request with %s", f.Header.Type)
-			runtime.Goexit()
-		}
-		return in.Data
+		return f
 	case <-p.gone:
 	}
 	runtime.Goexit()
