@@ -2,6 +2,7 @@ package inet
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -104,16 +105,20 @@ func (s *Stack) ifaWithNet(sa []byte) *ifaddr {
 	return best
 }
 
-// interfaceOfDl finds the interface that a sockaddr_dl names by its number or
-// its name.
+// interfaceOfDl finds the interface that a sockaddr_dl names by its number, or
+// by its name at the start of the data: how long it says that the name is does
+// not matter to the kernel.
 func (s *Stack) interfaceOfDl(sa []byte) *Interface {
 	if ifp := s.ifByIndex[dlIndex(s.machine, sa)]; ifp != nil {
 		return ifp
 	}
-	if len(sa) >= 8 && 8+int(sa[5]) <= len(sa) {
-		return s.ifByName[string(sa[8:8+sa[5]])]
+	var best *Interface
+	for _, ifp := range s.interfaces {
+		if len(sa) > 8 && strings.HasPrefix(string(sa[8:]), ifp.Name) && (best == nil || len(ifp.Name) > len(best.Name)) {
+			best = ifp
+		}
 	}
-	return nil
+	return best
 }
 
 // ifaOfInterface finds the interface's address that suits a socket address

@@ -23,6 +23,7 @@ type addr4 struct {
 // has (in_ifinit). s.mu is held.
 func (s *Stack) addAddr4(ifp *Interface, ifa *ifaddr, a addr4) error {
 	isNew := ifa == nil
+	wasRunning := ifp.hasDAD()
 	bits := 0
 	if a.mask != nil {
 		var ok bool
@@ -79,7 +80,12 @@ func (s *Stack) addAddr4(ifp *Interface, ifa *ifaddr, a addr4) error {
 	case ifp.is(netbsd.IFF_LOOPBACK):
 		ifa.dst = ifa.sa
 	}
-	return s.addPrefix4(ifa)
+	err := s.addPrefix4(ifa)
+	if wasRunning && isNew {
+		// The search for duplicates ends at once.
+		s.addressChanged(netbsd.RTM_NEWADDR, ifa)
+	}
+	return err
 }
 
 // classBits is the prefix length of an address's class, which counts where no

@@ -20,6 +20,7 @@ type prefix struct {
 	net            netip.Prefix // in the kernel's form
 	onlink, auto   bool
 	vltime, pltime uint32
+	since          int64 // seconds of uptime
 	refs           int
 	installed      bool // there is a route to it
 }
@@ -80,7 +81,7 @@ func (s *Stack) addAddr6(ifp *Interface, ifa *ifaddr, a addr6) (*ifaddr, error) 
 	}
 	wasTentative := ifa.state&in6NotReady != 0
 	ifa.state = a.flags &^ (netbsd.IN6_IFF_DUPLICATED | netbsd.IN6_IFF_NODAD)
-	if (isNew || wasTentative) && ifp.hasDAD() {
+	if (isNew || wasTentative) && ifp.hasDAD() && a.flags&netbsd.IN6_IFF_ANYCAST == 0 {
 		ifa.state |= netbsd.IN6_IFF_TENTATIVE
 	}
 	if a.flags&netbsd.IN6_IFF_DEPRECATED != 0 {
@@ -105,10 +106,10 @@ func (s *Stack) addAddr6(ifp *Interface, ifa *ifaddr, a addr6) (*ifaddr, error) 
 		}
 		ifa.flags |= ifaRoute
 	}
+	s.addLocal(ifa)
 	if !ifp.is(netbsd.IFF_LOOPBACK) {
 		ifa.flags |= netbsd.RTF_CONNECTED
 	}
-	s.addLocal(ifa)
 	ifp.addrs = append(ifp.addrs, ifa)
 	s.engineAdd(ifa)
 	s.engineDeprecate(ifa)
@@ -117,6 +118,10 @@ func (s *Stack) addAddr6(ifp *Interface, ifa *ifaddr, a addr6) (*ifaddr, error) 
 	}
 	s.addMulticastRoute(ifa, netip.MustParsePrefix("ff02::/32"))
 	s.addMulticastRoute(ifa, netip.MustParsePrefix("ff01::/32"))
+	if ifp.hasDAD() && a.flags&netbsd.IN6_IFF_ANYCAST != 0 {
+		// Many have it: the search for duplicates ends at once.
+		s.addressChanged(netbsd.RTM_NEWADDR, ifa)
+	}
 	return ifa, nil
 }
 
@@ -224,6 +229,7 @@ func (s *Stack) findPrefix(ifp *Interface, p netip.Prefix) *prefix {
 // addPrefix6 enters a prefix, with the route to it. The latest comes first in
 // the kernel's list.
 func (s *Stack) addPrefix6(pr *prefix) {
+	pr.since = s.uptime()
 	s.prefixes = slices.Insert(s.prefixes, 0, pr)
 	s.installPrefix(pr)
 }
@@ -352,7 +358,7 @@ func (ifp *Interface) factoryMAC() []byte {
 // link-local address if it has none, and duplicates of addresses are looked
 // for.
 func (s *Stack) in6Up(ifp *Interface) {
-	if ifp.mtu >= minMTU6 && ifp != s.lo0 && ifp.linkLocal() == nil && ifp.nd.flags&netbsd.ND6_IFF_AUTO_LINKLOCAL != 0 {
+	if ifp.mtu >= minMTU6 && !ifp.is(netbsd.IFF_LOOPBACK) && ifp.linkLocal() == nil && ifp.nd.flags&netbsd.ND6_IFF_AUTO_LINKLOCAL != 0 {
 		s.addLinkLocal(ifp)
 	}
 	if !ifp.is(netbsd.IFF_UP | netbsd.IFF_RUNNING) {
@@ -363,7 +369,7 @@ func (s *Stack) in6Up(ifp *Interface) {
 			continue
 		}
 		ifa.state &^= ifa.detached()
-		if ifa.family == netbsd.AF_INET6 && ifp.hasDAD() {
+		if ifa.family == netbsd.AF_INET6 && ifp.hasDAD() && ifa.state&netbsd.IN6_IFF_ANYCAST == 0 {
 			// The engine has started when the interface was enabled.
 			ifa.state |= netbsd.IN6_IFF_TENTATIVE
 			continue
@@ -380,7 +386,7 @@ func (s *Stack) in6Down(ifp *Interface) {
 			if ifa.family != family || ifa.state&ifa.detached() != 0 {
 				continue
 			}
-		if family == netbsd.AF_INET6 {
+			if family == netbsd.AF_INET6 {
 				ifa.state &^= in6NotReady
 			}
 			ifa.state |= ifa.detached()

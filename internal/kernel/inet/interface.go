@@ -200,7 +200,17 @@ func (s *Stack) newIndex() (uint16, bool) {
 // detach forgets an interface with all its addresses and routes. s.mu is held.
 func (s *Stack) detach(ifp *Interface) {
 	ifp.link.destroy()
+	if !ifp.is(netbsd.IFF_LOOPBACK) {
+		// The driver takes the interface down before all else does.
+		ifp.flags &^= netbsd.IFF_RUNNING
+		s.ifDown(ifp)
+	}
 	s.ifDown(ifp)
+	for _, pr := range slices.Clone(s.prefixes) {
+		if pr.ifp == ifp {
+			s.removePrefix(pr)
+		}
+	}
 	for _, ifa := range slices.Clone(ifp.addrs) {
 		switch ifa.family {
 		case netbsd.AF_INET:

@@ -89,10 +89,10 @@ func (s *Stack) addrIoctl6(ifp *Interface, op *netbsd.Ioctl, data []byte) error 
 	case netbsd.SIOCGIFALIFETIME_IN6:
 		lt := ifa.lifetime
 		if lt.Expire != 0 {
-			lt.Expire += s.boot.Unix()
+			lt.Expire = s.wallTime(lt.Expire)
 		}
 		if lt.Preferred != 0 {
-			lt.Preferred += s.boot.Unix()
+			lt.Preferred = s.wallTime(lt.Preferred)
 		}
 		copy(union, netbsd.Marshal(s.machine, &lt))
 	}

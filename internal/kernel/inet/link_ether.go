@@ -30,6 +30,8 @@ type Bus interface {
 	// Recv waits for the next frame of somebody else's and copies it to
 	// buf, which takes 1,514 bytes. After Close it fails.
 	Recv(buf []byte) (int, error)
+	// Restart skips what has been sent so far: the interface was down.
+	Restart()
 	// Close ends the use of the bus; a waiting Recv returns.
 	Close() error
 }
@@ -92,17 +94,15 @@ func (l *etherLink) detachBus() {
 	l.reader.Wait()
 }
 
-func (l *etherLink) hasBus() bool {
+func (l *etherLink) start() error {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.bus != nil
-}
-
-func (l *etherLink) start() error {
-	if !l.hasBus() {
+	if l.bus == nil {
 		return netbsd.ENXIO
 	}
-	l.running.Store(true)
+	if !l.running.Swap(true) {
+		l.bus.Restart()
+	}
 	return nil
 }
 
@@ -208,6 +208,7 @@ func (l *etherLink) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error)
 	p := framePool.Get().(*[]byte)
 	defer framePool.Put(p)
 	for _, pkt := range pkts.AsSlice() {
+		setICMPTTL(pkt)
 		frame := (*p)[:0]
 		for _, b := range pkt.AsSlices() {
 			frame = append(frame, b...)

@@ -58,6 +58,7 @@ func (l *loopLink) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) 
 	l.mu.RUnlock()
 	c := &l.ifp.counters
 	for _, pkt := range pkts.AsSlice() {
+		setICMPTTL(pkt)
 		size := uint64(pkt.Size())
 		c.opackets.Add(1)
 		c.obytes.Add(size)

@@ -3,6 +3,7 @@ package inet
 import (
 	"time"
 
+	"rumptools/internal/kernel"
 	"rumptools/pkg/netbsd"
 )
 
@@ -17,7 +18,7 @@ type ndInfo struct {
 
 func newNDInfo() ndInfo {
 	return ndInfo{
-		flags:         netbsd.ND6_IFF_PERFORMNUD | netbsd.ND6_IFF_AUTO_LINKLOCAL,
+		flags:         netbsd.ND6_IFF_PERFORMNUD | netbsd.ND6_IFF_ACCEPT_RTADV | netbsd.ND6_IFF_AUTO_LINKLOCAL,
 		hopLimit:      64,
 		baseReachable: 30 * time.Second,
 		retrans:       time.Second,
@@ -112,8 +113,40 @@ func (s *Stack) neighbourInfo(ifp *Interface, data []byte) error {
 	}
 	req.Asked, req.Isrouter, req.State, req.Expire = 0, 0, n.state, 0
 	if n.expire != 0 {
-		req.Expire = int32(n.expire + s.boot.Unix())
+		req.Expire = int32(s.wallTime(n.expire))
 	}
 	write()
 	return nil
 }
+
+// sysctlPrefixes is net.inet6.icmp6.nd6_prlist: the prefixes that are on a
+// link. No router has announced any.
+func (s *Stack) sysctlPrefixes(*kernel.SysctlRequest) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []byte
+	for _, pr := range s.prefixes {
+		p := netbsd.In6Prefix{
+			Prefix:    [28]byte(s.userSockaddr6(pr.net.Addr())),
+			Prefixlen: uint8(pr.net.Bits()),
+			Origin:    netbsd.PR_ORIG_RA,
+			Vltime:    pr.vltime,
+			Pltime:    pr.pltime,
+			Refcnt:    int32(pr.refs),
+			IfIndex:   pr.ifp.Index,
+		}
+		p.SetRaflags(s.machine, pr.onlink, pr.auto)
+		if pr.vltime != forever {
+			p.Expire = s.wallTime(pr.since + int64(pr.vltime))
+		}
+		if pr.installed {
+			p.Flags |= netbsd.NDPRF_ONLINK
+		}
+		list = netbsd.Append(s.machine, list, &p)
+	}
+	return list, nil
+}
+
+// sysctlRouters is net.inet6.icmp6.nd6_drlist: the routers that announce
+// themselves, to which nobody listens.
+func (s *Stack) sysctlRouters(*kernel.SysctlRequest) ([]byte, error) { return nil, nil }

@@ -135,17 +135,17 @@ type nullLink struct{}
 var _ stack.LinkEndpoint = nullLink{}
 
 func (nullLink) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) { return pkts.Len(), nil }
-func (nullLink) MTU() uint32                                                  { return loopMTU }
-func (nullLink) SetMTU(uint32)                                                {}
-func (nullLink) MaxHeaderLength() uint16                                      { return 0 }
-func (nullLink) LinkAddress() tcpip.LinkAddress                               { return "" }
-func (nullLink) SetLinkAddress(tcpip.LinkAddress)                             {}
-func (nullLink) Capabilities() stack.LinkEndpointCapabilities                 { return 0 }
-func (nullLink) Attach(stack.NetworkDispatcher)                               {}
-func (nullLink) IsAttached() bool                                             { return true }
-func (nullLink) Wait()                                                        {}
-func (nullLink) ARPHardwareType() header.ARPHardwareType                      { return header.ARPHardwareNone }
-func (nullLink) AddHeader(*stack.PacketBuffer)                                {}
-func (nullLink) ParseHeader(*stack.PacketBuffer) bool                         { return true }
-func (nullLink) Close()                                                       {}
-func (nullLink) SetOnCloseAction(func())                                      {}
+func (nullLink) MTU() uint32                                                 { return loopMTU }
+func (nullLink) SetMTU(uint32)                                               {}
+func (nullLink) MaxHeaderLength() uint16                                     { return 0 }
+func (nullLink) LinkAddress() tcpip.LinkAddress                              { return "" }
+func (nullLink) SetLinkAddress(tcpip.LinkAddress)                            {}
+func (nullLink) Capabilities() stack.LinkEndpointCapabilities                { return 0 }
+func (nullLink) Attach(stack.NetworkDispatcher)                              {}
+func (nullLink) IsAttached() bool                                            { return true }
+func (nullLink) Wait()                                                       {}
+func (nullLink) ARPHardwareType() header.ARPHardwareType                     { return header.ARPHardwareNone }
+func (nullLink) AddHeader(*stack.PacketBuffer)                               {}
+func (nullLink) ParseHeader(*stack.PacketBuffer) bool                        { return true }
+func (nullLink) Close()                                                      {}
+func (nullLink) SetOnCloseAction(func())                                     {}

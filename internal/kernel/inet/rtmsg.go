@@ -104,7 +104,7 @@ func (s *Stack) metrics(rt *route) netbsd.RtMetrics {
 	rmx := rt.rmx
 	rmx.Locks, rmx.Pksent = 0, 0
 	if rmx.Expire != 0 {
-		rmx.Expire += s.boot.Unix()
+		rmx.Expire = s.wallTime(rmx.Expire)
 	}
 	return rmx
 }

@@ -60,7 +60,12 @@ func (r *routeRequest) run(addrs []byte) error {
 			return netbsd.EINVAL
 		}
 		if r.isNeighbour() {
-			return r.addNeighbour()
+			// If no interface is known to have such a neighbour, it is
+			// a route to an interface that is given by name.
+			ifp, err := r.neighbourInterface()
+			if err != netbsd.ESRCH {
+				return r.addNeighbour(ifp, err)
+			}
 		}
 		rt, err := r.s.routeAdd(&r.info)
 		if err == nil {
@@ -146,7 +151,7 @@ func (r *routeRequest) setMetrics(rt *route) {
 	if r.hdr.Inits&netbsd.RTV_EXPIRE != 0 {
 		out.Expire = 0
 		if in.Expire != 0 {
-			out.Expire = in.Expire - r.s.boot.Unix()
+			out.Expire = in.Expire - r.s.wallTime(0)
 		}
 	}
 }
@@ -310,14 +315,13 @@ func (r *routeRequest) neighbourInterface() (*Interface, error) {
 	return ifp, nil
 }
 
-func (r *routeRequest) addNeighbour() error {
+func (r *routeRequest) addNeighbour(ifp *Interface, err error) error {
 	a := saAddr(r.info.addrs[netbsd.RTAX_DST])
-	if !a.IsValid() {
-		return netbsd.EAFNOSUPPORT
-	}
-	ifp, err := r.neighbourInterface()
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case !a.IsValid():
+		return netbsd.EAFNOSUPPORT
 	}
 	mac := dlAddr(r.info.addrs[netbsd.RTAX_GATEWAY])
 	if len(mac) < int(ifp.addrlen) {

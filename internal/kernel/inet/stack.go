@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
@@ -101,6 +102,7 @@ func New(cfg Config) (*Stack, error) {
 	if err := s.net.CreateNIC(nullNIC, nullLink{}); err != nil {
 		return nil, engineError(err)
 	}
+	s.net.SetTransportProtocolHandler(header.ICMPv4ProtocolNumber, s.handleICMP4)
 	own := make(map[netip.Addr]*Interface)
 	s.own.Store(&own)
 	if err := s.installHandlers(); err != nil {
@@ -149,8 +151,12 @@ func (s *Stack) Close() {
 	s.net.Destroy()
 }
 
-// uptime is the kernel's monotonic clock in seconds (time_uptime).
-func (s *Stack) uptime() int64 { return int64(time.Since(s.boot) / time.Second) }
+// uptime is the kernel's monotonic clock in seconds (time_uptime), which is
+// never 0.
+func (s *Stack) uptime() int64 { return int64(time.Since(s.boot)/time.Second) + 1 }
+
+// wallTime is the time of the clock at a time of the monotonic one.
+func (s *Stack) wallTime(uptime int64) int64 { return s.boot.Unix() - 1 + uptime }
 
 // createLoop makes lo with a number. lo0 gets its addresses. s.mu is held.
 func (s *Stack) createLoop(unit int) (*Interface, error) {

@@ -37,6 +37,12 @@ func (s *Stack) addSysctls() {
 		k.AddSysctl(path+".ifq", kernel.Int("maxlen", 2, 256))
 		k.AddSysctl(path+".ifq", kernel.Int("drops", 4, 0))
 	}
+	k.AddSysctl("net.inet6.icmp6", &kernel.Node{
+		Name: "nd6_drlist", Num: 19, Type: netbsd.CTLTYPE_STRUCT, Desc: "Default router list", Get: s.sysctlRouters,
+	})
+	k.AddSysctl("net.inet6.icmp6", &kernel.Node{
+		Name: "nd6_prlist", Num: 20, Type: netbsd.CTLTYPE_STRUCT, Desc: "Prefix list", Get: s.sysctlPrefixes,
+	})
 	node("net", "route", netbsd.PF_ROUTE, "PF_ROUTE information")
 	k.AddSysctl("net.route", &kernel.Node{
 		Name: "rtable", Num: 0, Type: netbsd.CTLTYPE_NODE, Desc: "Routing table information", Get: s.sysctlRoute,
