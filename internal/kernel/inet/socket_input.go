@@ -42,9 +42,10 @@ func readPacket(pkt *stack.PacketBuffer) *packet {
 	b := make([]byte, 0, len(h)+len(transport)+data.Size())
 	b = append(b, h...)
 	b = append(b, transport...)
-	view := data.AsRange().ToView()
-	b = append(b, view.AsSlice()...)
-	view.Release()
+	if view := data.AsRange().ToView(); view != nil { // nil when there is none
+		b = append(b, view.AsSlice()...)
+		view.Release()
+	}
 	p.header, p.payload = b[:len(h):len(h)], b[len(h):]
 	if pkt.NetworkProtocolNumber == header.IPv4ProtocolNumber {
 		ip := header.IPv4(p.header)
