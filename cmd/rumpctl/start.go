@@ -58,7 +58,7 @@ func startCommand() *cobra.Command {
 const networkInterface = "shmif0"
 
 // configureTime is how long a kernel that serves may take to be configured.
-const configureTime = 10 * time.Second
+const configureTime = 15 * time.Second
 
 func (o *startOptions) start(ctx context.Context, name string) error {
 	commands, err := o.configuration()
@@ -138,8 +138,18 @@ func configure(ctx context.Context, url string, commands []*ifconfig.Command) er
 			return fmt.Errorf("configure %s: %w", cmd, err)
 		}
 	}
+	// An address can't be used before its duplicate was looked for. A
+	// kernel that has one is started all the same: status shows it.
+	err = ifconfig.Wait(ctx, c, tentativeTime, 0)
+	if err != nil && !errors.Is(err, ifconfig.ErrTimedOut) {
+		return fmt.Errorf("configure %s: %w", networkInterface, err)
+	}
 	return nil
 }
+
+// tentativeTime is how long to wait for addresses to be good. NetBSD sends
+// three ARP probes a second apart, and one neighbour solicitation.
+const tentativeTime = 8 * time.Second
 
 // end halts a kernel that was started in vain.
 func end(url string) error {
