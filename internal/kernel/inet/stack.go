@@ -201,6 +201,8 @@ func (s *Stack) createShmif(unit int) (*Interface, error) {
 	if err := s.attach(ifp); err != nil {
 		return nil, err
 	}
+	s.setNUD(ifp)
+	s.setDAD(ifp, uint8(s.params.get("net.inet6.ip6.dad_count")))
 	ifp.dl = s.newLinkAddr(ifp, mac)
 	ifp.hwdl = ifp.dl
 	ifp.addrs = append(ifp.addrs, ifp.dl)
