@@ -1,0 +1,6 @@
+package test
+
+import "syscall"
+
+// infoSignal asks a program how far it is.
+const infoSignal = syscall.SIGQUIT
