@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -102,11 +103,24 @@ func (b *Bus) catchFault(err *error) {
 	if r == nil {
 		return
 	}
-	if f, ok := r.(interface{ Addr() uintptr }); ok && f.Addr()-b.base < FileSize {
+	if _, ok := r.(runtime.Error); ok && (b.isOurs(r) || b.isShort()) {
 		*err = b.fail(ErrGone)
 		return
 	}
 	panic(r)
+}
+
+// isOurs reports whether a fault's address is in the mapping.
+func (b *Bus) isOurs(fault any) bool {
+	f, ok := fault.(interface{ Addr() uintptr })
+	return ok && f.Addr()-b.base < FileSize
+}
+
+// isShort reports whether the mapping goes beyond the file's end. Emulators of
+// other machines do not always tell a fault's right address.
+func (b *Bus) isShort() bool {
+	fi, err := b.file.Stat()
+	return err == nil && fi.Size() < FileSize
 }
 
 // fail ends the use of the mapping with an error that stays.

@@ -15,7 +15,7 @@ const (
 	lockSleepMin = 20 * time.Microsecond
 	lockSleepMax = time.Millisecond
 	// lockSuspicious is how long the lock may be out of reach before the
-	// watcher is set on it.
+	// watcher is set on it, even if there is time left to wait.
 	lockSuspicious = 50 * time.Millisecond
 )
 
@@ -53,10 +53,11 @@ func (b *Bus) acquire(patience time.Duration) (gen uint64, err error) {
 		if began.IsZero() {
 			began = now
 		}
-		if now.Sub(began) > lockSuspicious {
+		waited := now.Sub(began)
+		if waited >= min(patience, lockSuspicious) {
 			b.watchLock()
 		}
-		if now.Sub(began) >= patience {
+		if waited >= patience {
 			return 0, b.lockError()
 		}
 		time.Sleep(sleep)

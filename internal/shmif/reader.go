@@ -103,7 +103,7 @@ func (d *reader) step(r ring, buf []byte) (n int, v verdict) {
 		if p.first >= end {
 			d.gen--
 		}
-		if ahead, ok = d.ahead(r, p, end); !ok {
+		if _, ok = d.ahead(r, p, end); !ok {
 			return 0, d.resync(r, p)
 		}
 		return 0, overrun

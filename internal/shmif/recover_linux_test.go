@@ -15,28 +15,35 @@ import (
 func TestHolderStopped(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
-	b := openBus(t, path, WithRecovery(100*time.Millisecond), WithLockTimeout(600*time.Millisecond))
+	b := openBus(t, path, WithRecovery(50*time.Millisecond), WithLockTimeout(60*time.Millisecond))
 	p := startParty(t, "hold", path)
+	p.say(t, "take it")
 	p.expect(t, "held")
 	if err := p.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	waitStopped(t, p.Process.Pid)
-	// A census that was taken just before the signal does not count: it
-	// cannot lead to more than one recovery, and that is what is looked for.
-	err := b.Send(numbered(1, 60))
-	var locked *LockError
-	if !errors.As(err, &locked) {
-		t.Fatalf("Send: %v", err)
-	}
 	want := fmt.Sprintf("process %d, which is stopped", p.Process.Pid)
-	if !strings.Contains(err.Error(), want) || locked.Held < 100*time.Millisecond {
-		t.Errorf("%v (held %v), want %s", err, locked.Held, want)
-	}
+	within(t, "suspicion", func() {
+		for told := 0; told < 5; {
+			err := b.Send(numbered(1, 60))
+			var locked *LockError
+			if !errors.As(err, &locked) {
+				t.Errorf("Send: %v", err)
+				return
+			}
+			if strings.Contains(err.Error(), want) && locked.Held >= 50*time.Millisecond {
+				told++
+			}
+		}
+	})
 	p.Process.Signal(syscall.SIGCONT)
 	p.say(t, "release")
 	p.expect(t, "lost 0")
-	mustSend(t, b, numbered(1, 60))
+	within(t, "Send", func() {
+		for b.Send(numbered(1, 60)) != nil {
+		}
+	})
 	if n := b.Stats().LockRecoveries; n != 0 {
 		t.Errorf("lock recovered %d times", n)
 	}
@@ -65,6 +72,7 @@ func TestCensus(t *testing.T) {
 	b := openBus(t, path)
 	other := openBus(t, newPath(t))
 	p := startParty(t, "hold", path)
+	p.say(t, "take it")
 	p.expect(t, "held")
 	pid := fmt.Sprint(p.Process.Pid)
 	c := takeCensus(b.base)
