@@ -252,8 +252,11 @@ func (b *Bus) put(frames [][]byte, budget time.Duration) (int, error) {
 	return sent, nil
 }
 
-// versionWord is what a sender writes to wake the others.
-var versionWord = binary.NativeEndian.AppendUint32(nil, Version)
+// Words that are written to wake those who watch the file.
+var (
+	versionWord = binary.NativeEndian.AppendUint32(nil, Version)
+	magicWord   = binary.NativeEndian.AppendUint32(nil, Magic)
+)
 
 // wakeOthers writes the version word, not by the mapping but by a system call,
 // which those who watch the file are told about.
@@ -261,6 +264,13 @@ func (b *Bus) wakeOthers() {
 	// A failure is of no use to the sender: its frame is on the bus, and
 	// receivers will see it with the next one.
 	b.file.WriteAt(versionWord, offVersion)
+}
+
+// wakeAll wakes everybody, this party too, without a frame having been sent. So
+// it leaves the version word alone, which is 0 until then, and writes the other
+// word that never changes.
+func (b *Bus) wakeAll() {
+	b.file.WriteAt(magicWord, offMagic)
 }
 
 // Recv waits for the next frame of another party and copies it to buf, which
@@ -388,7 +398,7 @@ func (b *Bus) Restart() {
 	defer b.readMu.Unlock()
 	b.queue.clear()
 	b.restart = true
-	// If this fails, Recv does it.
-	b.fill()
-	b.wakeOthers() // and Recv as well
+	if _, err := b.fill(); err == nil || errors.Is(err, ErrLocked) {
+		b.wakeAll() // Recv may be waiting, and does it if the lock was taken
+	}
 }

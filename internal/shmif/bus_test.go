@@ -164,6 +164,8 @@ func TestFile(t *testing.T) {
 		}
 	}
 	check("fresh", 0xca11d054, 0, 1048544, 0, 0, 0)
+	b.Restart()
+	check("restarted", 0xca11d054, 0, 1048544, 0, 0, 0)
 	mustSend(t, b, numbered(1, 60))
 	check("one frame", 0xca11d054, 3, 1048544, packetHeader, 0, 0)
 	mustSend(t, b, numbered(2, 60))

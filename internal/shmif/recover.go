@@ -152,7 +152,7 @@ func (b *Bus) breakLock(stuck sight) (done bool) {
 	})
 	if done {
 		b.stats.lockRecoveries.Add(1)
-		b.wakeOthers()
+		b.wakeAll()
 	}
 	return done && err == nil
 }
