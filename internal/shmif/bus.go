@@ -72,11 +72,12 @@ func (b *Bus) Close() error {
 	}
 	close(b.done)
 	b.waiter.close()
-	b.watchers.Wait()
 	b.mapMu.Lock()
-	defer b.mapMu.Unlock()
 	unmap(b.ring.mem)
 	b.ring = ring{}
+	b.mapMu.Unlock()
+	// Nobody can start a watcher any more.
+	b.watchers.Wait()
 	b.file.Close()
 	return nil
 }
