@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"time"
 
 	"rumptools/internal/rtsock"
 	"rumptools/pkg/netbsd"
@@ -39,6 +40,34 @@ type rawSocket struct {
 	c      *spclient.Conn
 	fd     spclient.FD
 	ifaces *interfaces
+	// blocking says that receiving may block in the kernel, for no longer than
+	// receiveTimeout. It takes half the calls that waiting with poll(2) does,
+	// which shows in the round-trip times.
+	blocking bool
+}
+
+// receiveTimeout is how long a call may stay in the kernel that nobody waits for
+// any more.
+const receiveTimeout = time.Second
+
+// setTimeout limits the time that receiving blocks, if the kernel can do that.
+func (s *rawSocket) setTimeout(ctx context.Context) error {
+	err := s.c.SetsockoptStruct(ctx, s.fd, netbsd.SOL_SOCKET, netbsd.SO_RCVTIMEO,
+		&netbsd.Timeval{Sec: int64(receiveTimeout / time.Second)})
+	s.blocking = err == nil
+	if err != nil && !isErrno(err) {
+		return err
+	}
+	return nil
+}
+
+// wait waits for a message where receiving is not to do so. It returns the
+// flags to receive with.
+func (s *rawSocket) wait(ctx context.Context) (flags int32, err error) {
+	if s.blocking {
+		return 0, nil
+	}
+	return netbsd.MSG_DONTWAIT, s.c.WaitReadable(ctx, s.fd)
 }
 
 // option is a socket option to be set.
@@ -65,7 +94,10 @@ func (s *rawSocket) common(ctx context.Context, o *Options) error {
 	if o.DontRoute {
 		opts = append(opts, option{netbsd.SOL_SOCKET, netbsd.SO_DONTROUTE, 1, "SO_DONTROUTE"})
 	}
-	return s.set(ctx, opts...)
+	if err := s.set(ctx, opts...); err != nil {
+		return err
+	}
+	return s.setTimeout(ctx)
 }
 
 // buffers makes room for replies of a whole crowd, and for large packets, as

@@ -125,10 +125,11 @@ func (s *socket4) Send(ctx context.Context, msg []byte) error {
 }
 
 func (s *socket4) Recv(ctx context.Context, pkt *Packet) error {
-	if err := s.c.WaitReadable(ctx, s.fd); err != nil {
+	flags, err := s.wait(ctx)
+	if err != nil {
 		return err
 	}
-	n, from, err := s.c.Recvfrom(ctx, s.fd, pkt.Data, netbsd.MSG_DONTWAIT)
+	n, from, err := s.c.Recvfrom(ctx, s.fd, pkt.Data, flags)
 	if err != nil {
 		return err
 	}

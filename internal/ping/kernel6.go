@@ -191,11 +191,12 @@ func (s *socket6) Send(ctx context.Context, msg []byte) error {
 }
 
 func (s *socket6) Recv(ctx context.Context, pkt *Packet) error {
-	if err := s.c.WaitReadable(ctx, s.fd); err != nil {
+	flags, err := s.wait(ctx)
+	if err != nil {
 		return err
 	}
 	msg := &spclient.Message{Buffers: [][]byte{pkt.Data}, Control: make([]byte, 1024)}
-	n, err := s.c.Recvmsg(ctx, s.fd, msg, netbsd.MSG_DONTWAIT)
+	n, err := s.c.Recvmsg(ctx, s.fd, msg, flags)
 	if err != nil {
 		return err
 	}
