@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -87,4 +88,27 @@ func countFDs(t *testing.T) (n int) {
 		}
 	}
 	return n
+}
+
+// journal notes what a server did.
+type journal[T any] struct {
+	mu      sync.Mutex
+	entries []T
+}
+
+// add notes an entry and returns how many there are.
+func (j *journal[T]) add(e T) int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.entries = append(j.entries, e)
+	return len(j.entries)
+}
+
+// take returns the entries and forgets them.
+func (j *journal[T]) take() []T {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	entries := j.entries
+	j.entries = nil
+	return entries
 }

@@ -167,7 +167,7 @@ func (s *session) readFrame() error {
 			}
 			return nil
 		}
-		return violated("request of type %s", h.Type)
+		return violated("request of %s", h.Type)
 	}
 	return violated("frame of %s", h.Class)
 }

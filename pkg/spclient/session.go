@@ -109,7 +109,7 @@ func (s *session) end(err error) {
 
 // drainTime is how long the reader may go on when sending has failed: answers
 // that the server sent before it ended may be here.
-const drainTime = 50 * time.Millisecond
+const drainTime = 100 * time.Millisecond
 
 // sendFailed ends the session because sending has failed.
 func (s *session) sendFailed(err error) {

@@ -125,15 +125,15 @@ type Peer struct {
 	Machine *netbsd.Machine
 	Layout  sysproxy.Layout
 
-	requests chan Frame
-	gone     chan struct{} // closed when the client has ended
-	done     chan struct{} // closed when the script has
-	reader   chan struct{} // closed when the reader has
+	gone   chan struct{} // closed when the client has ended
+	reader chan struct{} // closed when the reader has
 
-	mu     sync.Mutex
-	out    []byte
-	reqno  uint64
-	copies map[uint64]chan Frame
+	more     chan struct{} // gets a value when requests is no longer empty
+	mu       sync.Mutex
+	requests []Frame
+	out      []byte
+	reqno    uint64
+	copies   map[uint64]chan Frame
 }
 
 // Frame is a frame that has been received.
@@ -148,24 +148,22 @@ const maxFrame = 64 << 20
 func newPeer(tb testing.TB, nc net.Conn, m *netbsd.Machine) *Peer {
 	p := &Peer{
 		TB: tb, Conn: nc, Machine: m,
-		Layout:   sysproxy.Layout{Order: m.Order, WordSize: m.WordSize},
-		requests: make(chan Frame),
-		gone:     make(chan struct{}),
-		done:     make(chan struct{}),
-		reader:   make(chan struct{}),
-		copies:   make(map[uint64]chan Frame),
+		Layout: sysproxy.Layout{Order: m.Order, WordSize: m.WordSize},
+		gone:   make(chan struct{}),
+		reader: make(chan struct{}),
+		more:   make(chan struct{}, 1),
+		copies: make(map[uint64]chan Frame),
 	}
 	go p.read()
 	return p
 }
 
 func (p *Peer) end() {
-	close(p.done)
 	p.Conn.Close()
 	<-p.reader
 }
 
-// read sorts what comes: answers go to whoever asked, requests to NextRequest.
+// read sorts what comes: answers go to whoever asked, requests are queued for NextRequest.
 func (p *Peer) read() {
 	defer close(p.reader)
 	defer close(p.gone)
@@ -177,23 +175,21 @@ func (p *Peer) read() {
 			}
 			return
 		}
-		to := p.requests
-		if f.Header.Class == sysproxy.Resp {
-			p.mu.Lock()
-			to = p.copies[f.Header.ReqNo]
-			delete(p.copies, f.Header.ReqNo)
-			p.mu.Unlock()
-			if to == nil {
-				p.TB.Errorf("from the client: %s %s to request %d, which was not made",
-					f.Header.Class, f.Header.Type, f.Header.ReqNo)
-				continue
+		p.mu.Lock()
+		if f.Header.Class != sysproxy.Resp {
+			p.requests = append(p.requests, f)
+			select {
+			case p.more <- struct{}{}:
+			default:
 			}
+		} else if to := p.copies[f.Header.ReqNo]; to != nil {
+			to <- f // has room
+			delete(p.copies, f.Header.ReqNo)
+		} else {
+			p.TB.Errorf("from the client: %s %s to request %d, which was not made",
+				f.Header.Class, f.Header.Type, f.Header.ReqNo)
 		}
-		select {
-		case to <- f:
-		case <-p.done:
-			return
-		}
+		p.mu.Unlock()
 	}
 }
 
@@ -257,29 +253,42 @@ func (p *Peer) handshake(banner string) string {
 
 // NextRequest returns the client's next request.
 func (p *Peer) NextRequest() Frame {
-	select {
-	case f := <-p.requests:
-		return f
-	case <-p.gone:
+	for {
+		p.mu.Lock()
+		if len(p.requests) > 0 {
+			f := p.requests[0]
+			p.requests = p.requests[1:]
+			if len(p.requests) > 0 {
+				select {
+				case p.more <- struct{}{}: // for somebody else who waits
+				default:
+				}
+			}
+			p.mu.Unlock()
+			return f
+		}
+		p.mu.Unlock()
+		select {
+		case <-p.more:
+		case <-p.gone:
+			if !p.anyRequest() {
+				runtime.Goexit()
+			}
+		}
 	}
-	runtime.Goexit()
-	panic("unreachable")
+}
+
+func (p *Peer) anyRequest() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.requests) > 0
 }
 
 // Gone returns a channel that is closed when the client has gone.
 func (p *Peer) Gone() <-chan struct{} { return p.gone }
 
-// WaitGone waits for the client to go. Requests that it makes meanwhile are
-// dropped.
-func (p *Peer) WaitGone() {
-	for {
-		select {
-		case <-p.requests:
-		case <-p.gone:
-			return
-		}
-	}
-}
+// WaitGone waits for the client to go.
+func (p *Peer) WaitGone() { <-p.gone }
 
 // NextReqNo returns a number for a request of the server's.
 func (p *Peer) NextReqNo() uint64 {
@@ -319,7 +328,7 @@ func (p *Peer) copyIn(m sysproxy.Message) []byte {
 // Ask makes a request of the client and returns its answer.
 func (p *Peer) Ask(m sysproxy.Message) Frame {
 	reqno := p.NextReqNo()
-	// Room, so that the reader need not wait for a goroutine that ended.
+	// With room, for the reader does not wait.
 	answer := make(chan Frame, 1)
 	p.mu.Lock()
 	p.copies[reqno] = answer
