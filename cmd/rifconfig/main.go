@@ -81,6 +81,9 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 		},
 	}
 	o.define(cmd.Flags())
+	cmd.SetHelpFunc(func(c *cobra.Command, _ []string) {
+		fmt.Fprintf(stdout, "%s\n\n%s\n", c.Short, strings.TrimSpace(c.UsageString()))
+	})
 	return cmd
 }
 

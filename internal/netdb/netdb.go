@@ -22,7 +22,7 @@ type DB struct {
 	dir string
 
 	hosts     lazy[hostTable]
-	networks  lazy[networkTable]
+	networks  lazy[map[string]netip.Addr]
 	services  lazy[serviceTable]
 	protocols lazy[protocolTable]
 }
@@ -49,10 +49,6 @@ type (
 		byAddr map[netip.Addr]string
 		byName map[string][]netip.Addr
 	}
-	networkTable struct {
-		byAddr map[uint32]string
-		byName map[string]uint32
-	}
 	serviceTable  map[string]string // "80/tcp"
 	protocolTable struct {
 		byNumber map[int]string
@@ -71,20 +67,11 @@ func (db *DB) HostAddrs(name string) []netip.Addr {
 	return db.hosts.get(db.readHosts).byName[strings.ToLower(name)]
 }
 
-// NetworkName returns the name of an IPv4 network. Trailing zero bytes of the
-// address may be left out in the file: 10 is 10.0.0.0.
-func (db *DB) NetworkName(network netip.Addr) (string, bool) {
-	if !network.Is4() {
-		return "", false
-	}
-	name, ok := db.networks.get(db.readNetworks).byAddr[uint32of(network)]
-	return name, ok
-}
-
-// NetworkAddr returns the IPv4 network of a name.
+// NetworkAddr returns the IPv4 network of a name. Bytes that the file leaves
+// out are zero: 10 is 10.0.0.0.
 func (db *DB) NetworkAddr(name string) (netip.Addr, bool) {
-	n, ok := db.networks.get(db.readNetworks).byName[name]
-	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}), ok
+	n, ok := db.networks.get(db.readNetworks)[name]
+	return n, ok
 }
 
 // ServiceName returns the name of a port, in host order, of a protocol: "tcp"
@@ -105,11 +92,6 @@ func (db *DB) ProtocolName(number int) (string, bool) {
 func (db *DB) ProtocolAlias(alias string) (string, bool) {
 	name, ok := db.protocols.get(db.readProtocols).byName[alias]
 	return name, ok
-}
-
-func uint32of(a netip.Addr) uint32 {
-	b := a.As4()
-	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 }
 
 // lines calls f with the words of every line that has some.
@@ -159,8 +141,8 @@ func (db *DB) readHosts() hostTable {
 	return t
 }
 
-func (db *DB) readNetworks() networkTable {
-	t := networkTable{map[uint32]string{}, map[string]uint32{}}
+func (db *DB) readNetworks() map[string]netip.Addr {
+	t := map[string]netip.Addr{}
 	db.lines("networks", func(w []string) {
 		if len(w) < 2 {
 			return
@@ -169,10 +151,10 @@ func (db *DB) readNetworks() networkTable {
 		if !ok {
 			return
 		}
-		setFirst(t.byAddr, n, w[0])
-		setFirst(t.byName, w[0], n)
-		for _, alias := range w[2:] {
-			setFirst(t.byName, alias, n)
+		for i, name := range w {
+			if i != 1 {
+				setFirst(t, name, n)
+			}
 		}
 	})
 	return t
@@ -180,19 +162,20 @@ func (db *DB) readNetworks() networkTable {
 
 // parseNetwork reads one to four decimal bytes, the first the most
 // significant.
-func parseNetwork(s string) (n uint32, ok bool) {
+func parseNetwork(s string) (netip.Addr, bool) {
+	var b [4]byte
 	parts := strings.Split(s, ".")
-	if len(parts) > 4 {
-		return 0, false
+	if len(parts) > len(b) {
+		return netip.Addr{}, false
 	}
 	for i, part := range parts {
 		v, err := strconv.ParseUint(part, 10, 8)
 		if err != nil {
-			return 0, false
+			return netip.Addr{}, false
 		}
-		n |= uint32(v) << (24 - 8*i)
+		b[i] = byte(v)
 	}
-	return n, true
+	return netip.AddrFrom4(b), true
 }
 
 func (db *DB) readServices() serviceTable {

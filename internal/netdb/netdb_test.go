@@ -38,9 +38,6 @@ func TestLookups(t *testing.T) {
 		{name(db.HostName(netip.MustParseAddr("::1"))), "localhost"},
 		{name(db.HostName(netip.MustParseAddr("::ffff:10.0.0.2"))), "b.example.org"},
 		{name(db.HostName(netip.MustParseAddr("10.0.0.3"))), "-"},
-		{name(db.NetworkName(netip.MustParseAddr("127.0.0.0"))), "loopback"},
-		{name(db.NetworkName(netip.MustParseAddr("10.0.1.0"))), "lab"},
-		{name(db.NetworkName(netip.MustParseAddr("::"))), "-"},
 		{name(db.ServiceName(80, "tcp")), "http"},
 		{name(db.ServiceName(80, "udp")), "-"},
 		{name(db.ServiceName(5353, "udp")), "mdns"},
@@ -58,6 +55,12 @@ func TestLookups(t *testing.T) {
 	}
 	if got := db.HostAddrs("b"); len(got) != 1 {
 		t.Errorf("b is %v", got)
+	}
+	if got, ok := db.NetworkAddr("loopback"); !ok || got != netip.MustParseAddr("127.0.0.0") {
+		t.Errorf("loopback is %v, %v", got, ok)
+	}
+	if got, ok := db.NetworkAddr("bad"); ok {
+		t.Errorf("bad is %v", got)
 	}
 	if got, ok := db.NetworkAddr("rig"); !ok || got != netip.MustParseAddr("10.0.1.0") {
 		t.Errorf("rig is %v, %v", got, ok)
