@@ -33,6 +33,15 @@ type ifaddr struct {
 	preference int16
 	state      int32 // IN_IFF_* or IN6_IFF_*
 
+	// entry is the link-level address that the table of neighbours has for
+	// an own address. As in the kernel it is that of the time when the
+	// address was given; IPv4 addresses given to an interface that was
+	// running have none.
+	entry []byte
+	// probed says that duplicates of an IPv4 address are looked for each
+	// time that the interface comes up.
+	probed bool
+
 	lifetime netbsd.In6Addrlifetime // of IPv6, as it was set
 	timer    *time.Timer            // of IPv6: until a lifetime ends
 	prefix   *prefix                // of IPv6: the prefix the address belongs to
@@ -44,15 +53,6 @@ const ifaRoute = netbsd.RTF_UP
 // network is the prefix that the address is in.
 func (ifa *ifaddr) network() netip.Prefix {
 	return netip.PrefixFrom(ifa.addr, ifa.bits).Masked()
-}
-
-// localInterface finds the interface that has an address, which for IPv6 is in
-// the kernel's form. Broadcast addresses are none. s.mu is held.
-func (s *Stack) localInterface(a netip.Addr) *Interface {
-	if ifa := s.ifaWithAddr(a, false); ifa != nil {
-		return ifa.ifp
-	}
-	return nil
 }
 
 // ifaWithAddr finds an interface's address (ifa_ifwithaddr), with broadcast
@@ -171,7 +171,7 @@ func (s *Stack) activateLinkAddr(ifp *Interface, ifa *ifaddr) error {
 			continue
 		}
 		if i.family == netbsd.AF_INET {
-			s.announceARP(ifp, i.addr)
+			s.announceARP(ifp, i.addr, ifa.mac)
 		}
 		s.routeChanged(netbsd.RTM_CHANGE, rt)
 	}

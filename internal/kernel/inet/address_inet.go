@@ -68,8 +68,19 @@ func (s *Stack) addAddr4(ifp *Interface, ifa *ifaddr, a addr4) error {
 	if isNew {
 		ifp.addrs = append(ifp.addrs, ifa)
 	}
-	s.engineAdd(ifa)
-	s.announceARP(ifp, a.addr)
+	search := wasRunning && old.addr != a.addr && s.searches4(ifa)
+	if search {
+		// Known to the engine only once nobody else is found to have it.
+		ifa.probed = true
+		ifa.state |= netbsd.IN_IFF_TENTATIVE
+		s.updateOwn()
+	} else {
+		if !wasRunning {
+			ifa.entry = ifp.mac()
+		}
+		s.engineAdd(ifa)
+		s.announceARP(ifp, a.addr, ifp.mac())
+	}
 	s.addLocal(ifa)
 
 	ifa.mask = trimMask4(ifa.mask, bits)
@@ -81,8 +92,11 @@ func (s *Stack) addAddr4(ifp *Interface, ifa *ifaddr, a addr4) error {
 		ifa.dst = ifa.sa
 	}
 	err := s.addPrefix4(ifa)
-	if wasRunning && isNew {
-		// The search for duplicates ends at once.
+	switch {
+	case search:
+		s.startDAD4(ifa)
+	case wasRunning && old.addr != a.addr:
+		// The search for duplicates has ended at once.
 		s.addressChanged(netbsd.RTM_NEWADDR, ifa)
 	}
 	return err
@@ -349,15 +363,14 @@ func (s *Stack) updateOwn() {
 
 // announceARP sends a gratuitous ARP request for an own address, so that
 // others correct what they know (arprequest in arp_ifinit).
-func (s *Stack) announceARP(ifp *Interface, a netip.Addr) {
+func (s *Stack) announceARP(ifp *Interface, a netip.Addr, mac []byte) {
 	l, ok := ifp.link.(*etherLink)
 	if !ok || a.IsUnspecified() {
 		return
 	}
-	mac := ifp.mac()
 	frame := make([]byte, header.EthernetMinimumSize+header.ARPSize)
 	header.Ethernet(frame).Encode(&header.EthernetFields{
-		SrcAddr: tcpip.LinkAddress(mac), DstAddr: header.EthernetBroadcastAddress, Type: header.ARPProtocolNumber,
+		SrcAddr: tcpip.LinkAddress(ifp.mac()), DstAddr: header.EthernetBroadcastAddress, Type: header.ARPProtocolNumber,
 	})
 	arp := header.ARP(frame[header.EthernetMinimumSize:])
 	arp.SetIPv4OverEthernet()

@@ -80,8 +80,8 @@ func (s *Stack) addAddr6(ifp *Interface, ifa *ifaddr, a addr6) (*ifaddr, error) 
 		ifa.mask = cloneSockaddr(a.mask)
 	}
 	wasTentative := ifa.state&in6NotReady != 0
-	ifa.state = a.flags &^ (netbsd.IN6_IFF_DUPLICATED | netbsd.IN6_IFF_NODAD)
-	if (isNew || wasTentative) && ifp.hasDAD() && a.flags&netbsd.IN6_IFF_ANYCAST == 0 {
+	ifa.state = a.flags &^ netbsd.IN6_IFF_DUPLICATED
+	if (isNew || wasTentative) && s.searches(ifa) {
 		ifa.state |= netbsd.IN6_IFF_TENTATIVE
 	}
 	if a.flags&netbsd.IN6_IFF_DEPRECATED != 0 {
@@ -110,6 +110,7 @@ func (s *Stack) addAddr6(ifp *Interface, ifa *ifaddr, a addr6) (*ifaddr, error) 
 	if !ifp.is(netbsd.IFF_LOOPBACK) {
 		ifa.flags |= netbsd.RTF_CONNECTED
 	}
+	ifa.entry = ifp.mac()
 	ifp.addrs = append(ifp.addrs, ifa)
 	s.engineAdd(ifa)
 	s.engineDeprecate(ifa)
@@ -118,11 +119,19 @@ func (s *Stack) addAddr6(ifp *Interface, ifa *ifaddr, a addr6) (*ifaddr, error) 
 	}
 	s.addMulticastRoute(ifa, netip.MustParsePrefix("ff02::/32"))
 	s.addMulticastRoute(ifa, netip.MustParsePrefix("ff01::/32"))
-	if ifp.hasDAD() && a.flags&netbsd.IN6_IFF_ANYCAST != 0 {
-		// Many have it: the search for duplicates ends at once.
+	if ifp.hasDAD() && !s.searches(ifa) {
+		// The search for duplicates ends at once.
 		s.addressChanged(netbsd.RTM_NEWADDR, ifa)
 	}
 	return ifa, nil
+}
+
+// searches tells whether the engine looks for duplicates of an IPv6 address:
+// not on interfaces that are down, nor when it is told not to; of an anycast
+// address there may be many.
+func (s *Stack) searches(ifa *ifaddr) bool {
+	return ifa.ifp.hasDAD() && s.params.get("net.inet6.ip6.dad_count") > 0 &&
+		ifa.state&(netbsd.IN6_IFF_ANYCAST|netbsd.IN6_IFF_NODAD) == 0
 }
 
 // setLifetime sets how long an address is preferred and valid, from now on.
@@ -317,6 +326,7 @@ func (s *Stack) addLoopback6(ifp *Interface) error {
 	loopback := netip.IPv6Loopback()
 	_, err := s.addAddr6(ifp, nil, addr6{
 		addr: loopback, mask: netbsd.Netmask(netbsd.AF_INET6, 128), dst: sockaddrInet(loopback),
+		flags:    netbsd.IN6_IFF_NODAD,
 		lifetime: netbsd.In6Addrlifetime{Vltime: forever, Pltime: forever},
 	})
 	if err != nil {
@@ -329,7 +339,7 @@ func (s *Stack) addLoopback6(ifp *Interface) error {
 // one (in6_ifattach_linklocal).
 func (s *Stack) addLinkLocal(ifp *Interface) error {
 	b := [16]byte{0: 0xfe, 1: 0x80, 15: 1}
-	if mac := ifp.factoryMAC(); len(mac) == netbsd.ETHER_ADDR_LEN {
+	if mac := ifp.mac(); len(mac) == netbsd.ETHER_ADDR_LEN {
 		copy(b[8:], []byte{mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
 	}
 	ifa, err := s.addAddr6(ifp, nil, addr6{
@@ -342,14 +352,6 @@ func (s *Stack) addLinkLocal(ifp *Interface) error {
 	}
 	if s.findPrefix(ifp, ifa.network()) == nil {
 		s.addPrefix6(&prefix{ifp: ifp, net: ifa.network(), onlink: true, auto: true, vltime: forever, pltime: forever})
-	}
-	return nil
-}
-
-// factoryMAC is the link-level address that the interface was made with.
-func (ifp *Interface) factoryMAC() []byte {
-	if ifp.hwdl != nil {
-		return ifp.hwdl.mac
 	}
 	return nil
 }
@@ -369,9 +371,14 @@ func (s *Stack) in6Up(ifp *Interface) {
 			continue
 		}
 		ifa.state &^= ifa.detached()
-		if ifa.family == netbsd.AF_INET6 && ifp.hasDAD() && ifa.state&netbsd.IN6_IFF_ANYCAST == 0 {
+		if ifa.family == netbsd.AF_INET6 && s.searches(ifa) {
 			// The engine has started when the interface was enabled.
 			ifa.state |= netbsd.IN6_IFF_TENTATIVE
+			continue
+		}
+		if ifa.family == netbsd.AF_INET && ifa.probed && s.searches4(ifa) {
+			s.engineRemove(ifa)
+			s.startDAD4(ifa)
 			continue
 		}
 		s.addressChanged(netbsd.RTM_NEWADDR, ifa)
@@ -386,7 +393,9 @@ func (s *Stack) in6Down(ifp *Interface) {
 			if ifa.family != family || ifa.state&ifa.detached() != 0 {
 				continue
 			}
-			if family == netbsd.AF_INET6 {
+			if family == netbsd.AF_INET {
+				ifa.state &^= netbsd.IN_IFF_TENTATIVE | netbsd.IN_IFF_DUPLICATED
+			} else {
 				ifa.state &^= in6NotReady
 			}
 			ifa.state |= ifa.detached()

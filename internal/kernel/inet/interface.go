@@ -40,7 +40,6 @@ type Interface struct {
 	lastChange time.Time
 	addrs      []*ifaddr // in the order of their coming
 	dl         *ifaddr   // the active link-level address
-	hwdl       *ifaddr   // the one the interface was made with
 	nd         ndInfo
 	static     map[netip.Addr]neighbour // neighbours that were entered by hand
 }

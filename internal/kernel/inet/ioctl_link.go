@@ -46,16 +46,14 @@ func (s *Stack) ioctlLink(ifp *Interface, op *netbsd.Ioctl, data []byte) error {
 		if ifa == ifp.dl {
 			req.Flags |= netbsd.IFLR_ACTIVE
 		}
-		if ifa == ifp.hwdl {
-			req.Flags |= netbsd.IFLR_FACTORY
-		}
+		// None is a factory's: shmif makes its own.
 		copy(req.Addr[:], ifa.sa)
 		write()
 	case netbsd.SIOCDLIFADDR:
 		switch ifa {
 		case nil:
 			return netbsd.EADDRNOTAVAIL
-		case ifp.dl, ifp.hwdl:
+		case ifp.dl:
 			return netbsd.EBUSY
 		}
 		ifp.addrs = slices.DeleteFunc(ifp.addrs, func(i *ifaddr) bool { return i == ifa })

@@ -55,8 +55,8 @@ func (s *Stack) neighbours(ifp *Interface, family int32) []neighbour {
 	var list []neighbour
 	seen := make(map[netip.Addr]bool)
 	for _, ifa := range ifp.addrs {
-		if ifa.family == family && len(ifp.mac()) > 0 {
-			list = append(list, neighbour{addr: ifa.addr, mac: ifp.mac(), static: true, state: netbsd.ND6_LLINFO_REACHABLE})
+		if ifa.family == family && len(ifa.entry) > 0 {
+			list = append(list, neighbour{addr: ifa.addr, mac: ifa.entry, static: true, state: netbsd.ND6_LLINFO_REACHABLE})
 			seen[ifa.addr] = true
 		}
 	}
@@ -159,7 +159,7 @@ func (s *Stack) addNeighbour(ifp *Interface, a netip.Addr, mac []byte, expire in
 	s.publish(ifp)
 	s.restoreNeighbours(ifp)
 	if published && a.Is4() {
-		s.announceARP(ifp, a)
+		s.announceARP(ifp, a, mac)
 	}
 	return nil
 }

@@ -73,7 +73,7 @@ func newParams() []*param {
 		boolean(ip, "checkinterface", 20, 0, nil),
 		boolean(ip, "random_id", 22, 0, nil),
 		boolean(ip, "do_loopback_cksum", 23, 0, nil),
-		integer(ip, "dad_count", 25, 0, 0, 0, nil),
+		integer(ip, "dad_count", 25, 3, 0, 255, (*Stack).setDADCount4),
 
 		boolean(icmp, "maskrepl", 1, 0, nil),
 		integer(icmp, "returndatabytes", 3, 8, 8, 512, func(s *Stack, v int32) error {

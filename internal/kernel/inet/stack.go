@@ -37,6 +37,7 @@ type Stack struct {
 	kernel  *kernel.Kernel
 	machine *netbsd.Machine
 	openBus func(path string) (Bus, error)
+	newMAC  func() []byte // of shmif interfaces
 	boot    time.Time
 	net     *stack.Stack // the engine
 
@@ -71,6 +72,7 @@ func New(cfg Config) (*Stack, error) {
 		kernel:    cfg.Kernel,
 		machine:   cfg.Kernel.Machine(),
 		openBus:   cfg.OpenBus,
+		newMAC:    randomMAC,
 		boot:      time.Now().Add(-cfg.Kernel.Uptime()),
 		ifByIndex: make(map[uint16]*Interface),
 		ifByName:  make(map[string]*Interface),
@@ -190,8 +192,7 @@ func (s *Stack) createLoop(unit int) (*Interface, error) {
 
 // createShmif makes shmif with a number. s.mu is held.
 func (s *Stack) createShmif(unit int) (*Interface, error) {
-	r := rand.Uint32()
-	mac := []byte{0xb2, 0xa0, byte(r), byte(r >> 8), byte(r >> 16), byte(r >> 24)}
+	mac := s.newMAC()
 	ifp := s.newInterface("shmif", unit)
 	ifp.typ, ifp.dlt, ifp.mtu = netbsd.IFT_ETHER, netbsd.DLT_EN10MB, netbsd.ETHERMTU
 	ifp.addrlen, ifp.hdrlen = netbsd.ETHER_ADDR_LEN, netbsd.ETHER_HDR_LEN
@@ -202,12 +203,18 @@ func (s *Stack) createShmif(unit int) (*Interface, error) {
 		return nil, err
 	}
 	s.setNUD(ifp)
+	s.setDAD4(ifp, s.params.get("net.inet.ip.dad_count"))
 	s.setDAD(ifp, uint8(s.params.get("net.inet6.ip6.dad_count")))
 	ifp.dl = s.newLinkAddr(ifp, mac)
-	ifp.hwdl = ifp.dl
 	ifp.addrs = append(ifp.addrs, ifp.dl)
 	s.announceInterface(ifp, netbsd.IFAN_ARRIVAL)
 	return ifp, nil
+}
+
+// randomMAC makes an address as a rump kernel's shmif has it.
+func randomMAC() []byte {
+	r := rand.Uint32()
+	return []byte{0xb2, 0xa0, byte(r), byte(r >> 8), byte(r >> 16), byte(r >> 24)}
 }
 
 // engineError maps an error of the engine's that is about interfaces and
