@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -21,8 +22,9 @@ type recording struct {
 	stdout, stderr string
 	exit           int
 
-	sends []recordedSend
-	recvs []recordedRecv
+	sends   []recordedSend
+	recvs   []recordedRecv
+	options map[string]string // level/name of the raw socket's options, values
 }
 
 // recordedSend is a request that the program made.
@@ -60,7 +62,7 @@ func loadRecording(t *testing.T, name string) *recording {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec := &recording{}
+	rec := &recording{options: map[string]string{}}
 	layout := sysproxy.Layout{Order: netbsd.AMD64.Order, WordSize: netbsd.AMD64.WordSize}
 	var calls []*recordedCall
 	var call *recordedCall
@@ -159,6 +161,10 @@ func (rec *recording) interpret(calls []*recordedCall) {
 		case netbsd.SYS___socket30:
 			if socket == none && uint32(call.args[1]) == netbsd.SOCK_RAW {
 				socket = call.retval
+			}
+		case netbsd.SYS_setsockopt:
+			if call.args[0] == socket && call.errno == 0 {
+				rec.options[fmt.Sprintf("%#x/%d", call.args[1], call.args[2])] = hex.EncodeToString(call.in[call.args[3]])
 			}
 		case netbsd.SYS_sendto, netbsd.SYS_sendmsg:
 			if call.args[0] != socket {
