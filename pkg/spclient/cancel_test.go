@@ -47,7 +47,7 @@ func TestAbandon(t *testing.T) {
 				call.Reply(1, 1)
 				next.Reply(2, 2)
 				// Its window is gone with the answer.
-				next = p.NextCall()
+				p.NextCall()
 				p.CopyOut(out, []byte("too late"))
 				p.WaitGone()
 			})

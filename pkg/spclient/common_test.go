@@ -19,9 +19,13 @@ const testTimeout = 20 * time.Second
 
 // testContext ends after testTimeout.
 func testContext(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
+	ctx, cancel := contextFor(testTimeout)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+func contextFor(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), d)
 }
 
 // dial connects to a scripted server and closes the connection with the test.

@@ -13,9 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fdTransport is a transport over a socket's descriptor. It uses recvmsg and
-// sendmsg alone, which refuse anything that is not a socket, and waits with the
-// runtime's poller.
+// fdTransport is a transport over a socket's descriptor. It uses calls for sockets
+// alone, which refuse anything else, and waits with the runtime's poller.
 type fdTransport struct {
 	f   *os.File
 	raw syscall.RawConn
@@ -69,7 +68,7 @@ func newTransport(nc net.Conn) (transport, error) {
 		t.f.Close()
 		return nil, err
 	}
-	t.rd.fn, t.wr.fn = t.recvmsg, t.sendmsg
+	t.rd.fn, t.wr.fn = t.receive, t.sendmsg
 	return t, nil
 }
 
@@ -84,17 +83,17 @@ func (t *fdTransport) read(p []byte) (int, error) {
 	return n, err
 }
 
-// recvmsg returns false to be called again when there is something to read.
-func (t *fdTransport) recvmsg(fd uintptr) bool {
+// receive returns false to be called again when there is something to read.
+func (t *fdTransport) receive(fd uintptr) bool {
 	for {
-		n, _, _, _, err := unix.Recvmsg(int(fd), t.rd.p, nil, 0)
+		n, err := recv(int(fd), t.rd.p)
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err == unix.EAGAIN:
 			return false
 		case err != nil:
-			t.rd.err = os.NewSyscallError("recvmsg", err)
+			t.rd.err = os.NewSyscallError("recv", err)
 		case n == 0:
 			t.rd.err = io.EOF
 		default:

@@ -1,0 +1,5 @@
+//go:build !race
+
+package spclient_test
+
+const raceEnabled = false
