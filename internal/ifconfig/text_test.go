@@ -25,6 +25,7 @@ func TestBits(t *testing.T) {
 		{capabilityBits, 0x7ff80, 58, "0x7ff80<TSO4,IP4CSUM_Rx,IP4CSUM_Tx,TCP4CSUM_Rx>\n" +
 			"0x7ff80<TCP4CSUM_Tx,UDP4CSUM_Rx,UDP4CSUM_Tx,TCP6CSUM_Rx>\n" +
 			"0x7ff80<TCP6CSUM_Tx,UDP6CSUM_Rx,UDP6CSUM_Tx,TSO6>"},
+		{capabilityBits, 0x3f80, 58, "0x3f80<TSO4,IP4CSUM_Rx,IP4CSUM_Tx,TCP4CSUM_Rx,TCP4CSUM_Tx>\n0x3f80<UDP4CSUM_Rx,UDP4CSUM_Tx>"},
 		{etherCapabilityBits, 7, 55, "0x7<VLAN_MTU,VLAN_HWTAGGING,JUMBO_MTU>"},
 	} {
 		if got := strings.Join(c.bits.lines(c.value, c.width), "\n"); got != c.want {
