@@ -2,7 +2,6 @@ package spclient
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"rumptools/pkg/netbsd"
@@ -134,6 +133,3 @@ func (c *Conn) SysctlSetInt(ctx context.Context, mib []int32, val int32) error {
 func (c *Conn) SysctlSetString(ctx context.Context, mib []int32, val string) error {
 	return c.SysctlSet(ctx, mib, append([]byte(val), 0))
 }
-
-// isNoEntry tells whether a sysctl failed because there is no such node.
-func isNoEntry(err error) bool { return errors.Is(err, netbsd.ENOENT) }

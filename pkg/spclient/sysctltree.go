@@ -63,8 +63,10 @@ func (c *Conn) SysctlNode(ctx context.Context, name string) ([]int32, netbsd.Sys
 		var found *netbsd.Sysctlnode
 		if node.Type() == netbsd.CTLTYPE_NODE {
 			children, err := c.SysctlQuery(ctx, mib)
-			// A node that answers itself has no children to tell of.
-			if err != nil && !(len(mib) > 0 && numErr == nil && isErrno(err, netbsd.ENOTDIR)) && !isNoEntry(err) {
+			// A node that makes names of its own takes the question for one
+			// of them, or for a change.
+			var e *SyscallError
+			if err != nil && (len(mib) == 0 || !errors.As(err, &e)) {
 				return nil, node, sysctlOf(name, err)
 			}
 			for i := range children {
