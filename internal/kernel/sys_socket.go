@@ -178,7 +178,7 @@ func sysAccept(c *Call) (uint64, error) {
 	}
 	defer h.release()
 	addr, lenAddr := c.args.Ptr(), c.args.Ptr()
-	return c.accept(h, s, addr, lenAddr, 0)
+	return c.accept(h, s, addr, lenAddr, 0, h.nonblocking())
 }
 
 // sysPaccept: a client has no signals here, so the mask has no meaning.
@@ -190,10 +190,12 @@ func sysPaccept(c *Call) (uint64, error) {
 	defer h.release()
 	addr, lenAddr := c.args.Ptr(), c.args.Ptr()
 	c.args.Ptr()
-	return c.accept(h, s, addr, lenAddr, c.args.Int())
+	return c.accept(h, s, addr, lenAddr, c.args.Int(), false)
 }
 
-func (c *Call) accept(h held, s Socket, addr, lenAddr uint64, flags int32) (uint64, error) {
+// accept accepts a connection. That the new socket inherits O_NONBLOCK is accept's
+// custom; paccept has a flag for it.
+func (c *Call) accept(h held, s Socket, addr, lenAddr uint64, flags int32, inherit bool) (uint64, error) {
 	var peer []byte
 	var conn Socket
 	// SO_RCVTIMEO does not count here, as in NetBSD.
@@ -205,7 +207,7 @@ func (c *Call) accept(h held, s Socket, addr, lenAddr uint64, flags int32) (uint
 		return 0, err
 	}
 	of, cloexec := sockOpenFile(conn, flags)
-	if h.nonblocking() {
+	if inherit {
 		of.setFlags(netbsd.O_NONBLOCK, netbsd.O_NONBLOCK)
 	}
 	fd, err := c.Proc.fds.add(of, 0, cloexec)
