@@ -41,6 +41,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err == nil:
 		return 0
 	case errors.Is(err, errQuiet):
+	case ctx.Err() != nil:
+		report(stderr, errors.New("interrupted"))
 	default:
 		report(stderr, err)
 	}

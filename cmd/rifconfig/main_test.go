@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -126,5 +127,23 @@ func TestJSON(t *testing.T) {
 		if code != 0 || stderr != "" || stdout != c.want {
 			t.Errorf("%s: exit code %d, %s%s", c.args, code, stdout, stderr)
 		}
+	}
+}
+
+// TestInterrupted: who waits can be interrupted, and says so in one line.
+func TestInterrupted(t *testing.T) {
+	list := recordings(t)
+	rec := list[slices.IndexFunc(list, func(r *spclienttest.Recording) bool { return r.Name == "ifconfig-v" })]
+	srv := replay.Serve(t, rec)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	// Its addresses stay tentative for ever.
+	stdout, stderr, code := execute(ctx, "--server", srv.URL, "-w", "0")
+	if stdout != "" || stderr != "rifconfig: interrupted\n" || code != 1 {
+		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
+	}
+	stdout, stderr, code = execute(t.Context(), "--server", srv.URL, "-w", "1")
+	if stdout != "" || stderr != "rifconfig: timed out\n" || code != 1 {
+		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
 	}
 }

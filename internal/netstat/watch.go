@@ -54,6 +54,9 @@ func Watch(ctx context.Context, k Kernel, w io.Writer, o WatchOptions) error {
 	var one, sum totals
 	for line := 0; ; line++ {
 		name, nowOne, nowSum, err := read(ctx, k, o.Name)
+		if ctx.Err() != nil {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
