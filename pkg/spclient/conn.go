@@ -22,8 +22,9 @@ type Options struct {
 	Name string
 
 	// Dial connects to the server, in place of a net.Dialer. The network is
-	// "unix" or "tcp", and the connection a stream of bytes; it need not
-	// have a descriptor.
+	// "unix" or "tcp", and the connection a stream of bytes. One that has a
+	// descriptor (a syscall.Conn) is closed, and a copy of its descriptor
+	// used in its place; others are used as they are.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// OnRaise is called when the kernel raises a signal in this process:

@@ -122,6 +122,11 @@ func TestDialErrors(t *testing.T) {
 			p.Send(m, p.NextRequest().Header.ReqNo)
 		}).URL()
 	}
+	// It reads the handshake, or the connection would be reset.
+	lost := spclienttest.NewServer(t, "unix", netbsd.AMD64, func(p *spclienttest.Peer) {
+		p.Write([]byte(spclienttest.BannerOf(p.Machine)))
+		p.NextRequest()
+	}).URL()
 	for _, tt := range []struct {
 		name, url string
 		want      error
@@ -143,7 +148,7 @@ func TestDialErrors(t *testing.T) {
 		{"binary banner", says("\x00\x01\x02\xff\n"), sysproxy.ErrBanner, ""},
 		{"version", says("RUMPSP-9.9-NetBSD-99/amd64\n"), sysproxy.ErrVersion, ""},
 		{"unknown machine", says("RUMPSP-0.4-NetBSD-7/pdp11\n"), errAny, ""},
-		{"closed before the handshake", says("RUMPSP-0.4-NetBSD-7/amd64\n"), spclient.ErrLost, ""},
+		{"closed before the handshake", lost, spclient.ErrLost, "lost the rump kernel at " + lost + ": it closed the connection"},
 		{"refused", refuses(sysproxy.Refusal{Code: sysproxy.ErrAuth}), sysproxy.ErrAuth, ""},
 		{"failed", refuses(sysproxy.HandshakeReply{Errno: int32(netbsd.ENOMEM)}), netbsd.ENOMEM, ""},
 		{"wrong answer", refuses(sysproxy.SyscallReply{}), errProtocol, ""},

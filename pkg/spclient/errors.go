@@ -52,6 +52,10 @@ func (e *DialError) Error() string {
 	case errors.Is(e.Err, sysproxy.ErrURL):
 		return e.Err.Error() // it has the URL
 	}
+	switch e.Err.(type) {
+	case *LostError, *ProtocolError:
+		return e.Err.Error() // likewise
+	}
 	return "rump kernel at " + e.URL + ": " + e.Err.Error()
 }
 
