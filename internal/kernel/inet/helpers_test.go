@@ -1,6 +1,7 @@
 package inet
 
 import (
+	"bytes"
 	"io"
 	"net/netip"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 
 	"rumptools/pkg/netbsd"
 )
@@ -154,6 +156,13 @@ func (s *Stack) addStatic(r string) error {
 	return err
 }
 
+// setRetransmit has an interface wait for a time between two ARP requests.
+func (s *Stack) setRetransmit(ifp *Interface, d time.Duration) {
+	c := nudConfigs()
+	c.MaxMulticastProbes, c.RetransmitTimer = arpTries, d
+	s.net.SetNUDConfigurations(ifp.NICID, ipv4.ProtocolNumber, c)
+}
+
 // setParam sets a sysctl integer.
 func (s *Stack) setParam(name string, v int32) error { return s.params.byName[name].set(s, v) }
 
@@ -184,4 +193,106 @@ func eventually(t *testing.T, what string, cond func() bool) {
 			t.Fatalf("never: %s", what)
 		}
 	}
+}
+
+// newQuickStack makes a stack that does not take time to look for duplicates of
+// its addresses.
+func newQuickStack(t *testing.T) *Stack {
+	t.Helper()
+	s := newStack(t)
+	must(t, s.setParam("net.inet.ip.dad_count", 0))
+	must(t, s.setParam("net.inet6.ip6.dad_count", 0))
+	return s
+}
+
+// host makes a stack with an interface on a bus, that has the addresses.
+func host(t *testing.T, bus Bus, addrs ...string) *Stack {
+	t.Helper()
+	s := newQuickStack(t)
+	s.plug(t, "shmif0", bus, addrs...)
+	return s
+}
+
+// plug makes an interface on a bus.
+func (s *Stack) plug(t *testing.T, name string, bus Bus, addrs ...string) {
+	t.Helper()
+	must(t, s.clone(name))
+	s.connect(name, "bus", bus)
+	for _, a := range addrs {
+		if strings.Contains(a, ":") {
+			must(t, s.setAddr6(name, a))
+		} else {
+			must(t, s.setAddr4(name, a))
+		}
+	}
+}
+
+// echo pings an address with a message of a size and a time to live, and gives
+// what comes back: the ICMP message, and the time to live that it has come with.
+func (s *Stack) echo(t *testing.T, dst string, size int, ttl int32) (msg []byte, hops byte) {
+	t.Helper()
+	a := netip.MustParseAddr(dst)
+	data := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
+	if a.Is4() {
+		so := open(t, s, netbsd.AF_INET, netbsd.SOCK_RAW, netbsd.IPPROTO_ICMP)
+		defer so.Close()
+		req := echoRequest(netbsd.ICMP_ECHO, 77, 1, data)
+		if ttl != 255 { // which raw sockets send with
+			setInt(t, so, s.machine, netbsd.IPPROTO_IP, netbsd.IP_HDRINCL, 1)
+			req = append(make([]byte, 20), req...)
+			req[0], req[8], req[9] = 0x45, byte(ttl), netbsd.IPPROTO_ICMP
+			s.machine.Order.PutUint16(req[2:], uint16(len(req)))
+			copy(req[16:], a.AsSlice())
+		}
+		send(t, so, req, addr(s, dst+":0"))
+		for {
+			m := recv(t, so, 1<<16, 0)
+			if msg := m.Data[20:]; msg[0] != netbsd.ICMP_ECHO {
+				return msg, m.Data[8]
+			}
+		}
+	}
+	so := open(t, s, netbsd.AF_INET6, netbsd.SOCK_RAW, netbsd.IPPROTO_ICMPV6)
+	defer so.Close()
+	setInt(t, so, s.machine, netbsd.IPPROTO_IPV6, netbsd.IPV6_UNICAST_HOPS, ttl)
+	setInt(t, so, s.machine, netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVHOPLIMIT, 1)
+	setInt(t, so, s.machine, netbsd.SOL_SOCKET, netbsd.SO_RCVBUF, 32768) // for requests to ourselves as well
+	to := netbsd.SockaddrIn6(s.machine, netip.AddrPortFrom(a.WithZone(""), 0), s.zone(a), 0)
+	send(t, so, echoRequest(netbsd.ICMP6_ECHO_REQUEST, 77, 1, data), to)
+	for {
+		m := recv(t, so, 1<<16, 0)
+		switch m.Data[0] {
+		case netbsd.ICMP6_ECHO_REPLY, netbsd.ICMP6_DST_UNREACH, netbsd.ICMP6_TIME_EXCEEDED, netbsd.ICMP6_PACKET_TOO_BIG:
+			return m.Data, byte(s.machine.Order.Uint32(m.Control[0].Data))
+		}
+	}
+}
+
+// zone is the number of an address's interface.
+func (s *Stack) zone(a netip.Addr) uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ifp := s.ifByName[a.Zone()]; ifp != nil {
+		return uint32(ifp.Index)
+	}
+	return 0
+}
+
+// answered expects answers to pings of several sizes.
+func (s *Stack) answered(t *testing.T, dst string, sizes ...int) {
+	t.Helper()
+	for _, size := range sizes {
+		msg, _ := s.echo(t, dst, size, 255)
+		if msg[0] != netbsd.ICMP_ECHOREPLY && msg[0] != netbsd.ICMP6_ECHO_REPLY || len(msg) != 8+size {
+			t.Errorf("ping of %s with %d bytes: %d bytes of type %d", dst, size, len(msg), msg[0])
+		}
+	}
+}
+
+// linkLocalOf gives an interface's link-local address.
+func (s *Stack) linkLocalOf(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, _ := netbsd.ExtractScope(s.ifByName[name].linkLocal().addr)
+	return a.WithZone(name).String()
 }

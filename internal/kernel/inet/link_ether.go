@@ -48,6 +48,7 @@ type etherLink struct {
 	mac     atomic.Pointer[tcpip.LinkAddress]
 	running atomic.Bool
 	promisc atomic.Bool
+	noARP   atomic.Bool // IFF_NOARP: nobody is asked for an address
 	// proxies are the addresses that ARP is answered for, with what it
 	// says.
 	proxies atomic.Pointer[map[netip.Addr]tcpip.LinkAddress]
@@ -108,7 +109,10 @@ func (l *etherLink) start() error {
 
 func (l *etherLink) stop() { l.running.Store(false) }
 
-func (l *etherLink) setFlags(flags int32) { l.promisc.Store(flags&netbsd.IFF_PROMISC != 0) }
+func (l *etherLink) setFlags(flags int32) {
+	l.promisc.Store(flags&netbsd.IFF_PROMISC != 0)
+	l.noARP.Store(flags&netbsd.IFF_NOARP != 0)
+}
 
 func (l *etherLink) setMAC(mac []byte) {
 	a := tcpip.LinkAddress(mac)
@@ -233,6 +237,9 @@ func (l *etherLink) output(frame []byte) {
 		l.deliver(frame, tcpip.PacketHost)
 		return
 	}
+	if l.noARP.Load() && asks(frame) {
+		return
+	}
 	l.mu.RLock()
 	bus := l.bus
 	l.mu.RUnlock()
@@ -252,6 +259,20 @@ func (l *etherLink) output(frame []byte) {
 		return
 	}
 	c.opackets.Add(1)
+}
+
+// asks tells whether a frame is an ARP request that is to find a neighbour:
+// not one that announces the sender, nor one that looks for duplicates.
+func asks(frame []byte) bool {
+	if header.Ethernet(frame).Type() != arp.ProtocolNumber {
+		return false
+	}
+	a := header.ARP(frame[header.EthernetMinimumSize:])
+	if !a.IsValid() || a.Op() != header.ARPRequest {
+		return false
+	}
+	from := a.ProtocolAddressSender()
+	return !bytes.Equal(from, a.ProtocolAddressTarget()) && !bytes.Equal(from, make([]byte, len(from)))
 }
 
 // Attach implements [stack.LinkEndpoint].

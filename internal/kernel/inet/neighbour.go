@@ -253,6 +253,18 @@ func (s *Stack) neighbourError(nic tcpip.NICID, hop netip.Addr) error {
 	return nil
 }
 
+// reaches tells whether a link can send to an IPv4 address without asking for
+// it by ARP.
+func (s *Stack) reaches(l *etherLink, hop netip.Addr) bool {
+	if hop.IsMulticast() || hop == netip.AddrFrom4([4]byte{255, 255, 255, 255}) || s.isOwn(l, hop) {
+		return true
+	}
+	entries, _ := s.net.Neighbors(l.ifp.NICID, ipv4.ProtocolNumber)
+	return slices.ContainsFunc(entries, func(e stack.NeighborEntry) bool {
+		return e.Addr == engineAddr(hop) && len(e.LinkAddr) > 0
+	})
+}
+
 // neighbourEvents takes the engine's news about neighbours.
 type neighbourEvents struct{ s *Stack }
 

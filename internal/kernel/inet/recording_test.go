@@ -535,7 +535,7 @@ func maskMessages(data []byte, neighbours bool) any {
 			list = append(list, "neighbour")
 		case msg.Rtm != nil:
 			m := *msg.Rtm
-			m.Pid, m.Use = 0, 0
+			m.Pid, m.Use = min(m.Pid, 1), 0
 			if m.Rmx.Expire != 0 {
 				m.Rmx.Expire = 1
 			}

@@ -105,7 +105,7 @@ func (s *Stack) outputError(dst netip.Addr) error {
 		return netbsd.EHOSTUNREACH
 	}
 	rt.use++
-	flags, gateway, nic := rt.flags, rt.gateway, rt.ifp.NICID
+	flags, gateway, ifp := rt.flags, rt.gateway, rt.ifp
 	s.routes.mu.Unlock()
 	switch {
 	case flags&netbsd.RTF_REJECT != 0 && flags&netbsd.RTF_HOST != 0:
@@ -114,7 +114,7 @@ func (s *Stack) outputError(dst netip.Addr) error {
 		return netbsd.ENETUNREACH
 	case flags&netbsd.RTF_BLACKHOLE != 0:
 		return nil
-	case !s.net.CheckNIC(nic):
+	case !s.net.CheckNIC(ifp.NICID):
 		return netbsd.ENETDOWN
 	}
 	hop := dst
@@ -122,7 +122,10 @@ func (s *Stack) outputError(dst netip.Addr) error {
 		hop = saAddr(gateway)
 	}
 	hop, _ = netbsd.ExtractScope(hop)
-	return s.neighbourError(nic, hop)
+	if l, ok := ifp.link.(*etherLink); ok && hop.Is4() && l.noARP.Load() && !s.reaches(l, hop) {
+		return netbsd.ENOTSUP
+	}
+	return s.neighbourError(ifp.NICID, hop)
 }
 
 // nullNIC is the number of an interface that only the engine knows: reject
