@@ -49,7 +49,7 @@ func TestRawICMPEcho(t *testing.T) {
 
 // TestRawFragments sends more than the interface takes at once.
 func TestRawFragments(t *testing.T) {
-	s := newStackOf(t, netbsd.AMD64, nil)
+	s := newStackOf(t, netbsd.AMD64)
 	so := open(t, s, netbsd.AF_INET, netbsd.SOCK_RAW, netbsd.IPPROTO_ICMP)
 	setInt(t, so, s.machine, netbsd.SOL_SOCKET, netbsd.SO_SNDBUF, 60000)
 	setInt(t, so, s.machine, netbsd.SOL_SOCKET, netbsd.SO_RCVBUF, 70000)

@@ -16,23 +16,14 @@ var machines = []*netbsd.Machine{netbsd.AMD64, netbsd.I386, netbsd.POWERPC}
 // onMachines runs a test on each of the machines.
 func onMachines(t *testing.T, test func(t *testing.T, s *Stack)) {
 	for _, m := range machines {
-		t.Run(m.Name, func(t *testing.T) { test(t, newStackOf(t, m, nil)) })
+		t.Run(m.Name, func(t *testing.T) { test(t, newStackOf(t, m)) })
 	}
 }
 
-// newStackOf makes a stack of a kernel of a machine. buses are those that its
-// interfaces may be linked to, by name.
-func newStackOf(t *testing.T, m *netbsd.Machine, buses map[string]Bus) *Stack {
+// newStackOf makes a stack of a kernel of a machine.
+func newStackOf(t *testing.T, m *netbsd.Machine) *Stack {
 	t.Helper()
-	s, err := New(Config{
-		Kernel: kernel.New(kernel.Config{Machine: m}),
-		OpenBus: func(path string) (Bus, error) {
-			if b := buses[path]; b != nil {
-				return b, nil
-			}
-			return nil, netbsd.ENOENT
-		},
-	})
+	s, err := New(Config{Kernel: kernel.New(kernel.Config{Machine: m})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,4 +159,12 @@ func getInt(t *testing.T, so kernel.Socket, m *netbsd.Machine, level, name int32
 		t.Fatalf("getsockopt %d %d: %x, %v", level, name, b, err)
 	}
 	return int32(m.Order.Uint32(b))
+}
+
+// pair makes two stacks on a segment: 10.0.0.1 and fd00::1, 10.0.0.2 and
+// fd00::2.
+func pair(t *testing.T) (a, b *Stack) {
+	t.Helper()
+	seg := newSegment()
+	return host(t, seg.join(), "10.0.0.1/24", "fd00::1/64"), host(t, seg.join(), "10.0.0.2/24", "fd00::2/64")
 }

@@ -169,7 +169,9 @@ func tcpErrno(err tcpip.Error) netbsd.Errno {
 	switch err.(type) {
 	case *tcpip.ErrConnectionRefused, *tcpip.ErrUnknownProtocolOption:
 		return netbsd.ECONNREFUSED
-	case *tcpip.ErrConnectionReset:
+	case *tcpip.ErrConnectionReset, *tcpip.ErrConnectionAborted, *tcpip.ErrAborted:
+		// The engine says aborted when the reset comes after the peer's
+		// own end.
 		return netbsd.ECONNRESET
 	case *tcpip.ErrTimeout:
 		return netbsd.ETIMEDOUT
@@ -183,8 +185,6 @@ func tcpErrno(err tcpip.Error) netbsd.Errno {
 		return netbsd.EADDRNOTAVAIL
 	case *tcpip.ErrNoBufferSpace:
 		return netbsd.ENOBUFS
-	case *tcpip.ErrAborted, *tcpip.ErrConnectionAborted:
-		return netbsd.ECONNABORTED
 	}
 	return netbsd.EINVAL
 }

@@ -1,6 +1,7 @@
 package inet
 
 import (
+	"math/bits"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -247,12 +248,14 @@ func (so *tcpSocket) info() netbsd.TcpInfo {
 	var e tcpip.TCPInfoOption
 	so.ep.GetSockOpt(&e)
 	micros := func(d time.Duration) uint32 { return uint32(min(d/time.Microsecond, 1<<32-1)) }
-	mss := uint32(so.peerMSS())
 	v := lookAt(so.ep)
+	// Two segments must fit into the send buffer.
+	mss := uint32(max(min(int(so.peerMSS()), so.snd.hiwat/2), 1))
 	return netbsd.TcpInfo{
 		State:       uint8(tcpState(v.state)),
 		Options:     netbsd.TCPI_OPT_TIMESTAMPS | netbsd.TCPI_OPT_SACK | netbsd.TCPI_OPT_WSCALE,
-		Rto:         micros(e.RTO),
+		Wscale:      so.wscale(),
+		Rto:         max(micros(e.RTO)/micros(tcpSlowTick), 2) * micros(tick),
 		Rtt:         micros(e.RTT),
 		Rttvar:      micros(e.RTTVar),
 		SndMss:      mss,
@@ -261,4 +264,14 @@ func (so *tcpSocket) info() netbsd.TcpInfo {
 		SndCwnd:     e.SndCwnd,
 		RcvSpace:    uint32(max(so.rcv.hiwat-v.received, 0)),
 	}
+}
+
+// wscale is how far the window may be shifted each way: as NetBSD asks for, far
+// enough for the largest buffer.
+func (so *tcpSocket) wscale() uint8 {
+	if !so.connected {
+		return 0
+	}
+	shift := uint8(bits.Len(sbMax >> 16))
+	return shift<<4 | shift
 }
