@@ -21,6 +21,7 @@ import (
 func (s *Stack) intercept(l *etherLink, proto tcpip.NetworkProtocolNumber, pkt []byte) bool {
 	switch proto {
 	case arp.ProtocolNumber:
+		l.overhear(pkt)
 		return l.answerProxy(pkt)
 	case ipv4.ProtocolNumber:
 		return s.interceptTransit4(l, pkt)

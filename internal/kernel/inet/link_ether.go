@@ -164,6 +164,9 @@ func (l *etherLink) input(frame []byte) {
 	if kind == tcpip.PacketOtherHost {
 		return // it was for the tap
 	}
+	if len(frame) > header.EthernetMinimumSize+int(l.mtu.Load()) {
+		return // ETHER_MAX_FRAME
+	}
 	c.ibytes.Add(uint64(len(frame)))
 	if kind != tcpip.PacketHost {
 		c.imcasts.Add(1)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -263,6 +264,36 @@ func (s *Stack) reaches(l *etherLink, hop netip.Addr) bool {
 	return slices.ContainsFunc(entries, func(e stack.NeighborEntry) bool {
 		return e.Addr == engineAddr(hop) && len(e.LinkAddr) > 0
 	})
+}
+
+// overhear has an ARP message of a host that is known change its hardware
+// address, whoever the message is for, as RFC 826 and in_arpinput have it. The
+// engine looks only at requests for its own addresses, and holds to the address
+// that it has when a reply gives another: a host that came back with a new one
+// would be out of reach for as long as the old one is thought good.
+func (l *etherLink) overhear(msg header.ARP) {
+	if !msg.IsValid() {
+		return
+	}
+	sender, _ := netip.AddrFromSlice(msg.ProtocolAddressSender())
+	mac := tcpip.LinkAddress(msg.HardwareAddressSender())
+	if sender.IsUnspecified() || header.IsMulticastEthernetAddress(mac) || l.s.isOwn(l, sender) {
+		return
+	}
+	l.mu.RLock()
+	nic, ok := l.dispatcher.(interface {
+		HandleNeighborProbe(tcpip.NetworkProtocolNumber, tcpip.Address, tcpip.LinkAddress) tcpip.Error
+	})
+	l.mu.RUnlock()
+	if !ok {
+		return
+	}
+	entries, _ := l.s.net.Neighbors(l.ifp.NICID, ipv4.ProtocolNumber)
+	if slices.ContainsFunc(entries, func(e stack.NeighborEntry) bool {
+		return e.Addr == engineAddr(sender) && len(e.LinkAddr) > 0 && e.LinkAddr != mac
+	}) {
+		nic.HandleNeighborProbe(ipv4.ProtocolNumber, engineAddr(sender), mac)
+	}
 }
 
 // neighbourEvents takes the engine's news about neighbours.

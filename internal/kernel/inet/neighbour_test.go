@@ -49,6 +49,36 @@ func TestProxyARP(t *testing.T) {
 	})
 }
 
+// TestNewHardwareAddress has a host come back with another hardware address,
+// which it announces.
+func TestNewHardwareAddress(t *testing.T) {
+	seg := newSegment()
+	s := host(t, seg.join(), "10.0.0.1/24")
+	s.learn("shmif0", "10.0.0.2", peerMAC)
+	known := func() []byte {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if n := s.findNeighbour(s.ifByName["shmif0"], mustAddr("10.0.0.2")); n != nil {
+			return n.mac
+		}
+		return nil
+	}
+	if !bytes.Equal(known(), peerMAC) {
+		t.Fatalf("10.0.0.2 is at %x", known())
+	}
+	b := host(t, seg.join(), "10.0.0.2/24")
+	mac := b.ifByName["shmif0"].mac()
+	eventually(t, "the new address is known", func() bool { return bytes.Equal(known(), mac) })
+	s.answered(t, "10.0.0.2", 56)
+	// Those that are not known are not learnt in this way.
+	host(t, seg.join(), "10.0.0.3/24").answered(t, "10.0.0.2", 56)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := s.findNeighbour(s.ifByName["shmif0"], mustAddr("10.0.0.3")); n != nil {
+		t.Errorf("learnt 10.0.0.3 is at %x", n.mac)
+	}
+}
+
 // TestHostDown has a host that does not answer.
 func TestHostDown(t *testing.T) {
 	seg := newSegment()
