@@ -17,8 +17,11 @@ type Call struct {
 	ctx  context.Context
 	num  uint32
 	args netbsd.ArgReader
-	// nargs is the size of the arguments in bytes.
+	// block holds the arguments, nargs bytes of them.
+	block [(netbsd.MaxArgs + 2) * 8]byte
 	nargs int
+	// charged is the memory that the call holds (see buffer).
+	charged int64
 	// ret1 is the second register of the result; ret64 makes the first
 	// one a 64-bit result.
 	ret1  uint64
@@ -127,7 +130,7 @@ func (c *Call) wait(h held, nonblock bool, timeout time.Duration, try func() err
 		case <-changed:
 		case <-c.ctx.Done():
 			return netbsd.EINTR
-		case <-h.closed:
+		case <-h.desc.closed:
 			return netbsd.EBADF
 		case <-expired:
 			return netbsd.EAGAIN

@@ -23,7 +23,7 @@ const (
 	maxStray = 16 << 20
 	// maxCalls is how many calls of one client may be under way. The
 	// next gets TRYAGAIN.
-	maxCalls = 16384
+	maxCalls = 4096
 	// copyChunk is the most that one copy request carries.
 	copyChunk = 64 << 10
 )
@@ -47,8 +47,12 @@ type conn struct {
 	proc *Proc
 	// calls counts calls under way; exec waits for them.
 	calls sync.WaitGroup
+	// execs counts goroutines of exec.
+	execs  sync.WaitGroup
+	memory memory // what the calls hold
 
 	inBuf    []byte // the reader's
+	spare    *Call  // the reader's: to be used again
 	ended    bool   // the reader's: nothing more is read
 	finished func() // called when all is over
 
@@ -114,6 +118,7 @@ func (c *conn) read() {
 		if !call.reading {
 			return
 		}
+		c.spare = call
 	}
 }
 
@@ -160,8 +165,8 @@ func (c *conn) nextFrame() (*Call, bool) {
 	if c.ended {
 		return nil, false
 	}
-	h, err := c.layout.ReadHeader(c.r)
-	if err != nil {
+	h, ok := c.header()
+	if !ok {
 		return nil, false
 	}
 	if h.Class == sysproxy.Resp {
@@ -178,6 +183,17 @@ func (c *conn) nextFrame() (*Call, bool) {
 		c.nc.Close()
 	}
 	return call, ok
+}
+
+// header reads a header. It reports false at the end of the stream.
+func (c *conn) header() (sysproxy.Header, bool) {
+	b, err := c.r.Peek(sysproxy.HeaderLen)
+	if err != nil {
+		return sysproxy.Header{}, false
+	}
+	h, err := c.layout.ParseHeader(b)
+	c.r.Discard(sysproxy.HeaderLen)
+	return h, err == nil
 }
 
 // leave is called when the client is gone: calls that wait end with EINTR,
@@ -200,6 +216,7 @@ func (c *conn) leave() {
 func (c *conn) finish() {
 	c.leave()
 	c.calls.Wait()
+	c.execs.Wait()
 	c.nc.Close()
 	if c.proc != nil {
 		c.k.leave(c.proc)
@@ -348,7 +365,9 @@ func (c *conn) exec(h sysproxy.Header, payload []byte) bool {
 	cancel := c.cancel
 	c.mu.Unlock()
 	cancel()
+	c.execs.Add(1)
 	go func() {
+		defer c.execs.Done()
 		c.calls.Wait()
 		c.proc.fds.closeOnExec()
 		c.proc.setName(name)
@@ -366,24 +385,28 @@ func (c *conn) exec(h sysproxy.Header, payload []byte) bool {
 // begin counts a system call in, unless there are too many.
 func (c *conn) begin(h sysproxy.Header, payload []byte) (*Call, bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.inExec || c.ncalls >= maxCalls {
-		code := sysproxy.ErrTryAgain
-		if c.inExec {
-			code = sysproxy.ErrInExec
-		}
-		c.mu.Unlock()
-		ok := c.refuse(h, code)
-		c.mu.Lock()
-		return nil, ok
+	inExec, full, ctx := c.inExec, c.ncalls >= maxCalls, c.ctx
+	if !inExec && !full {
+		c.ncalls++
+		c.calls.Add(1)
 	}
-	c.ncalls++
-	c.calls.Add(1)
-	return &Call{
-		Proc: c.proc, k: c.k, conn: c, ctx: c.ctx, num: h.U, reqno: h.ReqNo,
-		args:  netbsd.NewArgReader(c.k.machine, append([]byte(nil), payload...)),
-		nargs: len(payload),
-	}, true
+	c.mu.Unlock()
+	switch {
+	case inExec:
+		return nil, c.refuse(h, sysproxy.ErrInExec)
+	case full:
+		return nil, c.refuse(h, sysproxy.ErrTryAgain)
+	}
+	call := c.spare
+	if call == nil {
+		call = new(Call)
+	}
+	c.spare = nil
+	*call = Call{Proc: c.proc, k: c.k, conn: c, ctx: ctx, num: h.U, reqno: h.ReqNo}
+	// Bytes beyond what any call takes are ignored.
+	call.nargs = copy(call.block[:], payload)
+	call.args = netbsd.NewArgReader(c.k.machine, call.block[:call.nargs])
+	return call, true
 }
 
 // carryOut runs a call and answers it.
@@ -393,14 +416,24 @@ func (c *conn) carryOut(call *Call) {
 	if m.Errno == 0 {
 		m.Retval = ret
 	}
-	c.send(m, call.reqno)
+	call.giveBack(call.charged)
+	c.reply(m, call.reqno)
+	after := call.after
 	c.mu.Lock()
 	c.ncalls--
 	c.mu.Unlock()
 	c.calls.Done()
-	if call.after != nil {
-		call.after()
+	if after != nil {
+		after()
 	}
+}
+
+// reply is send for the answer to a call. As a type of its own the message need
+// not be allocated.
+func (c *conn) reply(m sysproxy.SyscallReply, reqno uint64) bool {
+	c.out.Lock()
+	defer c.out.Unlock()
+	return c.flush(m.Append(c.outBuf[:0], c.layout, reqno))
 }
 
 // errnoOf is the errno for an error of a system call. Other errors than
@@ -483,7 +516,7 @@ func (c *conn) copyIn(call *Call, addr uint64, p []byte) error {
 }
 
 func (c *conn) copyInStr(call *Call, addr uint64, limit int) (string, error) {
-	w := &copyWait{buf: make([]byte, limit), isStr: true}
+	w := &copyWait{buf: make([]byte, limit), isStr: true} // at most pathMax
 	if err := c.copyRequest(call, addr, w); err != nil {
 		return "", err
 	}

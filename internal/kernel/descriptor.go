@@ -7,9 +7,13 @@ import (
 	"rumptools/pkg/netbsd"
 )
 
-// maxFiles is the descriptors that a process can have (RLIMIT_NOFILE of a
-// rump kernel is larger than any table of its clients).
-const maxFiles = 65536
+// maxFiles is the descriptors that a process can have (RLIMIT_NOFILE), and
+// maxOpenFiles the open files of all processes (kern.maxfiles). Each may hold
+// a buffer's worth of memory.
+const (
+	maxFiles     = 16384
+	maxOpenFiles = 65536
+)
 
 // OpenFile is an entry of the system's file table (struct file): a file with
 // the state that all descriptors for it share.
@@ -17,6 +21,9 @@ type OpenFile struct {
 	File
 	refs  atomic.Int32
 	flags atomic.Int32 // O_ACCMODE, O_NONBLOCK, O_APPEND, O_ASYNC
+	owner atomic.Int32 // F_SETOWN's process or, negative, process group
+	// count is the kernel's number of open files, or nil.
+	count *atomic.Int32
 }
 
 // newOpenFile makes an entry with one reference, the caller's.
@@ -27,15 +34,35 @@ func newOpenFile(f File, flags int32) *OpenFile {
 	return of
 }
 
+// openFile makes an entry for a file that a call has made, with one reference.
+// When there are too many it closes f and fails with ENFILE.
+func (c *Call) openFile(f File, flags int32) (*OpenFile, error) {
+	if c.k.nfiles.Add(1) > maxOpenFiles {
+		c.k.nfiles.Add(-1)
+		f.Close()
+		return nil, netbsd.ENFILE
+	}
+	of := newOpenFile(f, flags)
+	of.count = &c.k.nfiles
+	return of, nil
+}
+
 func (of *OpenFile) ref() { of.refs.Add(1) }
 
 // unref drops a reference; the last one closes the file.
 func (of *OpenFile) unref() error {
-	if of.refs.Add(-1) == 0 {
-		return of.File.Close()
+	if of.refs.Add(-1) > 0 {
+		return nil
 	}
-	return nil
+	if of.count != nil {
+		of.count.Add(-1)
+	}
+	return of.File.Close()
 }
+
+// Refs is the number of references to the file: descriptors, calls under way
+// and messages that carry it.
+func (of *OpenFile) Refs() int { return int(of.refs.Load()) }
 
 // Release drops the reference of a receiver of descriptors who can't take it.
 func (of *OpenFile) Release() { of.unref() }
@@ -62,9 +89,14 @@ type descriptor struct {
 	// closed is closed with the descriptor, so that calls that wait on it
 	// end.
 	closed chan struct{}
+	// pollers are told of the end, too.
+	pollers Watchers
+
+	mu    sync.Mutex
+	ended bool
 	// notes are the kqueues' interests in the descriptor, which end with
 	// it.
-	notes []*note
+	notes map[*note]struct{}
 }
 
 func newDescriptor(of *OpenFile, cloexec bool) *descriptor {
@@ -73,11 +105,38 @@ func newDescriptor(of *OpenFile, cloexec bool) *descriptor {
 
 // end is called when d is out of its table.
 func (d *descriptor) end() error {
+	d.mu.Lock()
+	d.ended = true
+	notes := d.notes
+	d.notes = nil
+	d.mu.Unlock()
 	close(d.closed)
-	for _, n := range d.notes {
+	d.pollers.Wake()
+	for n := range notes {
 		n.drop()
 	}
 	return d.file.unref()
+}
+
+// attach ends n with the descriptor. It reports false when that has ended.
+func (d *descriptor) attach(n *note) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ended {
+		return false
+	}
+	if d.notes == nil {
+		d.notes = make(map[*note]struct{})
+	}
+	d.notes[n] = struct{}{}
+	return true
+}
+
+// detach is the reverse of attach.
+func (d *descriptor) detach(n *note) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.notes, n)
 }
 
 // fdTable is a process's descriptors.
@@ -91,7 +150,17 @@ type fdTable struct {
 // release, even when the descriptor is closed.
 type held struct {
 	*OpenFile
-	closed <-chan struct{}
+	desc *descriptor
+}
+
+// closed reports whether the descriptor is.
+func (h held) closed() bool {
+	select {
+	case <-h.desc.closed:
+		return true
+	default:
+		return false
+	}
 }
 
 func (h held) release() { h.OpenFile.unref() }
@@ -105,7 +174,7 @@ func (t *fdTable) get(fd int32) (held, error) {
 		return held{}, netbsd.EBADF
 	}
 	d.file.ref()
-	return held{d.file, d.closed}, nil
+	return held{d.file, d}, nil
 }
 
 func (t *fdTable) at(fd int32) *descriptor {
@@ -168,19 +237,6 @@ func (t *fdTable) close(fd int32) error {
 	t.free = min(t.free, int(fd))
 	t.mu.Unlock()
 	return d.end()
-}
-
-// onClose ends n with the descriptor fd. It reports false when fd does not
-// lead to of any more.
-func (t *fdTable) onClose(fd int32, of *OpenFile, n *note) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	d := t.at(fd)
-	if d == nil || d.file != of {
-		return false
-	}
-	d.notes = append(d.notes, n)
-	return true
 }
 
 // closeIf closes every descriptor for which pick is true.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rumptools/pkg/netbsd"
@@ -38,6 +39,9 @@ type Config struct {
 	CPUs int
 	// Memory is hw.physmem in bytes; 0 is 64 MiB.
 	Memory int64
+	// Clients is how many clients are served at a time; 0 is as many as
+	// the kernel can have, 16384. Each takes a descriptor of this process.
+	Clients int
 	// Console takes what processes write to descriptors 1 and 2; nil is
 	// os.Stdout.
 	Console *os.File
@@ -55,12 +59,15 @@ type Kernel struct {
 	devices map[string]func() (File, error)
 	sysctls *sysctlTree
 	console *OpenFile
+	memory  memory       // what all calls hold
+	nfiles  atomic.Int32 // open files
+	ntimers atomic.Int32 // kqueue timers
 
 	mu        sync.Mutex
 	hostname  string
 	procs     map[int32]*Proc
 	nextPID   int32
-	cookies   map[sysproxy.Auth]*Proc
+	cookies   []cookie // the oldest first
 	conns     map[*conn]struct{}
 	listeners map[*listener]struct{}
 	halted    bool
@@ -76,6 +83,9 @@ func New(cfg Config) *Kernel {
 	}
 	if cfg.CPUs == 0 {
 		cfg.CPUs = 1
+	}
+	if cfg.Clients <= 0 || cfg.Clients > maxConns {
+		cfg.Clients = maxConns
 	}
 	if cfg.Memory == 0 {
 		cfg.Memory = 64 << 20
@@ -101,7 +111,6 @@ func New(cfg Config) *Kernel {
 		devices:   make(map[string]func() (File, error)),
 		procs:     make(map[int32]*Proc),
 		nextPID:   firstPID,
-		cookies:   make(map[sysproxy.Auth]*Proc),
 		conns:     make(map[*conn]struct{}),
 		listeners: make(map[*listener]struct{}),
 		exit:      make(chan struct{}),
@@ -148,7 +157,9 @@ func (k *Kernel) Halt(exit bool) {
 	}
 	var ls []*listener
 	var cs []*conn
+	var unborn []cookie
 	if first {
+		unborn, k.cookies = k.cookies, nil
 		for l := range k.listeners {
 			ls = append(ls, l)
 		}
@@ -162,6 +173,9 @@ func (k *Kernel) Halt(exit bool) {
 	}
 	for _, l := range ls {
 		l.close()
+	}
+	for _, c := range unborn {
+		k.leave(c.child)
 	}
 	for _, c := range cs {
 		c.hangup()

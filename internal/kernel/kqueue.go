@@ -1,7 +1,9 @@
 package kernel
 
 import (
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rumptools/pkg/netbsd"
@@ -17,14 +19,47 @@ type Ender interface {
 // kqueue is a queue of events (kqueue(2)).
 //
 // A note's file notifies it under the file's own locks, so the order of locks
-// is: file, then kqueue; the kqueue asks files only when it holds no lock.
+// is: file, then kqueue; the kqueue asks files only when it holds no lock but
+// changes. One kqueue may be watched by another, but no further: locks would be
+// taken in a circle.
 type kqueue struct {
+	// changes is held by one change of notes at a time.
+	changes sync.Mutex
+
 	mu    sync.Mutex
 	notes map[noteKey]*note
 	// ready are the notes that may have an event, in the order of their
-	// notification.
+	// notification; dead is how many of them are gone.
 	ready    []*note
+	dead     int
 	watchers Watchers
+
+	// Guarded by nesting:
+	inside  int // kqueues that this one watches
+	outside int // notes of others that watch it
+}
+
+// nesting guards the kqueues' relations to each other.
+var nesting sync.Mutex
+
+// nest notes that kq watches inner. It fails with EINVAL when that would be
+// more than one level.
+func (kq *kqueue) nest(inner *kqueue) error {
+	nesting.Lock()
+	defer nesting.Unlock()
+	if inner == kq || inner.inside > 0 || kq.outside > 0 {
+		return netbsd.EINVAL
+	}
+	kq.inside++
+	inner.outside++
+	return nil
+}
+
+func (kq *kqueue) unnest(inner *kqueue) {
+	nesting.Lock()
+	defer nesting.Unlock()
+	kq.inside--
+	inner.outside--
 }
 
 type noteKey struct {
@@ -37,7 +72,11 @@ type note struct {
 	kq    *kqueue
 	key   noteKey
 	file  *OpenFile // nil for timers
+	desc  *descriptor
+	inner *kqueue // the file when it is one
 	watch Watcher
+	// count is the kernel's number of timers; nil for files.
+	count *atomic.Int32
 
 	// Below is guarded by kq.mu.
 	flags    uint32 // EV_ONESHOT, EV_CLEAR, EV_DISPATCH
@@ -63,15 +102,25 @@ func sysKqueue1(c *Call) (uint64, error) {
 
 func (c *Call) newKqueue(flags int32) (uint64, error) {
 	kq := &kqueue{notes: make(map[noteKey]*note)}
-	of := newOpenFile(kq, netbsd.O_RDWR|flags&netbsd.O_NONBLOCK)
+	of, err := c.openFile(kq, netbsd.O_RDWR|flags&netbsd.O_NONBLOCK)
+	if err != nil {
+		return 0, err
+	}
 	fd, err := c.Proc.fds.add(of, 0, flags&netbsd.O_CLOEXEC != 0)
 	return uint64(fd), err
 }
 
-// maxKevents is the most changes or events of one call.
-const maxKevents = 64 << 10
+const (
+	// maxKevents is the most events of one call.
+	maxKevents = 64 << 10
+	// changeStep is how many changes are read at a time.
+	changeStep = 32
+)
 
-func sysKevent(c *Call) (uint64, error) {
+func sysKevent(c *Call) (uint64, error) { return c.kevent((*Call).duration) }
+
+// kevent is kevent(2); duration reads its time limit.
+func (c *Call) kevent(duration func(*Call, uint64) (time.Duration, error)) (uint64, error) {
 	h, err := c.fd()
 	if err != nil {
 		return 0, err
@@ -85,16 +134,13 @@ func sysKevent(c *Call) (uint64, error) {
 	events, nevents := c.args.Ptr(), c.args.Word()
 	timeout, limited := time.Duration(0), false
 	if ts := c.args.Ptr(); ts != 0 {
-		if timeout, err = c.duration(ts); err != nil {
+		if timeout, err = duration(c, ts); err != nil {
 			return 0, err
 		}
 		limited = true
 	}
-	if nchanges > maxKevents || nevents > 1<<31 {
-		return 0, netbsd.EINVAL
-	}
 	nevents = min(nevents, maxKevents)
-	out, err := kq.change(c, changes, int(nchanges), int(nevents))
+	out, err := kq.changeAll(c, changes, nchanges, int(nevents))
 	if err != nil {
 		return 0, err
 	}
@@ -105,6 +151,9 @@ func sysKevent(c *Call) (uint64, error) {
 		}
 	}
 	m := c.k.machine
+	if err := c.charge(len(out) * 2 * netbsd.Sizeof(m, netbsd.Kevent{})); err != nil {
+		return 0, err
+	}
 	var b []byte
 	for i := range out {
 		b = netbsd.Append(m, b, &out[i])
@@ -112,82 +161,89 @@ func sysKevent(c *Call) (uint64, error) {
 	return uint64(len(out)), c.CopyOut(events, b)
 }
 
-// change applies a list of changes. What goes wrong with one is an event of
+// changeAll applies a list of changes. What goes wrong with one is an event of
 // its own when there is room for it, else the call's error.
-func (kq *kqueue) change(c *Call, addr uint64, n, room int) ([]netbsd.Kevent, error) {
-	if n == 0 {
-		return nil, nil
-	}
+func (kq *kqueue) changeAll(c *Call, addr, n uint64, room int) ([]netbsd.Kevent, error) {
 	m := c.k.machine
 	size := netbsd.Sizeof(m, netbsd.Kevent{})
-	b := make([]byte, size*n)
-	if err := c.CopyIn(addr, b); err != nil {
-		return nil, err
-	}
 	var out []netbsd.Kevent
-	for i := range n {
-		var ev netbsd.Kevent
-		if err := netbsd.Unmarshal(m, b[i*size:], &ev); err != nil {
-			return nil, netbsd.EFAULT
-		}
-		ev.Flags &^= netbsd.EV_ERROR | netbsd.EV_EOF
-		err := kq.register(c, &ev)
-		if err == nil && ev.Flags&netbsd.EV_RECEIPT == 0 {
-			continue
-		}
-		if len(out) == room {
+	b := make([]byte, size*int(min(n, changeStep)))
+	for n > 0 {
+		step := min(n, changeStep)
+		b = b[:size*int(step)]
+		if err := c.CopyIn(addr, b); err != nil {
 			return nil, err
 		}
-		ev.Flags, ev.Data = netbsd.EV_ERROR, int64(errnoOf(err))
-		out = append(out, ev)
+		for p := b; len(p) > 0; p = p[size:] {
+			var ev netbsd.Kevent
+			if err := netbsd.Unmarshal(m, p, &ev); err != nil {
+				return nil, netbsd.EFAULT
+			}
+			ev.Flags &^= netbsd.EV_ERROR | netbsd.EV_EOF
+			err := kq.change(c, &ev)
+			if err == nil && ev.Flags&netbsd.EV_RECEIPT == 0 {
+				continue
+			}
+			if len(out) == room {
+				return nil, err
+			}
+			ev.Flags, ev.Data = netbsd.EV_ERROR, int64(errnoOf(err))
+			out = append(out, ev)
+		}
+		n, addr = n-step, addr+step*uint64(size)
+		if c.ctx.Err() != nil {
+			return nil, netbsd.EINTR
+		}
 	}
 	return out, nil
 }
 
-// register applies one change (kqueue_register).
-func (kq *kqueue) register(c *Call, ev *netbsd.Kevent) error {
+// change applies one change (kqueue_register).
+func (kq *kqueue) change(c *Call, ev *netbsd.Kevent) error {
 	key := noteKey{uint64(ev.Ident), ev.Filter}
-	switch key.filter {
-	case netbsd.EVFILT_READ, netbsd.EVFILT_WRITE, netbsd.EVFILT_TIMER:
-	default:
-		return netbsd.EINVAL
-	}
-	isFile := key.filter != netbsd.EVFILT_TIMER
 	var h held
-	if isFile {
+	switch key.filter {
+	case netbsd.EVFILT_READ, netbsd.EVFILT_WRITE:
+		if key.ident >= maxFiles {
+			return netbsd.EBADF
+		}
 		var err error
 		if h, err = c.Proc.fds.get(int32(key.ident)); err != nil {
 			return err
 		}
 		defer h.release()
-		if h.File == File(kq) {
-			return netbsd.EINVAL
-		}
+	case netbsd.EVFILT_TIMER:
+	default:
+		return netbsd.EINVAL
 	}
+	kq.changes.Lock()
+	defer kq.changes.Unlock()
 	kq.mu.Lock()
 	n := kq.notes[key]
-	if n == nil && ev.Flags&netbsd.EV_ADD == 0 {
-		kq.mu.Unlock()
-		return netbsd.ENOENT
+	kq.mu.Unlock()
+	// Of a descriptor that another process, or this one before, had under
+	// the number.
+	if n != nil && n.desc != h.desc {
+		n.drop()
+		n = nil
 	}
-	if ev.Flags&netbsd.EV_DELETE != 0 && ev.Flags&netbsd.EV_ADD == 0 {
+	switch {
+	case n == nil && ev.Flags&netbsd.EV_ADD == 0:
+		return netbsd.ENOENT
+	case n == nil:
+		var err error
+		if n, err = kq.add(c, key, h, ev); err != nil {
+			return err
+		}
+	case ev.Flags&netbsd.EV_ADD != 0:
+		kq.mu.Lock()
+		n.fflags, n.data, n.udata = ev.Fflags, ev.Data, ev.Udata
 		kq.mu.Unlock()
+	case ev.Flags&netbsd.EV_DELETE != 0:
 		n.drop()
 		return nil
 	}
-	fresh := n == nil
-	if fresh {
-		n = &note{kq: kq, key: key}
-		n.watch.Notify = n.activate
-		n.flags = ev.Flags & (netbsd.EV_ONESHOT | netbsd.EV_CLEAR | netbsd.EV_DISPATCH)
-		if isFile {
-			n.file = h.OpenFile
-		}
-		kq.notes[key] = n
-	}
-	if ev.Flags&netbsd.EV_ADD != 0 {
-		n.fflags, n.data, n.udata = ev.Fflags, ev.Data, ev.Udata
-	}
+	kq.mu.Lock()
 	switch {
 	case ev.Flags&netbsd.EV_DISABLE != 0:
 		n.disabled = true
@@ -195,32 +251,79 @@ func (kq *kqueue) register(c *Call, ev *netbsd.Kevent) error {
 		n.disabled = false
 	}
 	kq.mu.Unlock()
-	switch {
-	case fresh && isFile:
-		n.file.ref()
-		// The descriptor's end is the note's end; without it the note
-		// would outlive the descriptor and answer for its successor.
-		if !c.Proc.fds.onClose(int32(key.ident), h.OpenFile, n) {
-			n.drop()
-			return netbsd.EBADF
-		}
-		n.file.Watch(&n.watch)
-	case ev.Flags&netbsd.EV_ADD != 0 && !isFile:
-		n.startTimer()
-	}
 	n.activate()
 	return nil
 }
+
+// add makes a new note; kq.changes is held.
+func (kq *kqueue) add(c *Call, key noteKey, h held, ev *netbsd.Kevent) (*note, error) {
+	n := &note{
+		kq: kq, key: key, file: h.OpenFile, desc: h.desc,
+		flags:  ev.Flags & (netbsd.EV_ONESHOT | netbsd.EV_CLEAR | netbsd.EV_DISPATCH),
+		fflags: ev.Fflags, data: ev.Data, udata: ev.Udata,
+		disabled: ev.Flags&netbsd.EV_DISABLE != 0,
+	}
+	n.watch.Notify = n.activate
+	if n.file == nil {
+		if n.data <= 0 {
+			return nil, netbsd.EINVAL
+		}
+		if c.k.ntimers.Add(1) > maxTimers {
+			c.k.ntimers.Add(-1)
+			return nil, netbsd.ENOMEM
+		}
+		n.count = &c.k.ntimers
+		n.flags |= netbsd.EV_CLEAR
+	} else if inner, ok := n.file.File.(*kqueue); ok {
+		if key.filter != netbsd.EVFILT_READ {
+			return nil, netbsd.EINVAL
+		}
+		if err := kq.nest(inner); err != nil {
+			return nil, err
+		}
+		n.inner = inner
+	}
+	kq.mu.Lock()
+	kq.notes[key] = n
+	kq.mu.Unlock()
+	if n.file == nil {
+		n.startTimer()
+		return n, nil
+	}
+	n.file.ref()
+	// The descriptor's end is the note's end; without it the note would
+	// outlive the descriptor and answer for its successor. It is the last
+	// step, so that the end undoes all of them.
+	n.file.Watch(&n.watch)
+	if !n.desc.attach(n) {
+		n.drop()
+		return nil, netbsd.EBADF
+	}
+	// Once watched, the note may have had its one event already.
+	if n.isGone() {
+		n.desc.detach(n)
+	}
+	return n, nil
+}
+
+func (n *note) isGone() bool {
+	n.kq.mu.Lock()
+	defer n.kq.mu.Unlock()
+	return n.gone
+}
+
+// maxTimers is how many timers all kqueues of a kernel have at most, as in
+// NetBSD (kq_calloutmax).
+const maxTimers = 4096
+
+// maxPeriod is the longest period of a timer; longer ones are as good as that.
+const maxPeriod = 1 << 40 // milliseconds: 34 years
 
 // startTimer has n expire every Data milliseconds.
 func (n *note) startTimer() {
 	n.kq.mu.Lock()
 	defer n.kq.mu.Unlock()
-	if n.timer != nil {
-		n.timer.Stop()
-	}
-	period := time.Duration(max(n.data, 1)) * time.Millisecond
-	n.expired = 0
+	period := time.Duration(min(n.data, maxPeriod)) * time.Millisecond
 	var t *time.Timer
 	t = time.AfterFunc(period, func() {
 		n.kq.mu.Lock()
@@ -244,16 +347,22 @@ func (n *note) startTimer() {
 func (n *note) activate() {
 	kq := n.kq
 	kq.mu.Lock()
-	fresh := !n.queued && !n.gone
-	if fresh {
-		n.queued = true
-		kq.ready = append(kq.ready, n)
-	}
+	fresh := n.enqueue()
 	kq.mu.Unlock()
-	// Without the lock: a kqueue may be in another, and that in this one.
 	if fresh {
 		kq.watchers.Wake()
 	}
+}
+
+// enqueue puts n at the end of the queue unless it is there or gone; kq.mu is
+// held.
+func (n *note) enqueue() bool {
+	if n.queued || n.gone {
+		return false
+	}
+	n.queued = true
+	n.kq.ready = append(n.kq.ready, n)
+	return true
 }
 
 // drop ends n.
@@ -265,12 +374,28 @@ func (n *note) drop() {
 		return
 	}
 	n.gone = true
-	delete(kq.notes, n.key)
+	if kq.notes[n.key] == n {
+		delete(kq.notes, n.key)
+	}
 	if n.timer != nil {
 		n.timer.Stop()
 	}
+	if n.queued {
+		// Notes that come and go with nobody collecting must not pile up.
+		if kq.dead++; kq.dead > 16 && kq.dead > len(kq.ready)/2 {
+			kq.ready = slices.DeleteFunc(kq.ready, func(n *note) bool { return n.gone })
+			kq.dead = 0
+		}
+	}
 	kq.mu.Unlock()
+	if n.count != nil {
+		n.count.Add(-1)
+	}
+	if n.inner != nil {
+		kq.unnest(n.inner)
+	}
 	if n.file != nil {
+		n.desc.detach(n)
 		n.file.Unwatch(&n.watch)
 		n.file.unref()
 	}
@@ -299,7 +424,7 @@ func (kq *kqueue) collect(room int) []netbsd.Kevent {
 	var out []netbsd.Kevent
 	kq.mu.Lock()
 	turn := kq.ready
-	kq.ready = nil
+	kq.ready, kq.dead = nil, 0
 	kq.mu.Unlock()
 	for i, n := range turn {
 		if len(out) == room {
@@ -316,7 +441,7 @@ func (kq *kqueue) collect(room int) []netbsd.Kevent {
 		if skip {
 			continue
 		}
-		ev, ok := n.event()
+		ev, ok := n.event(true)
 		if !ok {
 			continue
 		}
@@ -328,19 +453,19 @@ func (kq *kqueue) collect(room int) []netbsd.Kevent {
 			kq.mu.Lock()
 			n.disabled = true
 			kq.mu.Unlock()
-		case n.flags&netbsd.EV_CLEAR == 0 && n.file != nil:
+		case n.flags&netbsd.EV_CLEAR == 0:
 			// Level-triggered: it stays until nothing is left.
 			kq.mu.Lock()
-			n.queued = true
-			kq.ready = append(kq.ready, n)
+			n.enqueue()
 			kq.mu.Unlock()
 		}
 	}
 	return out
 }
 
-// event is n's event, if it has one now.
-func (n *note) event() (netbsd.Kevent, bool) {
+// event is n's event, if it has one now; take is whether a timer's count starts
+// anew.
+func (n *note) event(take bool) (netbsd.Kevent, bool) {
 	n.kq.mu.Lock()
 	ev := netbsd.Kevent{
 		Ident: netbsd.Ptr(n.key.ident), Udata: n.udata,
@@ -351,7 +476,9 @@ func (n *note) event() (netbsd.Kevent, bool) {
 		lowat = n.data
 	}
 	expired := n.expired
-	n.expired = 0
+	if take {
+		n.expired = 0
+	}
 	n.kq.mu.Unlock()
 	if n.file == nil {
 		ev.Data = expired
@@ -364,8 +491,7 @@ func (n *note) event() (netbsd.Kevent, bool) {
 		ready = room
 	}
 	ev.Data = ready
-	if _, nested := n.file.File.(*kqueue); nested {
-		// Asking it for events could lead back here without end.
+	if n.inner != nil {
 		return ev, ready > 0
 	}
 	ended := false
@@ -398,21 +524,26 @@ func (kq *kqueue) Stat() (netbsd.Stat, error) {
 	return netbsd.Stat{Mode: netbsd.S_IFIFO, Blksize: 1, Size: kq.count()}, nil
 }
 
-func (kq *kqueue) count() int64 {
+// count is how many notes have an event.
+func (kq *kqueue) count() (n int64) {
 	kq.mu.Lock()
-	defer kq.mu.Unlock()
-	return int64(len(kq.ready))
+	turn := slices.Clone(kq.ready)
+	kq.mu.Unlock()
+	for _, note := range turn {
+		if note.pending() {
+			n++
+		}
+	}
+	return n
 }
 
 // Poll says readable when a note has an event.
 func (kq *kqueue) Poll() Events {
 	kq.mu.Lock()
-	turn := append([]*note(nil), kq.ready...)
+	turn := slices.Clone(kq.ready)
 	kq.mu.Unlock()
-	for _, n := range turn {
-		if n.pending() {
-			return netbsd.POLLIN | netbsd.POLLRDNORM
-		}
+	if slices.ContainsFunc(turn, (*note).pending) {
+		return netbsd.POLLIN | netbsd.POLLRDNORM
 	}
 	return 0
 }
@@ -420,15 +551,12 @@ func (kq *kqueue) Poll() Events {
 // pending reports whether n has an event, without taking it.
 func (n *note) pending() bool {
 	n.kq.mu.Lock()
-	idle, expired := n.gone || n.disabled, n.expired
+	idle := n.gone || n.disabled
 	n.kq.mu.Unlock()
 	if idle {
 		return false
 	}
-	if n.file == nil {
-		return expired > 0
-	}
-	_, ok := n.event()
+	_, ok := n.event(false)
 	return ok
 }
 

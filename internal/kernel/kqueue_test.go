@@ -125,12 +125,12 @@ func TestKqueueTimer(t *testing.T) {
 	}
 }
 
-// Kqueues that watch each other must neither deadlock nor recurse.
-func TestKqueueCycle(t *testing.T) {
+// A kqueue may watch another, but two that watch each other could deadlock.
+func TestKqueueInKqueue(t *testing.T) {
 	_, url := serve(t, kernel.Config{})
 	c := dial(t, url)
 	ctx := t.Context()
-	var kqs [2]spclient.FD
+	var kqs [3]spclient.FD
 	for i := range kqs {
 		var err error
 		if kqs[i], err = c.Kqueue(ctx); err != nil {
@@ -141,20 +141,71 @@ func TestKqueueCycle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	add := func(kq, fd spclient.FD) {
-		kevents(t, c, kq, 0, netbsd.Kevent{
+	add := func(kq, fd spclient.FD) []netbsd.Kevent {
+		return kevents(t, c, kq, 0, netbsd.Kevent{
 			Ident: netbsd.Ptr(fd.Int()), Filter: netbsd.EVFILT_READ, Flags: netbsd.EV_ADD,
 		})
 	}
-	add(kqs[0], kqs[1])
-	add(kqs[1], kqs[0])
-	add(kqs[0], r)
+	outer, inner := kqs[0], kqs[1]
+	if ev := add(outer, inner); len(ev) != 0 {
+		t.Errorf("an empty kqueue gives %+v", ev)
+	}
+	for name, pair := range map[string][2]spclient.FD{
+		"each other": {inner, outer}, "itself": {inner, inner}, "one that is watched": {inner, kqs[2]}, "one that watches": {kqs[2], outer},
+	} {
+		if ev := add(pair[0], pair[1]); len(ev) != 1 || ev[0].Flags&netbsd.EV_ERROR == 0 || ev[0].Data != int64(netbsd.EINVAL) {
+			t.Errorf("%s: %+v, want EINVAL", name, ev)
+		}
+	}
+	if ev := add(inner, r); len(ev) != 0 {
+		t.Errorf("an empty pipe gives %+v", ev)
+	}
 	if _, err := c.Write(ctx, w, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	for _, kq := range kqs {
-		if ev := kevents(t, c, kq, time.Second); len(ev) == 0 {
-			t.Error("no event")
+	for _, kq := range []spclient.FD{outer, inner, outer} {
+		if ev := kevents(t, c, kq, time.Minute); len(ev) != 1 {
+			t.Errorf("%d events, want one", len(ev))
 		}
+	}
+	if err := c.CloseFD(ctx, inner); err != nil {
+		t.Fatal(err)
+	}
+	if ev := kevents(t, c, outer, 0); len(ev) != 0 {
+		t.Errorf("after the inner one was closed: %+v", ev)
+	}
+}
+
+// Interests that come and go, with nobody who takes events, must not pile up;
+// those in a descriptor end with it.
+func TestKqueueChurn(t *testing.T) {
+	k, url := serve(t, kernel.Config{})
+	c := dial(t, url)
+	ctx := t.Context()
+	kq, err := c.Kqueue(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, _, err := c.Pipe(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes := make([]netbsd.Kevent, 0, 2000)
+	for i := range 1000 {
+		changes = append(changes,
+			netbsd.Kevent{Ident: netbsd.Ptr(r.Int()), Filter: netbsd.EVFILT_READ, Flags: netbsd.EV_ADD},
+			netbsd.Kevent{Ident: netbsd.Ptr(i), Filter: netbsd.EVFILT_TIMER, Flags: netbsd.EV_ADD, Data: 1 << 62},
+			netbsd.Kevent{Ident: netbsd.Ptr(r.Int()), Filter: netbsd.EVFILT_READ, Flags: netbsd.EV_DELETE},
+			netbsd.Kevent{Ident: netbsd.Ptr(i), Filter: netbsd.EVFILT_TIMER, Flags: netbsd.EV_DELETE})
+	}
+	if ev := kevents(t, c, kq, 0, changes...); len(ev) != 0 {
+		t.Fatalf("%+v", ev[0])
+	}
+	pid, err := c.Getpid(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if queued, notes, timers := kernel.KqueueSizes(k, int32(pid), int32(kq.Int()), int32(r.Int())); queued > 64 || notes != 0 || timers != 0 {
+		t.Errorf("%d notes queued, %d with the descriptor, %d timers, after all were deleted", queued, notes, timers)
 	}
 }

@@ -162,12 +162,16 @@ func (w *pipeWriter) Close() error {
 func sysPipe(c *Call) (uint64, error) {
 	r, w := newPipe()
 	t := &c.Proc.fds
-	rfd, err := t.add(newOpenFile(r, netbsd.O_RDONLY), 0, false)
+	rf, wf, err := c.openPair(r, w, netbsd.O_RDONLY, netbsd.O_WRONLY)
 	if err != nil {
-		w.Close()
 		return 0, err
 	}
-	wfd, err := t.add(newOpenFile(w, netbsd.O_WRONLY), 0, false)
+	rfd, err := t.add(rf, 0, false)
+	if err != nil {
+		wf.unref()
+		return 0, err
+	}
+	wfd, err := t.add(wf, 0, false)
 	if err != nil {
 		t.close(rfd)
 		return 0, err
@@ -176,12 +180,30 @@ func sysPipe(c *Call) (uint64, error) {
 	return uint64(rfd), nil
 }
 
+// openPair is openFile for two files: both are opened or both closed.
+func (c *Call) openPair(a, b File, aflags, bflags int32) (ofa, ofb *OpenFile, err error) {
+	ofa, err = c.openFile(a, aflags)
+	if err != nil {
+		b.Close()
+		return nil, nil, err
+	}
+	ofb, err = c.openFile(b, bflags)
+	if err != nil {
+		ofa.unref()
+		return nil, nil, err
+	}
+	return ofa, ofb, nil
+}
+
 func sysPipe2(c *Call) (uint64, error) {
 	addr, flags := c.args.Ptr(), c.args.Int()
 	if flags&^(netbsd.O_CLOEXEC|netbsd.O_NONBLOCK|netbsd.O_NOSIGPIPE) != 0 {
 		return 0, netbsd.EINVAL
 	}
 	r, w := newPipe()
-	return 0, c.addPair(newOpenFile(r, netbsd.O_RDONLY|flags), newOpenFile(w, netbsd.O_WRONLY|flags),
-		flags&netbsd.O_CLOEXEC != 0, addr)
+	rf, wf, err := c.openPair(r, w, netbsd.O_RDONLY|flags, netbsd.O_WRONLY|flags)
+	if err != nil {
+		return 0, err
+	}
+	return 0, c.addPair(rf, wf, flags&netbsd.O_CLOEXEC != 0, addr)
 }

@@ -3,6 +3,7 @@ package kernel
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"slices"
 	"sync"
 
 	"rumptools/pkg/netbsd"
@@ -68,15 +69,18 @@ func (k *Kernel) newProc(name string) (*Proc, error) {
 // enter gives p a number and makes it known. On failure p's files are closed.
 func (k *Kernel) enter(p *Proc) error {
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	if !k.halted {
 		p.PID = k.newPID()
 	}
+	if p.PID != 0 {
+		k.procs[p.PID] = p
+	}
+	k.mu.Unlock()
 	if p.PID == 0 {
+		// Without the lock: closing a file may take long ways.
 		p.fds.closeAll()
 		return netbsd.EAGAIN
 	}
-	k.procs[p.PID] = p
 	return nil
 }
 
@@ -88,9 +92,43 @@ func (k *Kernel) leave(p *Proc) {
 	p.fds.closeAll()
 }
 
-// maxCookies is how many children may wait to be born. Each holds its parent's
-// files open, and nothing but the child ever redeems it.
-const maxCookies = 1024
+// maxCookies is how many children may wait to be born, and maxChildren how
+// many of one parent. Each holds its parent's files open, and nothing but the
+// child ever redeems it; when there are too many, the oldest goes. A child comes
+// within moments, so that a parent which makes cookies for nobody hurts its own
+// children first.
+const (
+	maxCookies  = 1024
+	maxChildren = 128
+)
+
+// cookie is a child that waits for its client.
+type cookie struct {
+	auth   sysproxy.Auth
+	parent *Proc
+	child  *Proc
+}
+
+// dropCookie takes the oldest cookie out that makes too many, and gives its
+// child; k.mu is held.
+func (k *Kernel) dropCookie(parent *Proc) *Proc {
+	own, oldest := 0, 0
+	for i := len(k.cookies) - 1; i >= 0; i-- {
+		if k.cookies[i].parent == parent {
+			own, oldest = own+1, i
+		}
+	}
+	switch {
+	case own >= maxChildren:
+	case len(k.cookies) >= maxCookies:
+		oldest = 0
+	default:
+		return nil
+	}
+	child := k.cookies[oldest].child
+	k.cookies = slices.Delete(k.cookies, oldest, oldest+1)
+	return child
+}
 
 // prefork makes a child of p, with p's descriptors as they are now, and the
 // cookie by which it can be claimed.
@@ -107,12 +145,15 @@ func (k *Kernel) prefork(p *Proc) (sysproxy.Auth, error) {
 		auth[i] = binary.NativeEndian.Uint32(raw[4*i:])
 	}
 	k.mu.Lock()
-	full := len(k.cookies) >= maxCookies
-	if !full {
-		k.cookies[auth] = child
+	old, late := k.dropCookie(p), k.halted
+	if !late {
+		k.cookies = append(k.cookies, cookie{auth, p, child})
 	}
 	k.mu.Unlock()
-	if full {
+	if old != nil {
+		k.leave(old)
+	}
+	if late {
 		k.leave(child)
 		return sysproxy.Auth{}, netbsd.EAGAIN
 	}
@@ -125,11 +166,12 @@ func (k *Kernel) prefork(p *Proc) (sysproxy.Auth, error) {
 func (k *Kernel) claim(auth sysproxy.Auth) *Proc {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	child := k.cookies[auth]
-	if child == nil {
+	i := slices.IndexFunc(k.cookies, func(c cookie) bool { return c.auth == auth })
+	if i < 0 {
 		return nil
 	}
-	delete(k.cookies, auth)
+	child := k.cookies[i].child
+	k.cookies = slices.Delete(k.cookies, i, i+1)
 	if pid := k.newPID(); pid != 0 {
 		delete(k.procs, child.PID)
 		child.PID = pid

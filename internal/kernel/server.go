@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -16,9 +17,11 @@ func (l *listener) close() { l.Listener.Close() }
 // ErrHalted is returned by Serve when the kernel has halted.
 var ErrHalted = errors.New("kernel: halted")
 
-// maxConns is how many clients are served at a time. The real server serves
-// 255; more are accepted and closed at once there and here.
-const maxConns = 65536
+// maxConns is how many clients are served at a time, whatever the
+// configuration says. The real server serves 255; more are accepted and closed
+// at once there and here. All of them and the children that wait to be born
+// must find numbers.
+const maxConns = 16384
 
 // Serve takes clients from l until it fails or the kernel halts; then l is
 // closed. It always returns an error: ErrHalted, or what stopped it.
@@ -52,11 +55,14 @@ func (k *Kernel) Serve(nl net.Listener) error {
 			if halted {
 				return ErrHalted
 			}
-			if temporary(err) {
-				time.Sleep(acceptPause)
-				continue
+			if !temporary(err) {
+				return err
 			}
-			return err
+			select {
+			case <-k.stopped:
+			case <-time.After(acceptPause):
+			}
+			continue
 		}
 		k.attach(nc)
 	}
@@ -65,16 +71,23 @@ func (k *Kernel) Serve(nl net.Listener) error {
 // acceptPause keeps a process that has run out of descriptors from spinning.
 const acceptPause = 10 * time.Millisecond
 
-// temporary reports errors of accept(2) that say nothing about the listener.
+// temporary reports errors of accept(2) that say nothing about the listener: a
+// client that went before it was accepted, trouble of the network that Linux
+// tells here, or a host that has run out of descriptors or memory.
 func temporary(err error) bool {
-	var t interface{ Temporary() bool }
-	return errors.As(err, &t) && t.Temporary()
+	for _, fatal := range []error{net.ErrClosed, syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK, syscall.EOPNOTSUPP} {
+		if errors.Is(err, fatal) {
+			return false
+		}
+	}
+	var errno syscall.Errno
+	return errors.As(err, &errno)
 }
 
 // attach serves a client in the background.
 func (k *Kernel) attach(nc net.Conn) {
 	k.mu.Lock()
-	if k.halted || len(k.conns) >= maxConns {
+	if k.halted || len(k.conns) >= k.cfg.Clients {
 		k.mu.Unlock()
 		nc.Close()
 		return

@@ -63,6 +63,15 @@ type Message struct {
 	Flags int32
 }
 
+// dropFiles releases the files of a message whose receiver has no use for
+// them.
+func (m *Message) dropFiles() {
+	for _, of := range m.Files {
+		of.Release()
+	}
+	m.Files = nil
+}
+
 // Domain makes the sockets of an address family.
 type Domain interface {
 	// Socket is socket(2); typ is without SOCK_CLOEXEC and its kin.

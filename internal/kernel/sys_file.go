@@ -41,7 +41,11 @@ func (c *Call) iovecs(addr uint64, n uint64) ([]iovec, uint64, error) {
 	}
 	m := c.k.machine
 	size := netbsd.Sizeof(m, netbsd.Iovec{})
-	b := make([]byte, int(n)*size)
+	b, err := c.buffer(int(n) * 2 * size)
+	if err != nil {
+		return nil, 0, err
+	}
+	b = b[:int(n)*size]
 	if err := c.CopyIn(addr, b); err != nil {
 		return nil, 0, err
 	}
@@ -127,18 +131,28 @@ func (c *Call) readFrom(vecs func(*Call) ([]iovec, uint64, error)) (uint64, erro
 	}
 	if s, ok := h.File.(Socket); ok {
 		m := Message{}
-		return c.receive(h, s, vec, total, &m)
+		n, err := c.receive(h, s, vec, total, &m)
+		m.dropFiles()
+		return n, err
 	}
-	buf := make([]byte, min(total, ioChunk))
-	var n int
+	var buf []byte
+	var done func()
 	err = c.wait(h, h.nonblocking(), 0, func() (err error) {
-		n, err = h.Read(buf)
+		if buf, done, err = c.chunk(int(min(total, ioChunk))); err != nil {
+			return err
+		}
+		n, err := h.Read(buf)
+		if err != nil {
+			done()
+		}
+		buf = buf[:n]
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	return uint64(n), c.scatter(vec, buf[:n])
+	defer done()
+	return uint64(len(buf)), c.scatter(vec, buf)
 }
 
 func (c *Call) writeTo(vecs func(*Call) ([]iovec, uint64, error)) (uint64, error) {
@@ -164,7 +178,10 @@ func (c *Call) writeTo(vecs func(*Call) ([]iovec, uint64, error)) (uint64, error
 // parts and fails with EAGAIN when there is no room. What has gone when an
 // error comes is the result, as with any write(2).
 func (c *Call) stream(h held, vec []iovec, total uint64, timeout time.Duration, write func([]byte) (int, error)) (uint64, error) {
-	buf := make([]byte, min(total, ioChunk))
+	buf, err := c.buffer(int(min(total, ioChunk)))
+	if err != nil {
+		return 0, err
+	}
 	var done uint64
 	for first := true; first || done < total; first = false {
 		chunk := buf[:min(total-done, ioChunk)]
@@ -219,7 +236,10 @@ func sysOpen(c *Call) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	of := newOpenFile(f, flags&(netbsd.O_ACCMODE|netbsd.O_NONBLOCK|netbsd.O_APPEND))
+	of, err := c.openFile(f, flags&(netbsd.O_ACCMODE|netbsd.O_NONBLOCK|netbsd.O_APPEND))
+	if err != nil {
+		return 0, err
+	}
 	fd, err := c.Proc.fds.add(of, 0, flags&netbsd.O_CLOEXEC != 0)
 	return uint64(fd), err
 }
@@ -326,6 +346,9 @@ func sysIoctl(c *Call) (uint64, error) {
 		return 0, err
 	}
 	defer h.release()
+	if netbsd.IoctlSize(cmd) > netbsd.IOCPARM_MAX {
+		return 0, netbsd.ENOTTY
+	}
 	data := make([]byte, netbsd.IoctlSize(cmd))
 	if netbsd.IoctlIn(cmd) {
 		if err := c.CopyIn(addr, data); err != nil {

@@ -7,9 +7,8 @@ import (
 	"rumptools/pkg/netbsd"
 )
 
-// maxPoll is the most descriptors of one poll: all that a process can have,
-// twice over, as the real kernel allows.
-const maxPoll = 2 * maxFiles
+// maxPoll is the most descriptors of one poll: all that a process can have.
+const maxPoll = maxFiles
 
 // pollSet waits until one of several files is ready.
 type pollSet struct {
@@ -17,7 +16,7 @@ type pollSet struct {
 	changed chan struct{}
 }
 
-// watchAll registers with every file, each once.
+// watchAll registers with every file and descriptor.
 func (p *pollSet) watchAll() func() {
 	p.changed = make(chan struct{}, 1)
 	var ws []*Watcher
@@ -29,11 +28,13 @@ func (p *pollSet) watchAll() func() {
 			}
 		}}
 		h.Watch(w)
+		h.desc.pollers.Watch(w)
 		ws = append(ws, w)
 	}
 	return func() {
 		for i, h := range p.held {
 			h.Unwatch(ws[i])
+			h.desc.pollers.Unwatch(ws[i])
 		}
 	}
 }
@@ -99,14 +100,18 @@ func (c *Call) poll(addr uint64, n uint32, timeout time.Duration, limited bool) 
 	}
 	m := c.k.machine
 	const size = 8 // struct pollfd on every machine
+	type entry struct {
+		held
+		events Events
+		bad    bool
+	}
+	const perEntry = 128 // entry, watcher and its places in sets
+	if err := c.charge(int(n) * perEntry); err != nil {
+		return 0, err
+	}
 	b := make([]byte, size*int(n))
 	if err := c.CopyIn(addr, b); err != nil {
 		return 0, err
-	}
-	type entry struct {
-		file   *OpenFile
-		events Events
-		bad    bool
 	}
 	var set pollSet
 	defer set.release()
@@ -123,7 +128,7 @@ func (c *Call) poll(addr uint64, n uint32, timeout time.Duration, limited bool) 
 			e.bad = true
 			continue
 		}
-		e.file = h.OpenFile
+		e.held = h
 		set.held = append(set.held, h)
 	}
 	found, err := c.pollWait(&set, timeout, limited, func() int {
@@ -133,8 +138,11 @@ func (c *Call) poll(addr uint64, n uint32, timeout time.Duration, limited bool) 
 			switch {
 			case e.bad:
 				r = netbsd.POLLNVAL
-			case e.file != nil:
-				r = e.file.Poll() & e.events
+			case e.OpenFile == nil:
+			case e.closed():
+				r = netbsd.POLLNVAL
+			default:
+				r = e.Poll() & e.events
 			}
 			if r != 0 {
 				found++
@@ -180,11 +188,12 @@ func sysSelect(c *Call) (uint64, error) {
 		netbsd.POLLPRI | netbsd.POLLRDBAND,
 	}
 	type entry struct {
-		set  int
-		fd   int32
-		file *OpenFile
+		held
+		set int
+		fd  int32
 	}
 	var entries []entry
+	closed := false
 	var set pollSet
 	defer set.release()
 	for i, addr := range addrs {
@@ -206,7 +215,7 @@ func sysSelect(c *Call) (uint64, error) {
 					return 0, err
 				}
 				set.held = append(set.held, h)
-				entries = append(entries, entry{i, fd, h.OpenFile})
+				entries = append(entries, entry{h, i, fd})
 			}
 		}
 	}
@@ -217,7 +226,8 @@ func sysSelect(c *Call) (uint64, error) {
 			clear(out[i])
 		}
 		for _, e := range entries {
-			if e.file.Poll()&asks[e.set] != 0 {
+			closed = closed || e.closed()
+			if closed || e.Poll()&asks[e.set] != 0 {
 				word := out[e.set][e.fd/fdSetBits*4:]
 				m.Order.PutUint32(word, m.Order.Uint32(word)|1<<(e.fd%fdSetBits))
 				found++
@@ -225,6 +235,9 @@ func sysSelect(c *Call) (uint64, error) {
 		}
 		return found
 	})
+	if err == nil && closed {
+		err = netbsd.EBADF
+	}
 	if err != nil {
 		return 0, err
 	}

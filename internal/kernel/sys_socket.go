@@ -23,7 +23,7 @@ func (c *Call) sock() (held, Socket, error) {
 
 // sockaddr reads an address of the caller's and puts its length into sa_len,
 // as the kernel does for programs that leave it open.
-func (c *Call) sockaddr(addr uint64, size uint64) ([]byte, error) {
+func (c *Call) sockaddr(addr uint64, size uint32) ([]byte, error) {
 	if size > maxSockaddr || size < 2 {
 		return nil, netbsd.EINVAL
 	}
@@ -41,9 +41,9 @@ func (c *Call) putSockaddr(addr, lenAddr uint64, sa []byte) error {
 	if addr == 0 {
 		return nil
 	}
-	var b [4]byte
+	b := make([]byte, 4)
 	order := c.k.machine.Order
-	if err := c.CopyIn(lenAddr, b[:]); err != nil {
+	if err := c.CopyIn(lenAddr, b); err != nil {
 		return err
 	}
 	room := int32(order.Uint32(b[:]))
@@ -54,15 +54,23 @@ func (c *Call) putSockaddr(addr, lenAddr uint64, sa []byte) error {
 	if err := c.CopyOut(addr, sa); err != nil {
 		return err
 	}
-	order.PutUint32(b[:], uint32(len(sa)))
-	return c.CopyOut(lenAddr, b[:])
+	order.PutUint32(b, uint32(len(sa)))
+	return c.CopyOut(lenAddr, b)
 }
 
 const sockFlags = netbsd.SOCK_CLOEXEC | netbsd.SOCK_NONBLOCK | netbsd.SOCK_NOSIGPIPE
 
-// sockOpenFile makes the open file of a new socket and says whether its
-// descriptor closes on exec.
-func sockOpenFile(s Socket, flags int32) (*OpenFile, bool) {
+// openSocket makes the open file of a new socket and says whether its descriptor
+// closes on exec.
+func (c *Call) openSocket(s Socket, flags int32) (*OpenFile, bool, error) {
+	mode, cloexec := sockMode(flags)
+	of, err := c.openFile(s, mode)
+	return of, cloexec, err
+}
+
+// sockMode gives the mode of a new socket's file and says whether its descriptor
+// closes on exec.
+func sockMode(flags int32) (int32, bool) {
 	mode := int32(netbsd.O_RDWR)
 	if flags&netbsd.SOCK_NONBLOCK != 0 {
 		mode |= netbsd.O_NONBLOCK
@@ -70,7 +78,7 @@ func sockOpenFile(s Socket, flags int32) (*OpenFile, bool) {
 	if flags&netbsd.SOCK_NOSIGPIPE != 0 {
 		mode |= netbsd.O_NOSIGPIPE
 	}
-	return newOpenFile(s, mode), flags&netbsd.SOCK_CLOEXEC != 0
+	return mode, flags&netbsd.SOCK_CLOEXEC != 0
 }
 
 func sysSocket(c *Call) (uint64, error) {
@@ -83,7 +91,10 @@ func sysSocket(c *Call) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	of, cloexec := sockOpenFile(s, typ)
+	of, cloexec, err := c.openSocket(s, typ)
+	if err != nil {
+		return 0, err
+	}
 	fd, err := c.Proc.fds.add(of, 0, cloexec)
 	return uint64(fd), err
 }
@@ -98,8 +109,11 @@ func sysSocketpair(c *Call) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	ofa, cloexec := sockOpenFile(a, typ)
-	ofb, _ := sockOpenFile(b, typ)
+	mode, cloexec := sockMode(typ)
+	ofa, ofb, err := c.openPair(a, b, mode, mode)
+	if err != nil {
+		return 0, err
+	}
 	return 0, c.addPair(ofa, ofb, cloexec, addr)
 }
 
@@ -132,7 +146,7 @@ func sysBind(c *Call) (uint64, error) {
 		return 0, err
 	}
 	defer h.release()
-	sa, err := c.sockaddr(c.args.Ptr(), c.args.Word())
+	sa, err := c.sockaddr(c.args.Ptr(), c.args.Uint())
 	if err != nil {
 		return 0, err
 	}
@@ -145,7 +159,7 @@ func sysConnect(c *Call) (uint64, error) {
 		return 0, err
 	}
 	defer h.release()
-	sa, err := c.sockaddr(c.args.Ptr(), c.args.Word())
+	sa, err := c.sockaddr(c.args.Ptr(), c.args.Uint())
 	if err != nil {
 		return 0, err
 	}
@@ -206,7 +220,10 @@ func (c *Call) accept(h held, s Socket, addr, lenAddr uint64, flags int32, inher
 	if err != nil {
 		return 0, err
 	}
-	of, cloexec := sockOpenFile(conn, flags)
+	of, cloexec, err := c.openSocket(conn, flags)
+	if err != nil {
+		return 0, err
+	}
 	if inherit {
 		of.setFlags(netbsd.O_NONBLOCK, netbsd.O_NONBLOCK)
 	}
@@ -256,17 +273,16 @@ func sysSetsockopt(c *Call) (uint64, error) {
 		return 0, err
 	}
 	defer h.release()
-	level, name, addr, size := c.args.Int(), c.args.Int(), c.args.Ptr(), c.args.Word()
-	if uint32(size) > maxOption {
+	level, name, addr, size := c.args.Int(), c.args.Int(), c.args.Ptr(), c.args.Uint()
+	if size > maxOption {
 		return 0, netbsd.EINVAL
 	}
-	value := make([]byte, uint32(size))
+	var value []byte
 	if addr != 0 {
+		value = make([]byte, size)
 		if err := c.CopyIn(addr, value); err != nil {
 			return 0, err
 		}
-	} else {
-		value = nil
 	}
 	return 0, s.SetOption(c, level, name, value)
 }
@@ -291,7 +307,7 @@ func sysGetsockopt(c *Call) (uint64, error) {
 	if err != nil || addr == 0 {
 		return 0, err
 	}
-	value = value[:min(len(value), int(room))]
+	value = value[:min(uint32(len(value)), room)]
 	if err := c.CopyOut(addr, value); err != nil {
 		return 0, err
 	}
@@ -310,9 +326,9 @@ func sysSendto(c *Call) (uint64, error) {
 		return 0, err
 	}
 	m := Message{Flags: c.args.Int()}
-	to, tolen := c.args.Ptr(), c.args.Word()
+	to, tolen := c.args.Ptr(), c.args.Uint()
 	if to != 0 {
-		if m.Name, err = c.sockaddr(to, uint64(uint32(tolen))); err != nil {
+		if m.Name, err = c.sockaddr(to, tolen); err != nil {
 			return 0, err
 		}
 	}
@@ -335,15 +351,20 @@ func (c *Call) transmit(h held, s Socket, vec []iovec, total uint64, m *Message)
 			return 0, netbsd.EPIPE
 		}
 	}
+	stream := s.SockType() == netbsd.SOCK_STREAM
+	size := total
+	if stream {
+		size = min(total, ioChunk)
+	} else if size > maxDatagram {
+		return 0, netbsd.EMSGSIZE
+	}
+	buf, err := c.buffer(int(size))
+	if err != nil {
+		return 0, err
+	}
 	var done uint64
 	for first := true; first || done < total; first = false {
-		chunk := total - done
-		if s.SockType() == netbsd.SOCK_STREAM {
-			chunk = min(chunk, ioChunk)
-		} else if chunk > maxDatagram {
-			return 0, netbsd.EMSGSIZE
-		}
-		m.Data = make([]byte, chunk)
+		m.Data = buf[:min(total-done, size)]
 		if err := c.gather(vec, done, m.Data); err != nil {
 			return partial(done, err)
 		}
@@ -358,7 +379,7 @@ func (c *Call) transmit(h held, s Socket, vec []iovec, total uint64, m *Message)
 				raise(err)
 				return partial(done, err)
 			}
-			if s.SockType() != netbsd.SOCK_STREAM {
+			if !stream {
 				return done, nil
 			}
 			m.Data = m.Data[n:]
@@ -381,17 +402,16 @@ func sysRecvfrom(c *Call) (uint64, error) {
 	m := Message{Flags: c.args.Int()}
 	from, fromLen := c.args.Ptr(), c.args.Ptr()
 	n, err := c.receive(h, s, vec, total, &m)
+	m.dropFiles()
 	if err != nil {
 		return 0, err
-	}
-	for _, of := range m.Files {
-		of.Release()
 	}
 	return n, c.putSockaddr(from, fromLen, m.Name)
 }
 
 // receive takes a message of at most total bytes into the caller's memory. A
-// stream gives what is there, with MSG_WAITALL all that was asked for.
+// stream gives what is there, with MSG_WAITALL all that was asked for, but not
+// across control messages. The caller owns m.Files, even when receive fails.
 func (c *Call) receive(h held, s Socket, vec []iovec, total uint64, m *Message) (uint64, error) {
 	flags := m.Flags
 	nonblock := h.nonblocking() || flags&(netbsd.MSG_DONTWAIT|netbsd.MSG_NBIO) != 0
@@ -402,18 +422,26 @@ func (c *Call) receive(h held, s Socket, vec []iovec, total uint64, m *Message) 
 	if stream {
 		room = min(total, ioChunk)
 	}
-	buf := make([]byte, room)
 	var done uint64
 	for {
-		m.Data, m.Flags = buf[:min(room, total-done)], flags
+		size := int(min(room, total-done))
 		var n int
+		var free func()
 		err := c.wait(h, nonblock, timeout, func() (err error) {
-			n, err = s.Recv(c, m)
+			if m.Data, free, err = c.chunk(size); err != nil {
+				return err
+			}
+			m.Flags = flags
+			if n, err = s.Recv(c, m); err != nil {
+				free()
+			}
 			return err
 		})
 		if err == nil {
-			err = c.scatter(skip(vec, done), m.Data[:min(n, len(m.Data))])
+			err = c.scatter(skip(vec, done), m.Data[:min(n, size)])
+			free()
 		}
+		m.Data = nil
 		if err != nil {
 			if done > 0 {
 				err = nil
@@ -421,7 +449,7 @@ func (c *Call) receive(h held, s Socket, vec []iovec, total uint64, m *Message) 
 			return done, err
 		}
 		done += uint64(n)
-		if !all || n == 0 || done >= total {
+		if !all || n == 0 || done >= total || len(m.Files) > 0 || len(m.Control) > 0 {
 			return done, nil
 		}
 	}
@@ -442,18 +470,16 @@ func skip(vec []iovec, n uint64) []iovec {
 	return rest
 }
 
-// msghdr reads the caller's message header and what it points to.
-func (c *Call) msghdr(addr uint64) (hdr netbsd.Msghdr, vec []iovec, total uint64, err error) {
-	if err = c.copyInStruct(addr, &hdr); err != nil {
-		return
-	}
+// msgIovecs reads the array that a message header points to.
+func (c *Call) msgIovecs(hdr *netbsd.Msghdr) (vec []iovec, total uint64, err error) {
 	if hdr.Iovlen == 0 {
 		return
 	}
-	vec, total, err = c.iovecs(uint64(hdr.Iov), uint64(uint32(hdr.Iovlen)))
-	if err == netbsd.EINVAL && uint32(hdr.Iovlen) > iovMax {
+	if uint32(hdr.Iovlen) > iovMax {
 		err = netbsd.EMSGSIZE
+		return
 	}
+	vec, total, err = c.iovecs(uint64(hdr.Iov), uint64(hdr.Iovlen))
 	return
 }
 
@@ -466,37 +492,50 @@ func sysSendmsg(c *Call) (uint64, error) {
 		return 0, err
 	}
 	defer h.release()
-	addr := c.args.Ptr()
-	m := Message{Flags: c.args.Int()}
-	hdr, vec, total, err := c.msghdr(addr)
+	addr, flags := c.args.Ptr(), c.args.Int()
+	var hdr netbsd.Msghdr
+	if err := c.copyInStruct(addr, &hdr); err != nil {
+		return 0, err
+	}
+	return c.sendmsg(h, s, &hdr, flags)
+}
+
+// sendmsg sends the message of a header that was copied in.
+func (c *Call) sendmsg(h held, s Socket, hdr *netbsd.Msghdr, flags int32) (uint64, error) {
+	m := Message{Flags: flags}
+	vec, total, err := c.msgIovecs(hdr)
 	if err != nil {
 		return 0, err
 	}
 	if hdr.Name != 0 {
-		if m.Name, err = c.sockaddr(uint64(hdr.Name), uint64(uint32(hdr.Namelen))); err != nil {
+		if m.Name, err = c.sockaddr(uint64(hdr.Name), hdr.Namelen); err != nil {
 			return 0, err
 		}
 	}
 	if hdr.Control != 0 && hdr.Controllen > 0 {
-		if uint32(hdr.Controllen) > maxControl {
+		if hdr.Controllen > maxControl {
 			return 0, netbsd.EINVAL
 		}
-		b := make([]byte, hdr.Controllen)
+		b, err := c.buffer(int(hdr.Controllen))
+		if err != nil {
+			return 0, err
+		}
 		if err := c.CopyIn(uint64(hdr.Control), b); err != nil {
 			return 0, err
 		}
 		if m.Control, err = netbsd.ParseCmsgs(c.k.machine, b); err != nil {
 			return 0, netbsd.EINVAL
 		}
-		if err := c.takeRights(&m); err != nil {
-			return 0, err
+		// Of other domains it is a message that they don't know.
+		if s.Domain() == netbsd.AF_LOCAL {
+			if err := c.takeRights(&m); err != nil {
+				return 0, err
+			}
 		}
 	}
 	n, err := c.transmit(h, s, vec, total, &m)
 	if err != nil {
-		for _, of := range m.Files {
-			of.Release()
-		}
+		m.dropFiles()
 	}
 	return n, err
 }
@@ -511,14 +550,16 @@ func (c *Call) takeRights(m *Message) error {
 		}
 		for b := cm.Data; len(b) >= 4; b = b[4:] {
 			h, err := c.Proc.fds.get(int32(c.k.machine.Order.Uint32(b)))
-			if err != nil {
-				for _, of := range m.Files {
-					of.Release()
+			if err == nil {
+				m.Files = append(m.Files, h.OpenFile)
+				if h.Type() == dtypeKqueue {
+					err = netbsd.EBADF
 				}
-				m.Files = nil
+			}
+			if err != nil {
+				m.dropFiles()
 				return err
 			}
-			m.Files = append(m.Files, h.OpenFile)
 		}
 	}
 	m.Control = rest
@@ -531,77 +572,107 @@ func sysRecvmsg(c *Call) (uint64, error) {
 		return 0, err
 	}
 	defer h.release()
-	addr := c.args.Ptr()
-	m := Message{Flags: c.args.Int()}
-	hdr, vec, total, err := c.msghdr(addr)
+	addr, flags := c.args.Ptr(), c.args.Int()
+	var hdr netbsd.Msghdr
+	if err := c.copyInStruct(addr, &hdr); err != nil {
+		return 0, err
+	}
+	n, err := c.recvmsg(h, s, &hdr, flags)
+	if err != nil {
+		return 0, err
+	}
+	return n, c.copyOutStruct(addr, &hdr)
+}
+
+// recvmsg receives a message as a header that was copied in says, and changes
+// the header to what the caller gets back.
+func (c *Call) recvmsg(h held, s Socket, hdr *netbsd.Msghdr, flags int32) (uint64, error) {
+	m := Message{Flags: flags}
+	vec, total, err := c.msgIovecs(hdr)
 	if err != nil {
 		return 0, err
 	}
 	n, err := c.receive(h, s, vec, total, &m)
 	if err != nil {
+		m.dropFiles()
 		return 0, err
 	}
-	hdr.Flags = m.Flags & (netbsd.MSG_TRUNC | netbsd.MSG_CTRUNC | netbsd.MSG_EOR | netbsd.MSG_OOB | netbsd.MSG_BCAST | netbsd.MSG_MCAST)
-	control, err := c.giveControl(&m, hdr.Control != 0, int(uint32(hdr.Controllen)))
+	cloexec := flags&netbsd.MSG_CMSG_CLOEXEC != 0
+	control, err := c.giveControl(&m, hdr.Control != 0, hdr.Controllen, cloexec)
 	if err != nil {
 		return 0, err
 	}
-	if m.Flags&netbsd.MSG_CTRUNC != 0 {
-		hdr.Flags |= netbsd.MSG_CTRUNC
-	}
+	hdr.Flags = m.Flags & (netbsd.MSG_TRUNC | netbsd.MSG_CTRUNC | netbsd.MSG_EOR | netbsd.MSG_OOB | netbsd.MSG_BCAST | netbsd.MSG_MCAST)
 	if err := c.CopyOut(uint64(hdr.Control), control); err != nil {
 		return 0, err
 	}
 	hdr.Controllen = uint32(len(control))
 	if hdr.Name != 0 {
-		name := m.Name[:min(len(m.Name), int(uint32(hdr.Namelen)))]
+		name := m.Name[:min(uint32(len(m.Name)), hdr.Namelen)]
 		if err := c.CopyOut(uint64(hdr.Name), name); err != nil {
 			return 0, err
 		}
 		hdr.Namelen = uint32(len(name))
 	}
-	return n, c.copyOutStruct(addr, &hdr)
+	return n, nil
 }
 
 // giveControl lays out the control messages that fit, and gives the caller
-// descriptors for the files that came along.
-func (c *Call) giveControl(m *Message, wanted bool, room int) ([]byte, error) {
+// descriptors for the files that came along, all of them or none.
+func (c *Call) giveControl(m *Message, wanted bool, room uint32, cloexec bool) ([]byte, error) {
 	mach := c.k.machine
 	if !wanted {
 		room = 0
 	}
 	if len(m.Files) > 0 {
-		need := len(netbsd.AppendCmsg(mach, nil, netbsd.SOL_SOCKET, netbsd.SCM_RIGHTS, make([]byte, 4*len(m.Files))))
-		if need > room {
-			for _, of := range m.Files {
-				of.Release()
-			}
+		fds, err := c.addAll(m.Files, cloexec, uint64(room) >= uint64(netbsd.CmsgSpace(mach, 4*len(m.Files))))
+		m.Files = nil
+		if err != nil {
+			return nil, err
+		}
+		if fds == nil {
 			m.Flags |= netbsd.MSG_CTRUNC
 		} else {
-			cloexec := m.Flags&netbsd.MSG_CMSG_CLOEXEC != 0
-			var data []byte
-			for i, of := range m.Files {
-				fd, err := c.Proc.fds.add(of, 0, cloexec)
-				if err != nil {
-					for _, of := range m.Files[i+1:] {
-						of.Release()
-					}
-					return nil, err
-				}
-				data = mach.Order.AppendUint32(data, uint32(fd))
-			}
-			m.Control = append(m.Control, netbsd.Cmsg{Level: netbsd.SOL_SOCKET, Type: netbsd.SCM_RIGHTS, Data: data})
+			m.Control = append(m.Control, netbsd.Cmsg{Level: netbsd.SOL_SOCKET, Type: netbsd.SCM_RIGHTS, Data: fds})
 		}
-		m.Files = nil
 	}
 	var out []byte
 	for _, cm := range m.Control {
 		next := netbsd.AppendCmsg(mach, out, cm.Level, cm.Type, cm.Data)
-		if len(next) > room {
+		if uint64(len(next)) > uint64(room) {
 			m.Flags |= netbsd.MSG_CTRUNC
 			break
 		}
 		out = next
 	}
 	return out, nil
+}
+
+// addAll gives the caller descriptors for files, which it takes over; the
+// result is the data of an SCM_RIGHTS message. With fits false it only drops
+// the files.
+func (c *Call) addAll(files []*OpenFile, cloexec, fits bool) ([]byte, error) {
+	var fds []int32
+	var err error
+	for _, of := range files {
+		if !fits || err != nil {
+			of.Release()
+			continue
+		}
+		var fd int32
+		if fd, err = c.Proc.fds.add(of, 0, cloexec); err == nil {
+			fds = append(fds, fd)
+		}
+	}
+	if err != nil {
+		for _, fd := range fds {
+			c.Proc.fds.close(fd)
+		}
+		return nil, err
+	}
+	var data []byte
+	for _, fd := range fds {
+		data = c.k.machine.Order.AppendUint32(data, uint32(fd))
+	}
+	return data, nil
 }

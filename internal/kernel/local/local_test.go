@@ -246,6 +246,11 @@ func TestPcblist(t *testing.T) {
 				t.Fatal(err)
 			}
 			size := netbsd.Sizeof(m, netbsd.KinfoPcb{})
+			// netstat(1) gives no size when it asks how much room to have.
+			room, err := c.Sysctl(ctx, append(mib[:len(mib):len(mib)], 0, 0, 0, 0), nil, nil)
+			if err != nil || room < size {
+				t.Fatalf("room for %d bytes, %v", room, err)
+			}
 			b, err := c.SysctlBytes(ctx, append(mib, 0, 0, int32(size), 1<<30))
 			if err != nil || len(b) != size {
 				t.Fatalf("%d bytes, %v", len(b), err)

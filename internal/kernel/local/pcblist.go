@@ -47,8 +47,8 @@ func (d *Domain) list(r *kernel.SysctlRequest, typ int32) ([]byte, error) {
 	if len(r.Params) != 4 {
 		return nil, netbsd.EINVAL
 	}
-	elem, limit := int(r.Params[2]), int(r.Params[3])
-	if elem < 1 || limit < 0 {
+	limit := int(r.Params[3])
+	if !r.Probe && int(r.Params[2]) != size {
 		return nil, netbsd.EINVAL
 	}
 	d.mu.Lock()
@@ -61,7 +61,7 @@ func (d *Domain) list(r *kernel.SysctlRequest, typ int32) ([]byte, error) {
 	}
 	slices.SortFunc(all, func(a, b *socket) int { return int(a.id) - int(b.id) })
 	if r.Probe {
-		return make([]byte, (len(all)+probeRoom)*elem), nil
+		return make([]byte, (len(all)+probeRoom)*size), nil
 	}
 	var out []byte
 	for i, s := range all {
@@ -77,11 +77,7 @@ func (d *Domain) list(r *kernel.SysctlRequest, typ int32) ([]byte, error) {
 		if s.peer != nil {
 			copy(p.Dst[:], sockaddr(s.peerPath))
 		}
-		b := netbsd.Marshal(m, &p)
-		out = append(out, b[:min(elem, size)]...)
-		if elem > size {
-			out = append(out, make([]byte, elem-size)...)
-		}
+		out = netbsd.Append(m, out, &p)
 	}
 	return out, nil
 }

@@ -1,0 +1,26 @@
+package kernel
+
+// KqueueSizes tells how many notes stand in a kqueue's queue, how many are tied
+// to a descriptor, and how many timers the kernel has.
+func KqueueSizes(k *Kernel, pid, kqfd, fd int32) (queued, notes, timers int) {
+	k.mu.Lock()
+	p := k.procs[pid]
+	k.mu.Unlock()
+	h, err := p.fds.get(kqfd)
+	if err != nil {
+		return -1, -1, -1
+	}
+	defer h.release()
+	kq := h.File.(*kqueue)
+	kq.mu.Lock()
+	queued = len(kq.ready)
+	kq.mu.Unlock()
+	d, err := p.fds.get(fd)
+	if err != nil {
+		return -1, -1, -1
+	}
+	defer d.release()
+	d.desc.mu.Lock()
+	defer d.desc.mu.Unlock()
+	return queued, len(d.desc.notes), int(k.ntimers.Load())
+}
