@@ -1,6 +1,7 @@
 package spclient_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -82,6 +83,9 @@ func TestDescriptors(t *testing.T) {
 		cmd.ExtraFiles = []*os.File{w}
 		err = cmd.Run()
 		w.Close()
+		if errors.Is(err, unix.ENOEXEC) {
+			t.Skip("the host does not run this machine's programs by itself")
+		}
 		if err != nil {
 			var b [1000]byte
 			n, _ := r.Read(b[:])

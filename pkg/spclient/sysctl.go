@@ -66,7 +66,8 @@ func (c *Conn) SysctlBytes(ctx context.Context, mib []int32) ([]byte, error) {
 			return nil, err
 		}
 		// It has grown: leave room for more of that.
-		n, err = max(got, n)+max(got, n)/8, nil
+		n, err = min(max(got, n), MaxSysctl+1), nil
+		n += n / 8
 	}
 	if err == nil {
 		err = &SyscallError{"sysctl", netbsd.ENOMEM}
