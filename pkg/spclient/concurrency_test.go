@@ -18,8 +18,8 @@ import (
 func TestConcurrent(t *testing.T) {
 	checkLeaks(t)
 	callers, calls := 64, 40
-	if testing.Short() {
-		callers = 16
+	if testing.Short() || raceEnabled {
+		calls = 10
 	}
 	// The kernel's part: turn each byte of the first buffer to the second, in
 	// pieces.

@@ -27,7 +27,7 @@ const (
 	segmentAlign = 16
 
 	// maxBuffer is the longest buffer that a call can have.
-	maxBuffer = 1 << 28
+	maxBuffer = 1 << 27
 )
 
 // errNoSpace is returned when a call's buffers find no room, or one is longer
