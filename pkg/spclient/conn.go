@@ -63,41 +63,74 @@ func Dial(ctx context.Context, url string, opts *Options) (*Conn, error) {
 	if dir, err := os.Getwd(); err == nil {
 		u = u.Absolute(dir)
 	}
-	fail := func(err error) (*Conn, error) {
-		// What the context's end did to the connection is no news.
-		if ctx.Err() != nil {
+	if err := u.CheckDial(); err != nil {
+		return nil, &DialError{URL: u.String(), Err: err}
+	}
+	for try := 1; ; try++ {
+		s, err := dialSession(ctx, u, opts)
+		switch {
+		case err == nil:
+			return &Conn{s: s}, nil
+		case ctx.Err() != nil:
+			// What its end did to the connection is no news.
+			err = ctx.Err()
+		case isNoListener(err):
+			return nil, &DialError{URL: u.String(), Err: ErrNoKernel, Host: err}
+		case err == ErrFull && try < fullTries:
+			// A server that is about to end does the same: ask again who it
+			// was.
+			if sleep(ctx, fullDelay) == nil {
+				continue
+			}
 			err = ctx.Err()
 		}
 		return nil, &DialError{URL: u.String(), Err: err}
 	}
-	if err := u.CheckDial(); err != nil {
-		return fail(err)
-	}
+}
+
+// How often, and after what time, a server is asked again that closed the
+// connection without a word.
+const (
+	fullTries = 3
+	fullDelay = 10 * time.Millisecond
+)
+
+// dialSession connects, reads the banner and makes the handshake.
+func dialSession(ctx context.Context, u sysproxy.URL, opts *Options) (*session, error) {
 	tr, err := connect(ctx, u, opts.Dial)
-	if isNoListener(err) {
-		return nil, &DialError{URL: u.String(), Err: ErrNoKernel, Host: err}
-	} else if err != nil {
-		return fail(err)
+	if err != nil {
+		return nil, err
 	}
 	// From here on whatever waits ends when the transport is closed.
 	stop := context.AfterFunc(ctx, func() { tr.close() })
 	s, err := newSession(u.String(), tr, opts)
-	if err == nil {
-		err = s.handshake(ctx, programName(opts.Name))
+	if err != nil {
+		stop()
+		tr.close()
+		return nil, err
 	}
+	err = s.handshake(ctx, programName(opts.Name))
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
-		if s != nil {
-			s.end(err)
-			<-s.done
-		} else {
-			tr.close()
-		}
-		return fail(err)
+		s.end(err)
+		<-s.done
+		return nil, err
 	}
-	return &Conn{s: s}, nil
+	return s, nil
+}
+
+// sleep waits for d, or for the end of ctx, whose error it returns then.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func programName(name string) string {
@@ -135,10 +168,8 @@ func connect(ctx context.Context, u sysproxy.URL, dial func(context.Context, str
 			}
 			return nil, err
 		}
-		select {
-		case <-time.After(delay):
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if err := sleep(ctx, delay); err != nil {
+			return nil, err
 		}
 	}
 }

@@ -272,3 +272,32 @@ func TestDialOption(t *testing.T) {
 		t.Errorf("Write = %d, %v", n, err)
 	}
 }
+
+// TestDialDying connects to a server that ends: it closes what it is asked, and
+// then nobody listens any more.
+func TestDialDying(t *testing.T) {
+	checkLeaks(t)
+	dir, err := os.MkdirTemp("", "sp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	ln, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		nc, err := ln.Accept()
+		ln.Close()
+		if err == nil {
+			nc.Close()
+		}
+	}()
+	_, err = spclient.Dial(testContext(t), "unix://"+filepath.Join(dir, "s"), nil)
+	if !errors.Is(err, spclient.ErrNoKernel) {
+		t.Errorf("error %v", err)
+	}
+	<-done
+}
