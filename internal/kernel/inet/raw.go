@@ -54,6 +54,9 @@ func (so *rawSocket) Close() error {
 // Bind implements [kernel.Socket]: only the address counts.
 func (so *rawSocket) Bind(sa []byte) error {
 	e, err := so.parseName(sa)
+	if err == netbsd.EAFNOSUPPORT && so.family == netbsd.AF_INET6 {
+		return netbsd.EADDRNOTAVAIL
+	}
 	if err != nil {
 		return err
 	}
@@ -73,11 +76,11 @@ func (so *rawSocket) Bind(sa []byte) error {
 
 // parseName reads a whole address of the socket's family.
 func (so *dgramSocket) parseName(sa []byte) (endpoint, error) {
-	if saFamily(sa) != so.family {
-		return endpoint{}, netbsd.EAFNOSUPPORT
-	}
 	if len(sa) != sizeofSockaddr(so.family) {
 		return endpoint{}, netbsd.EINVAL
+	}
+	if saFamily(sa) != so.family {
+		return endpoint{}, netbsd.EAFNOSUPPORT
 	}
 	if so.family == netbsd.AF_INET {
 		return parseIn(sa)

@@ -22,6 +22,8 @@ type socketTable struct {
 	raw4, raw6 []*rawSocket
 	// udp are the bound UDP sockets by local port, the newest first.
 	udp map[uint16][]*udpSocket
+	// tcp are the claims of TCP sockets to local ports.
+	tcp map[uint16][]*tcpPort
 
 	seq      atomic.Uint64
 	udpStat  [netbsd.UDP_NSTATS]atomic.Uint64
@@ -50,6 +52,7 @@ type pcbList struct {
 func (t *socketTable) init() {
 	t.all = make(map[pcb]struct{})
 	t.udp = make(map[uint16][]*udpSocket)
+	t.tcp = make(map[uint16][]*tcpPort)
 }
 
 func (t *socketTable) nextSeq() uint64 { return t.seq.Add(1) }

@@ -31,6 +31,8 @@ type tcpSocket struct {
 	local, remote endpoint
 	// shutRead and shutWrite are what shutdown(2) was told.
 	shutRead, shutWrite bool
+	// port is the claim to local's port, nil without one.
+	port *tcpPort
 	// queued says that nobody has accepted the connection yet.
 	queued bool
 	// connTimer ends an attempt to connect.
@@ -191,9 +193,6 @@ func tcpErrno(err tcpip.Error) netbsd.Errno {
 
 // Bind implements [kernel.Socket].
 func (so *tcpSocket) Bind(sa []byte) error {
-	if saFamily(sa) != so.family {
-		return netbsd.EAFNOSUPPORT
-	}
 	so.mu.Lock()
 	phase, bound, v6only := so.phase, so.isBound(), so.ip6.flags&in6pV6Only != 0
 	so.mu.Unlock()
@@ -217,8 +216,37 @@ func (so *tcpSocket) Bind(sa []byte) error {
 	if so.phase != tcpIdle || so.isBound() {
 		return netbsd.EINVAL
 	}
-	so.anonPort = e.port == 0
-	return so.bindEndpoint(e, 0)
+	if e.port == 0 {
+		return so.bindAny(e.addr)
+	}
+	return so.bindTo(e)
+}
+
+// bindAny binds the socket to a port that is free; so.mu is held.
+func (so *tcpSocket) bindAny(a netip.Addr) error {
+	_, ok := so.stack.choosePort(so.family, so.lowPort(), func(port uint16) bool {
+		return so.bindTo(endpoint{a, port}) == nil
+	})
+	if !ok {
+		return netbsd.EADDRNOTAVAIL
+	}
+	so.anonPort = true
+	return nil
+}
+
+// bindTo binds the socket to a port; so.mu is held.
+func (so *tcpSocket) bindTo(e endpoint) error {
+	t := &so.stack.sockets
+	port, err := t.claimTCP(so.holder(e), so.ep)
+	if err != nil {
+		return err
+	}
+	if err := so.bindEndpoint(e, 0); err != nil {
+		t.releaseTCP(port)
+		return err
+	}
+	so.local, so.port = e, port
+	return nil
 }
 
 // bindEndpoint binds the endpoint, on an interface if nic is not 0.
@@ -229,10 +257,6 @@ func (so *tcpSocket) bindEndpoint(e endpoint, nic tcpip.NICID) error {
 	}
 	if err := so.ep.Bind(addr); err != nil {
 		return tcpErrno(err)
-	}
-	so.local = e
-	if a, err := so.ep.GetLocalAddress(); err == nil {
-		so.local.port = a.Port
 	}
 	return nil
 }
@@ -260,9 +284,6 @@ func (so *tcpSocket) Connect(sa []byte) error {
 	case so.connected:
 		so.mu.Unlock()
 		return netbsd.EISCONN
-	case saFamily(sa) != so.family:
-		so.mu.Unlock()
-		return netbsd.EAFNOSUPPORT
 	case so.phase != tcpIdle:
 		so.mu.Unlock()
 		return netbsd.EINVAL
@@ -280,8 +301,7 @@ func (so *tcpSocket) Connect(sa []byte) error {
 	if err != netbsd.EINPROGRESS && !so.isBound() {
 		// The kernel gives the socket a port before it looks at the
 		// address.
-		so.anonPort = true
-		_ = so.bindEndpoint(endpoint{}, 0)
+		_ = so.bindAny(netip.Addr{})
 	}
 	return err
 }
@@ -290,8 +310,11 @@ func (so *tcpSocket) Connect(sa []byte) error {
 // called without so.mu.
 func (so *tcpSocket) route(sa []byte) (remote endpoint, nic tcpip.NICID, err error) {
 	s := so.stack
-	if len(sa) != sizeofSockaddr(so.family) {
+	switch {
+	case len(sa) != sizeofSockaddr(so.family):
 		return remote, 0, netbsd.EINVAL
+	case saFamily(sa) != so.family:
+		return remote, 0, netbsd.EAFNOSUPPORT
 	}
 	if remote, err = so.parse(sa); err != nil {
 		return remote, 0, err
@@ -328,14 +351,13 @@ func (so *tcpSocket) start(remote endpoint, nic tcpip.NICID) error {
 	if so.local.addr.IsValid() && !isAny(unmapped(so.local.addr)) {
 		// The engine has tied the endpoint to one of the interfaces with
 		// its address: not necessarily to the one that leads to the peer.
-		local := so.local
 		so.ep.Close()
 		so.wq.EventUnregister(&so.entry)
 		if err := so.newEndpoint(); err != nil {
 			return err
 		}
-		if err := so.bindEndpoint(local, nic); err != nil {
-			so.local = endpoint{}
+		so.stack.sockets.updateTCP(so.port, func() { so.port.ep = so.ep })
+		if err := so.bindEndpoint(so.local, nic); err != nil {
 			return err
 		}
 	}
@@ -346,9 +368,21 @@ func (so *tcpSocket) start(remote endpoint, nic tcpip.NICID) error {
 	so.anonPort = so.anonPort || so.local.port == 0
 	so.remote = remote
 	so.local = so.address(so.ep.GetLocalAddress())
+	so.hold()
 	so.phase = tcpConnecting
 	so.connTimer = time.AfterFunc(so.opt.keepInit, so.connectTimeout)
 	return netbsd.EINPROGRESS
+}
+
+// hold tells the table the addresses of the connection; so.mu is held.
+func (so *tcpSocket) hold() {
+	t := &so.stack.sockets
+	h := so.holder(so.local)
+	if so.port == nil {
+		so.port = t.addTCP(h, so.ep)
+		return
+	}
+	t.updateTCP(so.port, func() { so.port.portHolder = h })
 }
 
 // address gives an endpoint's address in the kernel's form.
@@ -399,12 +433,13 @@ func (so *tcpSocket) Listen(backlog int32) error {
 		return netbsd.EINVAL
 	}
 	so.backlog = int(min(max(backlog, 0), netbsd.SOMAXCONN))
+	if so.port == nil {
+		if err := so.bindAny(netip.Addr{}); err != nil {
+			return err
+		}
+	}
 	if err := so.ep.Listen(so.room()); err != nil && so.phase != tcpListening {
 		return tcpErrno(err)
-	}
-	if so.local.port == 0 {
-		so.anonPort = true
-		so.local.port = so.address(so.ep.GetLocalAddress()).port
 	}
 	so.phase = tcpListening
 	so.options |= netbsd.SO_ACCEPTCONN
@@ -449,6 +484,7 @@ func (so *tcpSocket) accepted(ep *tcp.Endpoint, wq *waiter.Queue) *tcpSocket {
 	c.applyOptions()
 	c.local = c.address(ep.GetLocalAddress())
 	c.remote = c.address(ep.GetRemoteAddress())
+	c.hold()
 	so.stack.sockets.add(c)
 	return c
 }
@@ -555,12 +591,16 @@ func (so *tcpSocket) Close() error {
 		so.discard()
 	}
 	// The engine tells when the connection is over; until then it is shown.
-	ep := so.ep
-	over := waiter.NewFunctionEntry(math.MaxUint16, func(waiter.EventMask) {
+	ep, port := so.ep, so.port
+	forget := func() {
 		if isOver(ep) {
 			s.sockets.remove(so)
+			if port != nil {
+				s.sockets.releaseTCP(port)
+			}
 		}
-	})
+	}
+	over := waiter.NewFunctionEntry(math.MaxUint16, func(waiter.EventMask) { forget() })
 	so.wq.EventRegister(&over)
 	so.mu.Unlock()
 
@@ -571,9 +611,7 @@ func (so *tcpSocket) Close() error {
 	ep.Close()
 	so.groups4.clear(s)
 	so.groups6.clear(s)
-	if isOver(ep) {
-		s.sockets.remove(so)
-	}
+	forget()
 	so.Wake()
 	return nil
 }

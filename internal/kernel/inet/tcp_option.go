@@ -44,7 +44,7 @@ func (so *tcpSocket) applyOptions() {
 	if so.family == netbsd.AF_INET6 {
 		ops.SetV6Only(so.ip6.flags&in6pV6Only != 0)
 	}
-	ops.SetReuseAddress(so.options&netbsd.SO_REUSEADDR != 0)
+	ops.SetReuseAddress(true) // tcpPort is about that
 	ops.SetReusePort(so.options&netbsd.SO_REUSEPORT != 0)
 	ops.SetKeepAlive(so.options&netbsd.SO_KEEPALIVE != 0)
 	ops.SetDelayOption(!so.opt.noDelay)
@@ -122,10 +122,11 @@ func (so *tcpSocket) applyOption(level, name int32) {
 	switch level {
 	case netbsd.SOL_SOCKET:
 		switch name {
-		case netbsd.SO_REUSEADDR:
-			ops.SetReuseAddress(has(netbsd.SO_REUSEADDR))
-		case netbsd.SO_REUSEPORT:
+		case netbsd.SO_REUSEADDR, netbsd.SO_REUSEPORT:
 			ops.SetReusePort(has(netbsd.SO_REUSEPORT))
+			if so.port != nil {
+				so.stack.sockets.updateTCP(so.port, func() { so.port.options = so.options })
+			}
 		case netbsd.SO_KEEPALIVE:
 			ops.SetKeepAlive(has(netbsd.SO_KEEPALIVE))
 		case netbsd.SO_SNDBUF:

@@ -227,6 +227,9 @@ func (so *udpSocket) Send(_ *kernel.Call, m *kernel.Message) (int, error) {
 		return 0, netbsd.EINVAL
 	}
 	if len(m.Name) > 0 {
+		if so.family == netbsd.AF_INET6 && saFamily(m.Name) != so.family {
+			return 0, netbsd.EAFNOSUPPORT
+		}
 		if remote, err = so.destination(m.Name); err != nil {
 			return 0, err
 		}
@@ -347,9 +350,6 @@ func (s *Stack) firstAddr4(broadcast bool) netip.Addr {
 
 // Bind implements [kernel.Socket].
 func (so *udpSocket) Bind(sa []byte) error {
-	if saFamily(sa) != so.family {
-		return netbsd.EAFNOSUPPORT
-	}
 	so.mu.Lock()
 	bound := so.isBound()
 	v6only := so.ip6.flags&in6pV6Only != 0
@@ -383,9 +383,6 @@ func (so *udpSocket) Connect(sa []byte) error {
 	so.mu.Unlock()
 	if connected {
 		s.sockets.disconnectUDP(so)
-	}
-	if saFamily(sa) != so.family {
-		return netbsd.EAFNOSUPPORT
 	}
 	remote, err := so.destination(sa)
 	if err != nil {

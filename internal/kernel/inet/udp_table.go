@@ -1,7 +1,6 @@
 package inet
 
 import (
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 
@@ -78,7 +77,7 @@ func (t *socketTable) bindUDPSocket(so *udpSocket, e endpoint, portOnly bool) (e
 
 func (t *socketTable) bindLocked(so *udpSocket, e endpoint) (endpoint, error) {
 	so.mu.Lock()
-	closed, options, low := so.closed, so.options, so.ip4.flags&inpLowPort != 0 || so.ip6.flags&in6pLowPort != 0
+	closed, options, low := so.closed, so.options, so.lowPort()
 	dual := so.family == netbsd.AF_INET6 && so.ip6.flags&in6pV6Only == 0
 	so.mu.Unlock()
 	if closed {
@@ -86,25 +85,15 @@ func (t *socketTable) bindLocked(so *udpSocket, e endpoint) (endpoint, error) {
 	}
 	anon := e.port == 0
 	if anon {
-		port, ok := t.freePort(so, e.addr, low)
+		port, ok := so.stack.choosePort(so.family, low, func(port uint16) bool {
+			return t.udpConflict(so, endpoint{e.addr, port}, true) == nil
+		})
 		if !ok {
 			return e, netbsd.EADDRNOTAVAIL
 		}
 		e.port = port
-	} else {
-		reuse := options & netbsd.SO_REUSEPORT
-		if unmapped(e.addr).IsMulticast() && options&(netbsd.SO_REUSEADDR|netbsd.SO_REUSEPORT) != 0 {
-			reuse = netbsd.SO_REUSEADDR | netbsd.SO_REUSEPORT
-		}
-		wild := options&(netbsd.SO_REUSEADDR|netbsd.SO_REUSEPORT) == 0
-		if other := t.conflict(so, e, wild); other != nil {
-			other.mu.Lock()
-			shares := other.options&reuse != 0
-			other.mu.Unlock()
-			if !shares {
-				return e, netbsd.EADDRINUSE
-			}
-		}
+	} else if other := t.udpConflict(so, e, isWild(options)); other != nil && !other.holder().shares(options, e.addr) {
+		return e, netbsd.EADDRINUSE
 	}
 	so.mu.Lock()
 	so.local = e
@@ -115,76 +104,22 @@ func (t *socketTable) bindLocked(so *udpSocket, e endpoint) (endpoint, error) {
 	return e, nil
 }
 
-// conflict finds the bound socket that is nearest to an address
-// (in_pcblookup_port); with wild, addresses that are not set agree with all.
-func (t *socketTable) conflict(so *udpSocket, e endpoint, wild bool) *udpSocket {
-	var match *udpSocket
-	best := 3
-	for _, other := range t.udp[e.port] {
-		if other == so || !sameWorld(so, other, e.addr) {
-			continue
-		}
-		a, b := unmapped(e.addr), unmapped(other.local.addr)
-		n := 0
-		if other.remote != (endpoint{}) {
-			n++
-		}
-		switch {
-		case isAny(a) != isAny(b):
-			n++
-		case !isAny(a) && a != b:
-			continue
-		}
-		if n > 0 && !wild {
-			continue
-		}
-		if n < best {
-			match, best = other, n
-		}
-	}
-	return match
+// holder is the socket in the matter of ports. The table's lock is held.
+func (so *udpSocket) holder() portHolder {
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	return portHolder{so.family, so.dual, so.local, so.remote, so.options}
 }
 
-// sameWorld tells whether two sockets' ports can be in each other's way: they
-// are of the same family, or the IPv6 one of them is for IPv4 as well. A new
-// IPv6 socket looks at IPv4 ones only when it asks for an IPv4-mapped address.
-func sameWorld(so, other *udpSocket, a netip.Addr) bool {
-	switch {
-	case so.family == other.family:
-		return true
-	case so.family == netbsd.AF_INET:
-		la := other.local.addr
-		return other.dual && (!la.IsValid() || la.Is4In6())
+// udpConflict finds the socket that is most in the way of one that asks for an
+// address.
+func (t *socketTable) udpConflict(so *udpSocket, e endpoint, wild bool) *udpSocket {
+	list := t.udp[e.port]
+	i := conflict(so.family, e.addr, wild, len(list), func(i int) portHolder { return list[i].holder() })
+	if i < 0 {
+		return nil
 	}
-	return a.Is4In6()
-}
-
-// ports is the range that ports are chosen from, as net.inet.ip and
-// net.inet6.ip6 have it.
-func (s *Stack) ports(family int32, low bool) (first, last int) {
-	path, kind := "net.inet.ip.", "anon"
-	if family == netbsd.AF_INET6 {
-		path = "net.inet6.ip6."
-	}
-	if low {
-		kind = "low"
-	}
-	first, last = int(s.params.get(path+kind+"portmin")), int(s.params.get(path+kind+"portmax"))
-	return min(first, last), max(first, last)
-}
-
-// freePort chooses a port at random.
-func (t *socketTable) freePort(so *udpSocket, a netip.Addr, low bool) (uint16, bool) {
-	first, last := so.stack.ports(so.family, low)
-	n := last - first + 1
-	start := rand.IntN(n)
-	for i := range n {
-		port := uint16(first + (start+i)%n)
-		if t.conflict(so, endpoint{a, port}, true) == nil {
-			return port, true
-		}
-	}
-	return 0, false
+	return list[i]
 }
 
 // connectUDP gives a socket both addresses, and a port if it has none.
