@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"context"
 	"time"
 
@@ -22,6 +23,10 @@ type Call struct {
 	nargs int
 	// charged is the memory that the call holds (see buffer).
 	charged int64
+	// late are copies to the caller that go out when its ioctl has
+	// returned; inIoctl is whether it has not.
+	late    []lateCopy
+	inIoctl bool
 	// ret1 is the second register of the result; ret64 makes the first
 	// one a 64-bit result.
 	ret1  uint64
@@ -31,6 +36,12 @@ type Call struct {
 	reading bool
 	// after is done when the call has been answered.
 	after func()
+}
+
+// lateCopy is a copy to the caller that has not gone out.
+type lateCopy struct {
+	addr uint64
+	data []byte
 }
 
 // Machine is the kernel's machine.
@@ -65,12 +76,19 @@ func (c *Call) CopyInStr(addr uint64, limit int) (string, error) {
 }
 
 // CopyOut writes p to the caller's memory. Nobody says whether it arrived.
+// Within [File.Ioctl] it only notes what to write: a device may hold locks that
+// a caller which does not read must not keep held. For the same reason nobody
+// should hold a lock over CopyIn and CopyInStr.
 func (c *Call) CopyOut(addr uint64, p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
 	if addr == 0 || c.conn == nil {
 		return netbsd.EFAULT
+	}
+	if c.inIoctl {
+		c.late = append(c.late, lateCopy{addr, bytes.Clone(p)})
+		return nil
 	}
 	return c.conn.copyOut(addr, p)
 }

@@ -256,6 +256,23 @@ func (t *fdTable) closeIf(pick func(*descriptor) bool) {
 	}
 }
 
+// closeFrom closes every descriptor from fd on.
+func (t *fdTable) closeFrom(fd int32) {
+	t.mu.Lock()
+	var gone []*descriptor
+	for i := int(fd); i < len(t.slots); i++ {
+		if d := t.slots[i]; d != nil {
+			gone = append(gone, d)
+			t.slots[i] = nil
+		}
+	}
+	t.free = min(t.free, int(fd))
+	t.mu.Unlock()
+	for _, d := range gone {
+		d.end()
+	}
+}
+
 func (t *fdTable) closeAll() { t.closeIf(func(*descriptor) bool { return true }) }
 
 func (t *fdTable) closeOnExec() { t.closeIf(func(d *descriptor) bool { return d.cloexec }) }

@@ -117,10 +117,11 @@ const (
 	changeStep = 32
 )
 
-func sysKevent(c *Call) (uint64, error) { return c.kevent((*Call).duration) }
+func sysKevent(c *Call) (uint64, error)    { return c.kevent((*Call).duration) }
+func sysKeventOld(c *Call) (uint64, error) { return c.kevent((*Call).oldDuration) }
 
 // kevent is kevent(2); duration reads its time limit.
-func (c *Call) kevent(duration func(*Call, uint64) (time.Duration, error)) (uint64, error) {
+func (c *Call) kevent(duration durationFunc) (uint64, error) {
 	h, err := c.fd()
 	if err != nil {
 		return 0, err

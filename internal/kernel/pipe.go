@@ -73,22 +73,33 @@ func (w *pipeWriter) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// ioctl is the commands of both ends.
-func (p *pipe) ioctl(c *Call, cmd uint32, data []byte, n int) error {
-	switch m := c.Machine(); cmd {
+// ioctl is the commands of both ends: how much there is to read, how much was
+// written that nobody has read, and how much can be.
+func ioctlPipe(c *Call, cmd uint32, data []byte, unread, unsent, room int64) error {
+	m := c.Machine()
+	n := room
+	switch cmd {
 	case netbsd.FIONREAD.Cmd(m):
-		m.Order.PutUint32(data, uint32(n))
-		return nil
+		n = unread
+	case netbsd.FIONWRITE.Cmd(m):
+		n = unsent
+	case netbsd.FIONSPACE.Cmd(m):
+	default:
+		return netbsd.ENOTTY
 	}
-	return netbsd.ENOTTY
+	m.Order.PutUint32(data, uint32(n))
+	return nil
 }
 
 func (r *pipeReader) Ioctl(c *Call, cmd uint32, data []byte) error {
 	n, _ := r.Pending()
-	return r.p.ioctl(c, cmd, data, int(n))
+	return ioctlPipe(c, cmd, data, n, 0, 0)
 }
 
-func (w *pipeWriter) Ioctl(c *Call, cmd uint32, data []byte) error { return w.p.ioctl(c, cmd, data, 0) }
+func (w *pipeWriter) Ioctl(c *Call, cmd uint32, data []byte) error {
+	_, room := w.Pending()
+	return ioctlPipe(c, cmd, data, 0, pipeSize-room, room)
+}
 
 func (p *pipe) stat() (netbsd.Stat, error) {
 	p.mu.Lock()

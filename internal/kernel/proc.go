@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/sysproxy"
@@ -24,9 +25,13 @@ type Proc struct {
 
 	mu   sync.Mutex
 	name string
-	cwd  string
 	fds  fdTable
+
+	umask atomic.Int32
 }
+
+// newUmask is a first process's file mode mask (CMASK).
+const newUmask = 0o022
 
 // Name is the name of the program that the process runs.
 func (p *Proc) Name() string {
@@ -58,7 +63,8 @@ func (k *Kernel) newPID() int32 {
 
 // newProc makes a process whose descriptors 0 to 2 are the console.
 func (k *Kernel) newProc(name string) (*Proc, error) {
-	p := &Proc{name: name, cwd: "/"}
+	p := &Proc{name: name}
+	p.umask.Store(newUmask)
 	for fd := range int32(3) {
 		k.console.ref()
 		p.fds.install(fd, k.console, false)
@@ -133,7 +139,8 @@ func (k *Kernel) dropCookie(parent *Proc) *Proc {
 // prefork makes a child of p, with p's descriptors as they are now, and the
 // cookie by which it can be claimed.
 func (k *Kernel) prefork(p *Proc) (sysproxy.Auth, error) {
-	child := &Proc{name: p.Name(), cwd: p.dir()}
+	child := &Proc{name: p.Name()}
+	child.umask.Store(p.umask.Load())
 	p.fds.copyTo(&child.fds)
 	if err := k.enter(child); err != nil {
 		return sysproxy.Auth{}, err
@@ -178,10 +185,4 @@ func (k *Kernel) claim(auth sysproxy.Auth) *Proc {
 		k.procs[pid] = child
 	}
 	return child
-}
-
-func (p *Proc) dir() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.cwd
 }

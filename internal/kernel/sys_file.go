@@ -111,12 +111,37 @@ func sysWritev(c *Call) (uint64, error) {
 	return c.writeTo((*Call).argIovecs)
 }
 
+// A position makes no sense with anything here: what is no device has none, and
+// the devices ignore it.
+func sysPread(c *Call) (uint64, error)   { return c.atPosition((*Call).oneIovec, (*Call).readFrom) }
+func sysPreadv(c *Call) (uint64, error)  { return c.atPosition((*Call).argIovecs, (*Call).readFrom) }
+func sysPwrite(c *Call) (uint64, error)  { return c.atPosition((*Call).oneIovec, (*Call).writeTo) }
+func sysPwritev(c *Call) (uint64, error) { return c.atPosition((*Call).argIovecs, (*Call).writeTo) }
+
+// vecFunc reads the arguments that say which memory a call is about.
+type vecFunc func(*Call) ([]iovec, uint64, error)
+
+func (c *Call) atPosition(vecs vecFunc, do func(*Call, vecFunc) (uint64, error)) (uint64, error) {
+	args := c.args
+	h, err := c.fd()
+	if err != nil {
+		return 0, err
+	}
+	seekable := h.Type() == dtypeVnode
+	h.release()
+	if !seekable {
+		return 0, netbsd.ESPIPE
+	}
+	c.args = args
+	return do(c, vecs)
+}
+
 func (c *Call) argIovecs() ([]iovec, uint64, error) {
 	addr, n := c.args.Ptr(), c.args.Int()
 	return c.iovecs(addr, uint64(max(n, 0)))
 }
 
-func (c *Call) readFrom(vecs func(*Call) ([]iovec, uint64, error)) (uint64, error) {
+func (c *Call) readFrom(vecs vecFunc) (uint64, error) {
 	h, err := c.fd()
 	if err != nil {
 		return 0, err
@@ -155,7 +180,7 @@ func (c *Call) readFrom(vecs func(*Call) ([]iovec, uint64, error)) (uint64, erro
 	return uint64(len(buf)), c.scatter(vec, buf)
 }
 
-func (c *Call) writeTo(vecs func(*Call) ([]iovec, uint64, error)) (uint64, error) {
+func (c *Call) writeTo(vecs vecFunc) (uint64, error) {
 	h, err := c.fd()
 	if err != nil {
 		return 0, err
@@ -230,7 +255,11 @@ func sysOpen(c *Call) (uint64, error) {
 	}
 	open, ok := c.k.devices[name]
 	if !ok {
-		return 0, netbsd.ENOENT
+		if _, err := c.k.lookup(name); err != nil {
+			return 0, err
+		}
+		// Directories are there but can't be read.
+		return 0, netbsd.EOPNOTSUPP
 	}
 	f, err := open()
 	if err != nil {
@@ -284,6 +313,13 @@ func (c *Call) dupTo(from, to, flags int32) (uint64, error) {
 func sysFcntl(c *Call) (uint64, error) {
 	fd, cmd, arg := c.args.Int(), c.args.Int(), c.args.Word()
 	t := &c.Proc.fds
+	if cmd == netbsd.F_CLOSEM {
+		if fd < 0 {
+			return 0, netbsd.EBADF
+		}
+		t.closeFrom(fd)
+		return 0, nil
+	}
 	h, err := t.get(fd)
 	if err != nil {
 		return 0, err
@@ -322,8 +358,16 @@ func sysFcntl(c *Call) (uint64, error) {
 		}
 		h.setFlags(netbsd.O_NOSIGPIPE, v)
 		return 0, nil
-	case netbsd.F_CLOSEM:
-		return 0, netbsd.EINVAL
+	case netbsd.F_GETOWN:
+		if !h.owned() {
+			return 0, netbsd.ENOTTY
+		}
+		return uint64(h.owner.Load()), nil
+	case netbsd.F_SETOWN:
+		if !h.owned() {
+			return 0, netbsd.ENOTTY
+		}
+		return 0, c.setOwner(h, int32(arg))
 	case netbsd.F_MAXFD:
 		return uint64(t.highest()), nil
 	}
@@ -375,13 +419,67 @@ func sysIoctl(c *Call) (uint64, error) {
 		h.setFlags(netbsd.O_ASYNC, on())
 		return 0, nil
 	}
-	if err := h.Ioctl(c, cmd, data); err != nil {
+	if h.owned() {
+		switch cmd {
+		case netbsd.FIOSETOWN.Cmd(m), netbsd.SIOCSPGRP.Cmd(m):
+			return 0, c.setOwner(h, int32(m.Order.Uint32(data)))
+		case netbsd.TIOCSPGRP.Cmd(m):
+			id := int32(m.Order.Uint32(data))
+			if id < 0 {
+				return 0, netbsd.EINVAL
+			}
+			return 0, c.setOwner(h, -id)
+		case netbsd.FIOGETOWN.Cmd(m), netbsd.SIOCGPGRP.Cmd(m):
+			m.Order.PutUint32(data, uint32(h.owner.Load()))
+			return 0, c.CopyOut(addr, data)
+		case netbsd.TIOCGPGRP.Cmd(m):
+			m.Order.PutUint32(data, uint32(-h.owner.Load()))
+			return 0, c.CopyOut(addr, data)
+		}
+	}
+	c.inIoctl = true
+	err = h.Ioctl(c, cmd, data)
+	c.inIoctl = false
+	if err != nil {
 		return 0, err
+	}
+	for _, l := range c.late {
+		if err := c.CopyOut(l.addr, l.data); err != nil {
+			return 0, err
+		}
 	}
 	if netbsd.IoctlOut(cmd) {
 		return 0, c.CopyOut(addr, data)
 	}
 	return 0, nil
+}
+
+// owned reports whether signals about the file have a receiver. They are never
+// sent here.
+func (h held) owned() bool {
+	switch h.Type() {
+	case dtypeSocket, dtypePipe:
+		return true
+	}
+	return false
+}
+
+// setOwner is fsetown: id is a process, 0 or, negative, a process group.
+// All processes are of group 0 and none can make another.
+func (c *Call) setOwner(h held, id int32) error {
+	if id < 0 {
+		return netbsd.EPERM
+	}
+	if id > 0 && id != initPID {
+		c.k.mu.Lock()
+		_, ok := c.k.procs[id]
+		c.k.mu.Unlock()
+		if !ok {
+			return netbsd.ESRCH
+		}
+	}
+	h.owner.Store(id)
+	return nil
 }
 
 func sysFstat(c *Call) (uint64, error) {

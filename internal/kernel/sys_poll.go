@@ -80,12 +80,15 @@ func sysPoll(c *Call) (uint64, error) {
 }
 
 // sysPollts: the signal mask has no meaning here.
-func sysPollts(c *Call) (uint64, error) {
+func sysPollts(c *Call) (uint64, error)    { return c.pollts((*Call).duration) }
+func sysPolltsOld(c *Call) (uint64, error) { return c.pollts((*Call).oldDuration) }
+
+func (c *Call) pollts(duration durationFunc) (uint64, error) {
 	addr, n, ts := c.args.Ptr(), c.args.Uint(), c.args.Ptr()
 	if ts == 0 {
 		return c.poll(addr, n, 0, false)
 	}
-	d, err := c.duration(ts)
+	d, err := duration(c, ts)
 	if err != nil {
 		return 0, err
 	}
@@ -160,7 +163,13 @@ func (c *Call) poll(addr uint64, n uint32, timeout time.Duration, limited bool) 
 // fdSetBits is the number of descriptors that one word of an fd_set holds.
 const fdSetBits = 32
 
-func sysSelect(c *Call) (uint64, error) {
+// Select has its time limit as a timeval, pselect as a timespec.
+func sysSelect(c *Call) (uint64, error)     { return c.doSelect((*Call).microDuration) }
+func sysSelectOld(c *Call) (uint64, error)  { return c.doSelect((*Call).oldMicroDuration) }
+func sysPselect(c *Call) (uint64, error)    { return c.doSelect((*Call).duration) }
+func sysPselectOld(c *Call) (uint64, error) { return c.doSelect((*Call).oldDuration) }
+
+func (c *Call) doSelect(duration durationFunc) (uint64, error) {
 	nd := c.args.Int()
 	addrs := [3]uint64{c.args.Ptr(), c.args.Ptr(), c.args.Ptr()}
 	tvp := c.args.Ptr()
@@ -170,14 +179,10 @@ func sysSelect(c *Call) (uint64, error) {
 	nd = min(nd, maxFiles)
 	var timeout time.Duration
 	if tvp != 0 {
-		var tv netbsd.Timeval
-		if err := c.copyInStruct(tvp, &tv); err != nil {
+		var err error
+		if timeout, err = duration(c, tvp); err != nil {
 			return 0, err
 		}
-		if tv.Sec < 0 || tv.Usec < 0 || tv.Usec >= 1e6 {
-			return 0, netbsd.EINVAL
-		}
-		timeout = time.Duration(min(tv.Sec, maxSeconds))*time.Second + time.Duration(tv.Usec)*time.Microsecond
 	}
 	m := c.k.machine
 	words := (int(nd) + fdSetBits - 1) / fdSetBits

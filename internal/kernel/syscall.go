@@ -70,7 +70,16 @@ func init() {
 		netbsd.SYS_pipe:   {"", sysPipe},
 		netbsd.SYS_pipe2:  {"ww", sysPipe2},
 
+		netbsd.SYS_pread:   {"wwwo", sysPread},
+		netbsd.SYS_pwrite:  {"wwwo", sysPwrite},
+		netbsd.SYS_preadv:  {"wwwo", sysPreadv},
+		netbsd.SYS_pwritev: {"wwwo", sysPwritev},
+
 		netbsd.SYS___fstat50: {"ww", sysFstat},
+		netbsd.SYS___stat50:  {"ww", sysStat},
+		netbsd.SYS___lstat50: {"ww", sysStat},
+		netbsd.SYS_access:    {"ww", sysAccess},
+		netbsd.SYS___getcwd:  {"ww", sysGetcwd},
 
 		netbsd.SYS_getpid:    {"", sysGetpid},
 		netbsd.SYS_getppid:   {"", sysGetppid},
@@ -83,6 +92,13 @@ func init() {
 		netbsd.SYS_seteuid:   {"w", sysSetID},
 		netbsd.SYS_setgid:    {"w", sysSetID},
 		netbsd.SYS_setegid:   {"w", sysSetID},
+		netbsd.SYS_getgroups: {"ww", sysRoot},
+		netbsd.SYS_getpgrp:   {"", sysRoot},
+		netbsd.SYS_getpgid:   {"w", sysRoot},
+		netbsd.SYS_getsid:    {"w", sysRoot},
+		netbsd.SYS_umask:     {"w", sysUmask},
+		netbsd.SYS_getrlimit: {"ww", sysGetrlimit},
+		netbsd.SYS_setrlimit: {"ww", sysSetrlimit},
 
 		netbsd.SYS_reboot: {"ww", sysReboot},
 
@@ -90,6 +106,7 @@ func init() {
 		netbsd.SYS___clock_gettime50: {"ww", sysClockGettime},
 		netbsd.SYS___clock_getres50:  {"ww", sysClockGetres},
 		netbsd.SYS___nanosleep50:     {"ww", sysNanosleep},
+		netbsd.SYS_clock_nanosleep:   {"wwww", sysClockNanosleep},
 
 		netbsd.SYS___socket30:  {"www", sysSocket},
 		netbsd.SYS_socketpair:  {"wwww", sysSocketpair},
@@ -107,14 +124,23 @@ func init() {
 		netbsd.SYS_recvfrom:    {"wwwwww", sysRecvfrom},
 		netbsd.SYS_sendmsg:     {"www", sysSendmsg},
 		netbsd.SYS_recvmsg:     {"www", sysRecvmsg},
+		netbsd.SYS_sendmmsg:    {"wwww", sysSendmmsg},
+		netbsd.SYS_recvmmsg:    {"wwwww", sysRecvmmsg},
 
-		netbsd.SYS_poll:       {"www", sysPoll},
-		netbsd.SYS___pollts50: {"wwww", sysPollts},
-		netbsd.SYS___select50: {"wwwww", sysSelect},
+		netbsd.SYS_poll:        {"www", sysPoll},
+		netbsd.SYS___pollts50:  {"wwww", sysPollts},
+		netbsd.SYS___select50:  {"wwwww", sysSelect},
+		netbsd.SYS___pselect50: {"wwwwww", sysPselect},
 
 		netbsd.SYS_kqueue:     {"", sysKqueue},
 		netbsd.SYS_kqueue1:    {"w", sysKqueue1},
 		netbsd.SYS___kevent50: {"wwwwww", sysKevent},
+
+		// As programs for releases before 6.0 know them.
+		netbsd.SYS_compat_50_select:  {"wwwww", sysSelectOld},
+		netbsd.SYS_compat_50_pselect: {"wwwwww", sysPselectOld},
+		netbsd.SYS_compat_50_pollts:  {"wwww", sysPolltsOld},
+		netbsd.SYS_compat_50_kevent:  {"wwwwww", sysKeventOld},
 
 		netbsd.SYS___sysctl: {"wwwwww", sysSysctl},
 	}

@@ -151,18 +151,11 @@ func sysSysctl(c *Call) (uint64, error) {
 
 // access reads the old value and sets the new one.
 func (t *sysctlTree) access(r *SysctlRequest, name []int32, newp uint64, newlen int) ([]byte, error) {
+	if last := name[len(name)-1]; last == netbsd.CTL_QUERY || last == netbsd.CTL_DESCRIBE {
+		return t.list(r, name, newp, newlen)
+	}
 	t.mu.RLock()
 	n, rest, err := t.find(name)
-	if err == nil && len(rest) == 1 && (rest[0] == netbsd.CTL_QUERY || rest[0] == netbsd.CTL_DESCRIBE) {
-		defer t.mu.RUnlock()
-		if n.Type != netbsd.CTLTYPE_NODE {
-			return nil, netbsd.ENOTDIR
-		}
-		if rest[0] == netbsd.CTL_QUERY {
-			return t.query(r, n, newp, newlen)
-		}
-		return t.describe(r, n, newp, newlen)
-	}
 	t.mu.RUnlock()
 	switch {
 	case err != nil:
@@ -187,7 +180,10 @@ func (t *sysctlTree) access(r *SysctlRequest, name []int32, newp uint64, newlen 
 		if newlen != n.Size && (n.Type != netbsd.CTLTYPE_STRING || newlen > n.Size) {
 			return nil, netbsd.EINVAL
 		}
-		value := make([]byte, newlen)
+		value, err := r.buffer(newlen)
+		if err != nil {
+			return nil, err
+		}
 		if err := r.CopyIn(newp, value); err != nil {
 			return nil, err
 		}
@@ -196,6 +192,31 @@ func (t *sysctlTree) access(r *SysctlRequest, name []int32, newp uint64, newlen 
 		}
 	}
 	return old, nil
+}
+
+// list is CTL_QUERY and CTL_DESCRIBE, the last element of name, of the node
+// before it.
+func (t *sysctlTree) list(r *SysctlRequest, name []int32, newp uint64, newlen int) ([]byte, error) {
+	// The caller's memory is asked for without the lock: the answer may take
+	// for ever.
+	given, badNew := t.checkVersion(r, newp, newlen)
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	n, rest, err := t.find(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case n.Type != netbsd.CTLTYPE_NODE:
+		return nil, netbsd.ENOTDIR
+	case len(rest) > 1:
+		// Parameters, which have nothing below them.
+		return nil, netbsd.ENOENT
+	case badNew != nil:
+		return nil, badNew
+	case rest[0] == netbsd.CTL_QUERY:
+		return t.query(r, n)
+	}
+	return t.describe(r, n, given)
 }
 
 // checkVersion sees that the caller's idea of struct sysctlnode is this one.
@@ -217,10 +238,7 @@ func (t *sysctlTree) checkVersion(r *SysctlRequest, newp uint64, newlen int) (*n
 }
 
 // query is CTL_QUERY: the nodes below n.
-func (t *sysctlTree) query(r *SysctlRequest, n *Node, newp uint64, newlen int) ([]byte, error) {
-	if _, err := t.checkVersion(r, newp, newlen); err != nil {
-		return nil, err
-	}
+func (t *sysctlTree) query(r *SysctlRequest, n *Node) ([]byte, error) {
 	m := r.Machine()
 	var out []byte
 	for _, c := range n.children {
@@ -243,11 +261,7 @@ func (t *sysctlTree) query(r *SysctlRequest, n *Node, newp uint64, newlen int) (
 
 // describe is CTL_DESCRIBE: the descriptions of the nodes below n, or of the
 // one that the caller names.
-func (t *sysctlTree) describe(r *SysctlRequest, n *Node, newp uint64, newlen int) ([]byte, error) {
-	only, err := t.checkVersion(r, newp, newlen)
-	if err != nil {
-		return nil, err
-	}
+func (t *sysctlTree) describe(r *SysctlRequest, n *Node, only *netbsd.Sysctlnode) ([]byte, error) {
 	m := r.Machine()
 	var out []byte
 	for _, c := range n.children {

@@ -31,7 +31,7 @@ func (k *Kernel) addKernSysctls() {
 		Int("osrevision", netbsd.KERN_OSREV, osRevision),
 		String("version", netbsd.KERN_VERSION, version),
 		Int("maxproc", netbsd.KERN_MAXPROC, maxPID),
-		Int("maxfiles", netbsd.KERN_MAXFILES, maxFiles),
+		Int("maxfiles", netbsd.KERN_MAXFILES, maxOpenFiles),
 		Int("argmax", netbsd.KERN_ARGMAX, 256<<10),
 		k.hostnameNode(),
 		Struct("clockrate", netbsd.KERN_CLOCKRATE, func(*SysctlRequest) any {

@@ -343,9 +343,19 @@ func (s *Stack) setLinkstr(c *kernel.Call, ifp *Interface, l *etherLink, data []
 	case req.Len < 1:
 		return netbsd.EINVAL
 	}
+	// The client's answer may take for ever: others go on meanwhile, and
+	// what held before may hold no more.
+	s.mu.Unlock()
 	path, err := c.CopyInStr(uint64(req.Data), int(req.Len))
-	if err != nil {
+	s.mu.Lock()
+	s.pid = c.Proc.PID
+	switch {
+	case err != nil:
 		return err
+	case s.ifByName[ifp.Name] != ifp:
+		return netbsd.ENXIO
+	case ifp.is(netbsd.IFF_UP) || l.linkstr != "":
+		return netbsd.EBUSY
 	}
 	if path == "" || strings.ContainsRune(path, 0) {
 		return netbsd.ENOENT

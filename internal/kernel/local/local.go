@@ -21,6 +21,8 @@ type Domain struct {
 	bound   map[string]*socket
 	sockets map[*socket]struct{}
 	nextID  uint64
+	rights  int // descriptors in messages
+	passed  int // and how many were sent since the last collection
 }
 
 // Register adds the domain to a kernel.

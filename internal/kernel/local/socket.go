@@ -16,13 +16,6 @@ type packet struct {
 	files   []*kernel.OpenFile
 }
 
-func (p *packet) release() {
-	for _, of := range p.files {
-		of.Release()
-	}
-	p.files = nil
-}
-
 // socket is a local socket. All fields but the watchers are guarded by d.mu.
 type socket struct {
 	kernel.Watchers
@@ -153,11 +146,14 @@ func (s *socket) Shutdown(how int32) error {
 	if how < netbsd.SHUT_RD || how > netbsd.SHUT_RDWR {
 		return netbsd.EINVAL
 	}
+	var dropped []*kernel.OpenFile
+	defer func() { release(dropped) }()
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
 	if how != netbsd.SHUT_WR {
 		s.rshut = true
-		s.drop()
+		dropped = s.d.takeAll(s.queue)
+		s.queue, s.queued = nil, 0
 	}
 	if how != netbsd.SHUT_RD {
 		s.wshut = true
@@ -168,14 +164,6 @@ func (s *socket) Shutdown(how int32) error {
 	}
 	s.Wake()
 	return nil
-}
-
-// drop forgets what was not received; d.mu is held.
-func (s *socket) drop() {
-	for i := range s.queue {
-		s.queue[i].release()
-	}
-	s.queue, s.queued = nil, 0
 }
 
 func (s *socket) Name() ([]byte, error) {
@@ -199,8 +187,14 @@ func (s *socket) Timeouts() (recv, send time.Duration) {
 	return s.rcvTime, s.sndTime
 }
 
+// maxPackets is how many packets a socket holds for its reader, whatever their
+// size: the real kernel has a similar limit on buffers (sb_mbmax).
+func (s *socket) maxPackets() int { return max(2, s.rcvbuf/128) }
+
 // Send implements [kernel.Socket].
 func (s *socket) Send(_ *kernel.Call, m *kernel.Message) (int, error) {
+	var garbage []*kernel.OpenFile
+	defer func() { release(garbage) }()
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
 	if s.wshut {
@@ -248,6 +242,10 @@ func (s *socket) Send(_ *kernel.Call, m *kernel.Message) (int, error) {
 	data := m.Data
 	room := to.rcvbuf - to.queued
 	switch {
+	case len(to.queue) >= to.maxPackets() && s.connected():
+		return 0, netbsd.EAGAIN
+	case len(to.queue) >= to.maxPackets():
+		return 0, netbsd.ENOBUFS
 	case s.typ == netbsd.SOCK_STREAM:
 		if room <= 0 && len(data) > 0 {
 			return 0, netbsd.EAGAIN
@@ -259,6 +257,16 @@ func (s *socket) Send(_ *kernel.Call, m *kernel.Message) (int, error) {
 		return 0, netbsd.EAGAIN
 	case len(data) > room:
 		return 0, netbsd.ENOBUFS
+	}
+	if len(m.Control) > 0 {
+		// All but SCM_RIGHTS, whose files are in m.Files.
+		return 0, netbsd.EINVAL
+	}
+	if n := len(m.Files); n > 0 {
+		var err error
+		if garbage, err = s.d.addRights(n); err != nil {
+			return 0, err
+		}
 	}
 	p := packet{data: append([]byte(nil), data...), control: m.Control, files: m.Files}
 	if !s.connected() {
@@ -317,7 +325,7 @@ func (s *socket) Recv(_ *kernel.Call, m *kernel.Message) (int, error) {
 		}
 		return n, nil
 	}
-	m.Files, p.files, p.control = p.files, nil, nil
+	m.Files, p.control = s.d.takeFiles(p), nil
 	if s.typ == netbsd.SOCK_STREAM && n < len(p.data) {
 		p.data = p.data[n:]
 		s.queued -= n
@@ -340,9 +348,7 @@ func (s *socket) Recv(_ *kernel.Call, m *kernel.Message) (int, error) {
 func (s *socket) Read(p []byte) (int, error) {
 	m := kernel.Message{Data: p}
 	n, err := s.Recv(nil, &m)
-	for _, of := range m.Files {
-		of.Release()
-	}
+	release(m.Files)
 	return n, err
 }
 
@@ -354,6 +360,14 @@ func (s *socket) Ioctl(c *kernel.Call, cmd uint32, data []byte) error {
 	case netbsd.FIONREAD.Cmd(m):
 		read, _ := s.Pending()
 		m.Order.PutUint32(data, uint32(read))
+		return nil
+	case netbsd.FIONWRITE.Cmd(m):
+		// What was sent is with its receiver already.
+		m.Order.PutUint32(data, 0)
+		return nil
+	case netbsd.FIONSPACE.Cmd(m):
+		_, room := s.Pending()
+		m.Order.PutUint32(data, uint32(room))
 		return nil
 	case netbsd.SIOCATMARK.Cmd(m):
 		m.Order.PutUint32(data, 0)
@@ -392,7 +406,8 @@ func (s *socket) writable() bool {
 	if s.peer == nil {
 		return s.wasPeer
 	}
-	return s.peer.rshut || s.peer.rcvbuf-s.peer.queued >= min(s.peer.rcvbuf, 2048)
+	p := s.peer
+	return p.rshut || len(p.queue) < p.maxPackets() && p.rcvbuf-p.queued >= min(p.rcvbuf, 2048)
 }
 
 func (s *socket) Pending() (read, write int64) {
@@ -422,12 +437,9 @@ func (s *socket) Ended() (read, write bool, err error) {
 
 func (s *socket) Close() error {
 	s.d.mu.Lock()
-	queue := s.close()
+	files := s.d.takeAll(s.close())
 	s.d.mu.Unlock()
-	// Releasing a passed descriptor may close another local socket.
-	for i := range queue {
-		queue[i].release()
-	}
+	release(files)
 	return nil
 }
 
