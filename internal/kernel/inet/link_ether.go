@@ -183,13 +183,15 @@ func (l *etherLink) deliver(frame []byte, kind tcpip.PacketType) {
 		return
 	}
 	proto := header.Ethernet(frame).Type()
+	packet := frame[header.EthernetMinimumSize:]
 	switch proto {
 	case ipv4.ProtocolNumber, ipv6.ProtocolNumber, arp.ProtocolNumber:
 	default:
 		l.ifp.counters.noproto.Add(1)
 		return
 	}
-	if l.s.intercept(l, proto, frame[header.EthernetMinimumSize:]) {
+	l.s.received(l.ifp.NICID, kind, proto, packet[:min(len(packet), snoopLen)], len(packet))
+	if l.s.intercept(l, proto, packet) {
 		return
 	}
 	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{
@@ -219,6 +221,10 @@ func (l *etherLink) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error)
 		frame := (*p)[:0]
 		for _, b := range pkt.AsSlices() {
 			frame = append(frame, b...)
+		}
+		if len(frame) > header.EthernetMinimumSize {
+			packet := frame[header.EthernetMinimumSize:]
+			l.s.sent(pkt.NetworkProtocolNumber, packet[:min(len(packet), snoopLen)], pkt.NetworkPacketInfo.IsForwardedPacket)
 		}
 		l.output(frame)
 		*p = frame[:0]

@@ -22,6 +22,7 @@ const (
 // loopLink is lo0's lower half: what is sent comes back at once, on the
 // sender's goroutine.
 type loopLink struct {
+	s   *Stack
 	ifp *Interface
 	mtu atomic.Uint32
 
@@ -31,8 +32,8 @@ type loopLink struct {
 
 var _ link = (*loopLink)(nil)
 
-func newLoopLink(ifp *Interface) *loopLink {
-	l := &loopLink{ifp: ifp}
+func newLoopLink(s *Stack, ifp *Interface) *loopLink {
+	l := &loopLink{s: s, ifp: ifp}
 	l.mtu.Store(ifp.mtu)
 	return l
 }
@@ -65,7 +66,10 @@ func (l *loopLink) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) 
 		// A packet comes in without what the way out has noted in it.
 		in := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: pkt.ToBuffer()})
 		l.tap(pkt.NetworkProtocolNumber, in)
+		head, _ := in.Data().PullUp(min(in.Data().Size(), snoopLen))
+		l.s.sent(pkt.NetworkProtocolNumber, head, pkt.NetworkPacketInfo.IsForwardedPacket)
 		if d != nil {
+			l.s.received(l.ifp.NICID, tcpip.PacketHost, pkt.NetworkProtocolNumber, head, in.Data().Size())
 			c.ipackets.Add(1)
 			c.ibytes.Add(size)
 			d.DeliverNetworkPacket(pkt.NetworkProtocolNumber, in)

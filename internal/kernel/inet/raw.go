@@ -219,7 +219,14 @@ func (so *rawSocket) output4(m *kernel.Message, dst netip.Addr) error {
 	if !h.dst.IsValid() {
 		h.dst = netip.IPv4Unspecified()
 	}
-	return so.send4(h, payload, m.Flags)
+	err := so.send4(h, payload, m.Flags)
+	if whole {
+		so.stack.stats.ip[netbsd.IP_STAT_RAWOUT].Add(1)
+		if err == nil {
+			so.stack.stats.rawSent.Add(1)
+		}
+	}
+	return err
 }
 
 // ownHeader reads a datagram that a program gives with its header (IP_HDRINCL):

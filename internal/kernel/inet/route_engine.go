@@ -102,6 +102,7 @@ func (s *Stack) outputError(dst netip.Addr) error {
 	rt := s.routes.findLocked(dst)
 	if rt == nil {
 		s.routes.mu.Unlock()
+		s.countUnreachable(dst)
 		return netbsd.EHOSTUNREACH
 	}
 	rt.use++

@@ -60,6 +60,7 @@ func (s *Stack) findRoute(p sendPath) (*stack.Route, error) {
 	}
 	switch {
 	case nic == 0:
+		s.countUnreachable(dst)
 		return nil, netbsd.EHOSTUNREACH
 	case !s.net.CheckNIC(nic):
 		return nil, netbsd.ENETDOWN
@@ -67,6 +68,16 @@ func (s *Stack) findRoute(p sendPath) (*stack.Route, error) {
 		return nil, netbsd.ENETUNREACH
 	}
 	return nil, netbsd.EHOSTUNREACH
+}
+
+// countUnreachable counts a destination that there is no route to.
+func (s *Stack) countUnreachable(dst netip.Addr) {
+	s.stats.unreach.Add(1)
+	if dst.Is4() {
+		s.stats.ip[netbsd.IP_STAT_NOROUTE].Add(1)
+	} else {
+		s.stats.ip6[netbsd.IP6_STAT_NOROUTE].Add(1)
+	}
 }
 
 // routedNIC is the interface that packets to an address leave by, 0 if there is

@@ -57,6 +57,7 @@ type Stack struct {
 	params     params
 	sockets    socketTable
 	down       downHosts
+	stats      statistics
 	// own holds the addresses of all interfaces for the path of packets.
 	own atomic.Pointer[map[netip.Addr]*Interface]
 
@@ -123,6 +124,7 @@ func New(cfg Config) (*Stack, error) {
 
 	s.addSysctls()
 	s.addDomains()
+	s.addStatisticsSysctls()
 	cfg.Kernel.AddDomain(netbsd.AF_ROUTE, routeDomain{s})
 	cfg.Kernel.AddDomain(netbsd.AF_LINK, linkDomain{s})
 	s.mu.Lock()
@@ -165,7 +167,7 @@ func (s *Stack) createLoop(unit int) (*Interface, error) {
 	ifp := s.newInterface("lo", unit)
 	ifp.typ, ifp.dlt, ifp.mtu = netbsd.IFT_LOOP, netbsd.DLT_NULL, loopMTU
 	ifp.flags = netbsd.IFF_LOOPBACK | netbsd.IFF_MULTICAST | netbsd.IFF_RUNNING
-	ifp.link = newLoopLink(ifp)
+	ifp.link = newLoopLink(s, ifp)
 	if err := s.attach(ifp); err != nil {
 		return nil, err
 	}
