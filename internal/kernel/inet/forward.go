@@ -1,6 +1,8 @@
 package inet
 
 import (
+	"bytes"
+	"encoding/binary"
 	"net/netip"
 
 	"gvisor.dev/gvisor/pkg/buffer"
@@ -78,7 +80,8 @@ func (s *Stack) isOwn(l *etherLink, a netip.Addr) bool {
 
 // interceptTransit4 refuses IPv4 packets to others that the engine would
 // forward wrongly: those with a time to live of 1, which it sends on with 0,
-// and those to reject routes, of which it does not know.
+// and those to reject routes and interfaces that are down, of which it does not
+// know.
 func (s *Stack) interceptTransit4(l *etherLink, pkt []byte) bool {
 	if len(pkt) < header.IPv4MinimumSize || !s.params.forwarding4.Load() {
 		return false
@@ -93,7 +96,7 @@ func (s *Stack) interceptTransit4(l *etherLink, pkt []byte) bool {
 		s.icmpError4(l, pkt, header.ICMPv4TimeExceeded, header.ICMPv4TTLExceeded)
 		return true
 	}
-	if rt := s.routes.find(dst); rt != nil && rt.flags&netbsd.RTF_REJECT != 0 {
+	if rt := s.routes.find(dst); rt != nil && (rt.flags&netbsd.RTF_REJECT != 0 || !s.net.CheckNIC(rt.ifp.NICID)) {
 		s.icmpError4(l, pkt, header.ICMPv4DstUnreachable, header.ICMPv4HostUnreachable)
 		return true
 	}
@@ -156,19 +159,103 @@ func (s *Stack) icmpError4(l *etherLink, pkt []byte, typ header.ICMPv4Type, code
 	}
 }
 
-// interceptTransit6 drops IPv6 packets to reject routes, of which the engine
-// does not know.
+// interceptTransit6 refuses IPv6 packets to others as ip6_forward does. The
+// engine knows neither reject routes nor interfaces that are down, and does not
+// say to which size packets must keep.
 func (s *Stack) interceptTransit6(pkt []byte) bool {
 	if len(pkt) < header.IPv6MinimumSize || !s.params.forwarding6.Load() {
 		return false
 	}
-	dst := netipAddr(header.IPv6(pkt).DestinationAddress())
-	if dst.IsMulticast() || netbsd.HasScope(dst) {
+	h := header.IPv6(pkt)
+	src, dst := netipAddr(h.SourceAddress()), netipAddr(h.DestinationAddress())
+	if dst.IsMulticast() || netbsd.HasScope(dst) || netbsd.HasScope(src) || h.HopLimit() <= 1 || !h.IsValid(len(pkt)) {
 		return false
 	}
 	if _, ok := (*s.own.Load())[dst]; ok {
 		return false
 	}
+	// A router takes one from the hop limit before it looks further.
+	refuse := func(typ, code uint8, param uint32) bool {
+		quote := bytes.Clone(pkt[:header.IPv6MinimumSize+int(h.PayloadLength())])
+		header.IPv6(quote).SetHopLimit(h.HopLimit() - 1)
+		s.icmpError6(quote, typ, code, param)
+		return true
+	}
 	rt := s.routes.find(dst)
-	return rt != nil && rt.flags&netbsd.RTF_REJECT != 0
+	if rt == nil {
+		return refuse(netbsd.ICMP6_DST_UNREACH, netbsd.ICMP6_DST_UNREACH_NOROUTE, 0)
+	}
+	if rt.flags&netbsd.RTF_REJECT != 0 {
+		return true
+	}
+	if !s.net.CheckNIC(rt.ifp.NICID) {
+		return refuse(netbsd.ICMP6_DST_UNREACH, netbsd.ICMP6_DST_UNREACH_ADDR, 0)
+	}
+	if mtu := rt.ifp.link.MTU(); header.IPv6MinimumSize+uint32(h.PayloadLength()) > mtu {
+		return refuse(netbsd.ICMP6_PACKET_TOO_BIG, 0, mtu)
+	}
+	return false
+}
+
+// icmpError6 answers a packet with an ICMPv6 error (icmp6_error). Nothing is
+// answered to errors and to what does not come from one host.
+func (s *Stack) icmpError6(quote []byte, typ, code uint8, param uint32) {
+	h := header.IPv6(quote)
+	src := netipAddr(h.SourceAddress())
+	if src.IsMulticast() || src.IsUnspecified() || src.IsLoopback() {
+		return
+	}
+	if up, payload, _, first, _ := upper(quote); up == netbsd.IPPROTO_ICMPV6 && first &&
+		(len(payload) == 0 || payload[0] < netbsd.ICMP6_ECHO_REQUEST || payload[0] == netbsd.ND_REDIRECT) {
+		return
+	}
+	if !s.net.AllowICMPMessage() {
+		s.stats.icmp6[netbsd.ICMP6_STAT_TOOFREQ].Add(1)
+		return
+	}
+	r, err := s.findRoute(sendPath{dst: src})
+	if err != nil {
+		return
+	}
+	defer r.Release()
+	out := ip6Header{
+		hops: uint8(s.params.get("net.inet6.ip6.hlim")), proto: netbsd.IPPROTO_ICMPV6,
+		src: netipAddr(r.LocalAddress()), dst: src,
+	}
+	b := make([]byte, icmpMinLen, minMTU6)
+	b[0], b[1] = typ, code
+	binary.BigEndian.PutUint32(b[4:], param)
+	b = append(b, quote[:min(len(quote), minMTU6-header.IPv6MinimumSize-icmpMinLen)]...)
+	binary.BigEndian.PutUint16(b[2:], internetChecksum(netbsd.IPPROTO_ICMPV6, out.src, out.dst, b))
+	_ = s.write6(r, out, b)
+}
+
+// correctRecordRoute has a packet that is forwarded carry the address of the
+// interface that it leaves by in the option that records its route
+// (ip_dooptions). The engine records the one of the interface it came in by.
+func (l *etherLink) correctRecordRoute(pkt []byte) {
+	h := header.IPv4(pkt)
+	leaves := l.source4.Load()
+	if leaves == nil || len(pkt) < header.IPv4MinimumSize || int(h.HeaderLength()) > len(pkt) {
+		return
+	}
+	for opts := []byte(h.Options()); len(opts) > 0 && opts[0] != netbsd.IPOPT_EOL; {
+		if opts[0] == netbsd.IPOPT_NOP {
+			opts = opts[1:]
+			continue
+		}
+		if len(opts) < 3 || opts[1] < 3 || int(opts[1]) > len(opts) {
+			return
+		}
+		// The pointer is to the place after the last address, from 1.
+		if end := int(opts[2]) - 1; opts[0] == netbsd.IPOPT_RR && end >= 7 && end <= int(opts[1]) {
+			last, _ := netip.AddrFromSlice(opts[end-4 : end])
+			if _, own := (*l.s.own.Load())[last]; own {
+				copy(opts[end-4:end], leaves.AsSlice())
+				h.SetChecksum(0)
+				h.SetChecksum(^h.CalculateChecksum())
+			}
+		}
+		opts = opts[opts[1]:]
+	}
 }

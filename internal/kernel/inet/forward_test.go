@@ -19,6 +19,7 @@ func TestForward(t *testing.T) {
 	b := host(t, right.join(), "10.0.1.2/24", "fd01::2/64")
 	must(t, a.addStatic("default 10.0.0.254"))
 	must(t, a.addStatic("fd01::/64 fd00::fe"))
+	must(t, a.addStatic("fd02::/64 fd00::fe"))
 	must(t, b.addStatic("10.0.0.0/24 10.0.1.254"))
 	must(t, b.addStatic("fd00::/64 fd01::fe"))
 	must(t, r.setParam("net.inet6.ip6.forwarding", 1))
@@ -65,6 +66,25 @@ func TestForward(t *testing.T) {
 		t.Errorf("type %d, code %d", msg[0], msg[1])
 	}
 
+	// Packets that are too big, and what is behind an interface that is down.
+	if msg, _ := a.echo(t, "fd02::1", 56, 64); msg[0] != netbsd.ICMP6_DST_UNREACH || msg[1] != netbsd.ICMP6_DST_UNREACH_NOROUTE || msg[8+7] != 63 {
+		t.Errorf("type %d, code %d, quoted hop limit %d", msg[0], msg[1], msg[8+7])
+	}
+	out := r.ifByName["shmif1"]
+	out.link.SetMTU(1300)
+	if msg, _ := a.echo(t, "fd01::2", 1400, 64); msg[0] != netbsd.ICMP6_PACKET_TOO_BIG || binary.BigEndian.Uint32(msg[4:]) != 1300 || len(msg) != 1240 {
+		t.Errorf("type %d, mtu %d, %d bytes", msg[0], binary.BigEndian.Uint32(msg[4:]), len(msg))
+	}
+	out.link.SetMTU(1500)
+	r.net.DisableNIC(out.NICID)
+	if msg, _ := a.echo(t, "fd01::2", 56, 64); msg[0] != netbsd.ICMP6_DST_UNREACH || msg[1] != netbsd.ICMP6_DST_UNREACH_ADDR {
+		t.Errorf("type %d, code %d", msg[0], msg[1])
+	}
+	if msg, _ := a.echo(t, "10.0.1.2", 56, 64); msg[0] != netbsd.ICMP_UNREACH || msg[1] != netbsd.ICMP_UNREACH_HOST {
+		t.Errorf("type %d, code %d", msg[0], msg[1])
+	}
+	r.net.EnableNIC(out.NICID)
+
 	// A host is no router.
 	must(t, r.setParam("net.inet.ip.forwarding", 0))
 	must(t, r.setParam("net.inet6.ip6.forwarding", 0))
@@ -99,4 +119,29 @@ func TestTTL(t *testing.T) {
 		defer mu.Unlock()
 		return slices.Equal(ttls, []byte{33})
 	})
+}
+
+// TestRecordRoute has a router record the address that it sends on from.
+func TestRecordRoute(t *testing.T) {
+	left, right := newSegment(), newSegment()
+	a := host(t, left.join(), "10.0.0.1/24")
+	r := host(t, left.join(), "10.0.0.254/24")
+	r.plug(t, "shmif1", right.join(), "10.0.1.254/24")
+	b := host(t, right.join(), "10.0.1.2/24")
+	must(t, a.addStatic("default 10.0.0.254"))
+	must(t, b.addStatic("10.0.0.0/24 10.0.1.254"))
+	so := open(t, a, netbsd.AF_INET, netbsd.SOCK_RAW, netbsd.IPPROTO_ICMP)
+	opts := make([]byte, 40)
+	opts[0], opts[1], opts[2] = netbsd.IPOPT_RR, 39, 4
+	must(t, so.SetOption(nil, netbsd.IPPROTO_IP, netbsd.IP_OPTIONS, opts))
+	send(t, so, echoRequest(netbsd.ICMP_ECHO, 77, 1, nil), addr(a, "10.0.1.2:0"))
+	m := recv(t, so, 1<<16, 0)
+	rr := m.Data[20:]
+	if n := int(rr[2]); n != 4+4*4 {
+		t.Fatalf("pointer %d: % x", n, rr[:39])
+	}
+	want := []byte{10, 0, 1, 254, 10, 0, 1, 2, 10, 0, 0, 254, 10, 0, 0, 1}
+	if !bytes.Equal(rr[3:19], want) {
+		t.Errorf("recorded % x", rr[3:19])
+	}
 }

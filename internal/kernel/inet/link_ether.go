@@ -224,6 +224,9 @@ func (l *etherLink) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error)
 		}
 		if len(frame) > header.EthernetMinimumSize {
 			packet := frame[header.EthernetMinimumSize:]
+			if pkt.NetworkPacketInfo.IsForwardedPacket && pkt.NetworkProtocolNumber == ipv4.ProtocolNumber {
+				l.correctRecordRoute(packet)
+			}
 			l.s.sent(pkt.NetworkProtocolNumber, packet[:min(len(packet), snoopLen)], pkt.NetworkPacketInfo.IsForwardedPacket)
 		}
 		l.output(frame)
