@@ -95,7 +95,18 @@ func (s *Stack) takes(nic tcpip.NICID, a tcpip.Address) bool {
 	if dst == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 		return true
 	}
-	return s.net.CheckLocalAddress(nic, engineProto(dst), a) != 0 || s.net.CheckLocalAddress(0, engineProto(dst), a) != 0
+	own := *s.own.Load()
+	if own[packetAddr(a, nic)] != nil {
+		return true
+	}
+	if dst.Is4() {
+		for _, ifp := range own {
+			if l, ok := ifp.link.(*etherLink); ok && s.isOwn(l, dst) {
+				return true // a broadcast address
+			}
+		}
+	}
+	return false
 }
 
 // upper finds the protocol that an IPv6 packet carries: past the extension

@@ -60,6 +60,30 @@ func TestStatistics(t *testing.T) {
 		}
 	}
 
+	// A router delivers nothing of what it sends on, a host not what is others'.
+	right := newSegment()
+	b.plug(t, "shmif1", right.join(), "10.0.1.2/24")
+	c := host(t, right.join(), "10.0.1.3/24")
+	must(t, a.addStatic("10.0.1.0/24 10.0.0.2"))
+	must(t, c.addStatic("10.0.0.0/24 10.0.1.2"))
+	ip = b.ipStatistics()
+	a.answered(t, "10.0.1.3", 56)
+	if got := since(ip, b.ipStatistics()); got[netbsd.IP_STAT_FORWARD] != 2 || got[netbsd.IP_STAT_DELIVERED] != 0 {
+		t.Errorf("router: %v", got)
+	}
+	for _, tt := range []struct {
+		addr string
+		want bool
+	}{
+		{"10.0.0.2", true}, {"10.0.1.2", true}, {"10.0.0.255", true}, {"255.255.255.255", true}, {"224.0.0.1", true},
+		{"fd00::2", true}, {"ff02::1", true}, {"10.0.0.3", false}, {"224.0.0.9", false}, {"fd00::3", false},
+		{b.linkLocalOf("shmif0"), true}, {"fe80::77%shmif0", false},
+	} {
+		if got := b.takes(b.ifByName["shmif0"].NICID, engineAddr(mustAddr(tt.addr).WithZone(""))); got != tt.want {
+			t.Errorf("takes %s: %v", tt.addr, got)
+		}
+	}
+
 	noroute, unreach := a.ipStatistics()[netbsd.IP_STAT_NOROUTE], a.stats.unreach.Load()
 	so := open(t, a, netbsd.AF_INET, netbsd.SOCK_RAW, netbsd.IPPROTO_ICMP)
 	_, err := so.Send(nil, &kernel.Message{Data: echoRequest(netbsd.ICMP_ECHO, 1, 1, nil), Name: addr(a, "192.168.7.7:0")})
