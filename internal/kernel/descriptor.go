@@ -22,6 +22,8 @@ type OpenFile struct {
 	refs  atomic.Int32
 	flags atomic.Int32 // O_ACCMODE, O_NONBLOCK, O_APPEND, O_ASYNC
 	owner atomic.Int32 // F_SETOWN's process or, negative, process group
+	// noSigpipe is SO_NOSIGPIPE; O_NOSIGPIPE has the same effect.
+	noSigpipe atomic.Bool
 	// count is the kernel's number of open files, or nil.
 	count *atomic.Int32
 }
@@ -203,6 +205,16 @@ func (t *fdTable) add(of *OpenFile, lowest int32, cloexec bool) (int32, error) {
 	}
 	t.mu.Unlock()
 	return int32(fd), nil
+}
+
+// minTable is how large a table is at least (NDFILE).
+const minTable = 20
+
+// size is how large the table is.
+func (t *fdTable) size() int32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return int32(max(minTable, len(t.slots)))
 }
 
 // put fills a slot; t.mu is held.

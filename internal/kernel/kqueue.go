@@ -512,14 +512,13 @@ func (n *note) event(take bool) (netbsd.Kevent, bool) {
 	return ev, n.file.Poll()&want != 0 && ready >= lowat
 }
 
-// Read, Write and the commands make no sense on a kqueue.
+// Read and Write make no sense on a kqueue.
 
-func (kq *kqueue) Read([]byte) (int, error)          { return 0, netbsd.ENXIO }
-func (kq *kqueue) Write([]byte) (int, error)         { return 0, netbsd.ENXIO }
-func (kq *kqueue) Ioctl(*Call, uint32, []byte) error { return netbsd.ENOTTY }
-func (kq *kqueue) Watch(w *Watcher)                  { kq.watchers.Watch(w) }
-func (kq *kqueue) Unwatch(w *Watcher)                { kq.watchers.Unwatch(w) }
-func (kq *kqueue) Type() int32                       { return dtypeKqueue }
+func (kq *kqueue) Read([]byte) (int, error)  { return 0, netbsd.ENXIO }
+func (kq *kqueue) Write([]byte) (int, error) { return 0, netbsd.ENXIO }
+func (kq *kqueue) Watch(w *Watcher)          { kq.watchers.Watch(w) }
+func (kq *kqueue) Unwatch(w *Watcher)        { kq.watchers.Unwatch(w) }
+func (kq *kqueue) Type() int32               { return dtypeKqueue }
 
 func (kq *kqueue) Stat() (netbsd.Stat, error) {
 	return netbsd.Stat{Mode: netbsd.S_IFIFO, Blksize: 1, Size: kq.count()}, nil

@@ -242,7 +242,7 @@ func partial(done uint64, err error) (uint64, error) {
 // sigpipe raises SIGPIPE for a write to nobody, unless the file was made
 // without it.
 func (c *Call) sigpipe(h held, err error) {
-	if err == netbsd.EPIPE && h.flags.Load()&netbsd.O_NOSIGPIPE == 0 {
+	if err == netbsd.EPIPE && h.flags.Load()&netbsd.O_NOSIGPIPE == 0 && !h.noSigpipe.Load() {
 		c.Raise(netbsd.SIGPIPE)
 	}
 }

@@ -17,7 +17,10 @@ func (k *Kernel) lookup(path string) (netbsd.Stat, error) {
 		return device{}.Stat()
 	}
 	clean := strings.TrimRight(path, "/") + "/"
-	if clean == "/" && path != "" {
+	switch {
+	case path == "":
+		return netbsd.Stat{}, netbsd.ENOENT
+	case clean == "/":
 		return dir, nil
 	}
 	for name := range k.devices {
@@ -53,6 +56,18 @@ func sysAccess(c *Call) (uint64, error) {
 		return 0, err
 	}
 	_, err = c.k.lookup(path)
+	return 0, err
+}
+
+// sysUnlink: what is there can't be removed.
+func sysUnlink(c *Call) (uint64, error) {
+	path, err := c.argPath()
+	if err == nil {
+		_, err = c.k.lookup(path)
+	}
+	if err == nil {
+		err = netbsd.EPERM
+	}
 	return 0, err
 }
 

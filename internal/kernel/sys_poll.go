@@ -176,7 +176,8 @@ func (c *Call) doSelect(duration durationFunc) (uint64, error) {
 	if nd < 0 {
 		return 0, netbsd.EINVAL
 	}
-	nd = min(nd, maxFiles)
+	// As in NetBSD, what lies beyond the table of descriptors is not looked at.
+	nd = min(nd, c.Proc.fds.size())
 	var timeout time.Duration
 	if tvp != 0 {
 		var err error

@@ -284,7 +284,13 @@ func sysSetsockopt(c *Call) (uint64, error) {
 			return 0, err
 		}
 	}
-	return 0, s.SetOption(c, level, name, value)
+	if err := s.SetOption(c, level, name, value); err != nil {
+		return 0, err
+	}
+	if level == netbsd.SOL_SOCKET && name == netbsd.SO_NOSIGPIPE && len(value) == 4 {
+		h.noSigpipe.Store(c.k.machine.Order.Uint32(value) != 0)
+	}
+	return 0, nil
 }
 
 func sysGetsockopt(c *Call) (uint64, error) {
@@ -603,7 +609,8 @@ func (c *Call) recvmsg(h held, s Socket, hdr *netbsd.Msghdr, flags int32) (uint6
 		return 0, err
 	}
 	hdr.Flags = m.Flags & (netbsd.MSG_TRUNC | netbsd.MSG_CTRUNC | netbsd.MSG_EOR | netbsd.MSG_OOB | netbsd.MSG_BCAST | netbsd.MSG_MCAST)
-	if err := c.CopyOut(uint64(hdr.Control), control); err != nil {
+	n32 := min(uint32(len(control)), hdr.Controllen)
+	if err := c.CopyOut(uint64(hdr.Control), control[:n32]); err != nil {
 		return 0, err
 	}
 	hdr.Controllen = uint32(len(control))
@@ -617,8 +624,9 @@ func (c *Call) recvmsg(h held, s Socket, hdr *netbsd.Msghdr, flags int32) (uint6
 	return n, nil
 }
 
-// giveControl lays out the control messages that fit, and gives the caller
-// descriptors for the files that came along, all of them or none.
+// giveControl lays out the control messages for which there is room, the last
+// maybe in part, and gives the caller descriptors for the files that came along,
+// all of them or none.
 func (c *Call) giveControl(m *Message, wanted bool, room uint32, cloexec bool) ([]byte, error) {
 	mach := c.k.machine
 	if !wanted {
@@ -637,13 +645,23 @@ func (c *Call) giveControl(m *Message, wanted bool, room uint32, cloexec bool) (
 		}
 	}
 	var out []byte
-	for _, cm := range m.Control {
-		next := netbsd.AppendCmsg(mach, out, cm.Level, cm.Type, cm.Data)
-		if uint64(len(next)) > uint64(room) {
-			m.Flags |= netbsd.MSG_CTRUNC
+	for i, cm := range m.Control {
+		if uint64(len(out)) >= uint64(room) {
+			if i > 0 || wanted {
+				m.Flags |= netbsd.MSG_CTRUNC
+			}
 			break
 		}
-		out = next
+		out = netbsd.AppendCmsg(mach, out, cm.Level, cm.Type, cm.Data)
+		if uint64(len(out)) > uint64(room) {
+			// One that is cut is the last. If more would follow, its
+			// padding counts although it is not copied.
+			m.Flags |= netbsd.MSG_CTRUNC
+			if i == len(m.Control)-1 {
+				out = out[:room]
+			}
+			break
+		}
 	}
 	return out, nil
 }

@@ -79,6 +79,7 @@ func init() {
 		netbsd.SYS___stat50:  {"ww", sysStat},
 		netbsd.SYS___lstat50: {"ww", sysStat},
 		netbsd.SYS_access:    {"ww", sysAccess},
+		netbsd.SYS_unlink:    {"w", sysUnlink},
 		netbsd.SYS___getcwd:  {"ww", sysGetcwd},
 
 		netbsd.SYS_getpid:    {"", sysGetpid},

@@ -45,42 +45,37 @@ func protocol(typ, proto int32) error {
 }
 
 // Socket implements [kernel.Domain].
-func (d *Domain) Socket(_ *kernel.Call, typ, proto int32) (kernel.Socket, error) {
+func (d *Domain) Socket(c *kernel.Call, typ, proto int32) (kernel.Socket, error) {
 	if err := protocol(typ, proto); err != nil {
 		return nil, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.newSocket(typ), nil
+	return d.newSocket(typ, c.Proc.PID), nil
 }
 
 // Pair implements [kernel.Domain].
-func (d *Domain) Pair(_ *kernel.Call, typ, proto int32) (kernel.Socket, kernel.Socket, error) {
+func (d *Domain) Pair(c *kernel.Call, typ, proto int32) (kernel.Socket, kernel.Socket, error) {
 	if err := protocol(typ, proto); err != nil {
 		return nil, nil, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	a, b := d.newSocket(typ), d.newSocket(typ)
+	a, b := d.newSocket(typ, c.Proc.PID), d.newSocket(typ, c.Proc.PID)
 	a.peer, b.peer = b, a
 	return a, b, nil
 }
 
 // bufferSize is what a socket holds for its reader (PIPSIZ; for datagrams,
 // their largest size and room for the addresses).
-func bufferSize(typ int32) int {
-	if typ == netbsd.SOCK_DGRAM {
-		return 4 << 10
-	}
-	return 16 << 10
-}
+const bufferSize = 4 << 10
 
-// newSocket makes a socket; d.mu is held.
-func (d *Domain) newSocket(typ int32) *socket {
+// newSocket makes a socket of a process; d.mu is held.
+func (d *Domain) newSocket(typ, pid int32) *socket {
 	d.nextID++
 	s := &socket{
-		d: d, typ: typ, id: d.nextID,
-		rcvbuf: bufferSize(typ), sndbuf: bufferSize(typ),
+		d: d, typ: typ, pid: pid, id: d.nextID,
+		rcvbuf: bufferSize, sndbuf: bufferSize,
 	}
 	d.sockets[s] = struct{}{}
 	return s
@@ -101,13 +96,5 @@ func path(sa []byte) (string, error) {
 	return string(p), nil
 }
 
-// sockaddr is the address of a path, or of no path.
-func sockaddr(p string) []byte {
-	sa := make([]byte, sockaddrHead, sockaddrHead+len(p)+1)
-	sa[1] = netbsd.AF_LOCAL
-	if p != "" {
-		sa = append(append(sa, p...), 0)
-	}
-	sa[0] = byte(len(sa))
-	return sa
-}
+// noAddress is the address of a socket that was not bound.
+var noAddress = []byte{sockaddrHead, netbsd.AF_LOCAL}

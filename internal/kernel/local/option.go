@@ -84,8 +84,8 @@ func (s *socket) Option(c *kernel.Call, level, name int32, _ int) ([]byte, error
 			if s.peer == nil {
 				return nil, netbsd.ENOTCONN
 			}
-			// Everybody is root, and only the kernel knows its processes.
-			return netbsd.Marshal(m, &netbsd.Unpcbid{}), nil
+			// Everybody is root.
+			return netbsd.Marshal(m, &netbsd.Unpcbid{Pid: s.peer.pid}), nil
 		}
 		return nil, netbsd.ENOPROTOOPT
 	}

@@ -73,9 +73,9 @@ func (d *Domain) list(r *kernel.SysctlRequest, typ int32) ([]byte, error) {
 			Family: netbsd.AF_LOCAL, Type: uint32(typ),
 			Rcvq: uint64(s.queued), Conn: kernelAddress(s.peer),
 		}
-		copy(p.Src[:], sockaddr(s.path))
+		copy(p.Src[:], orNone(s.addr))
 		if s.peer != nil {
-			copy(p.Dst[:], sockaddr(s.peerPath))
+			copy(p.Dst[:], orNone(s.peerAddr))
 		}
 		out = netbsd.Append(m, out, &p)
 	}

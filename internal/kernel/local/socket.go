@@ -1,6 +1,7 @@
 package local
 
 import (
+	"bytes"
 	"time"
 
 	"rumptools/internal/kernel"
@@ -22,8 +23,10 @@ type socket struct {
 	d   *Domain
 	typ int32
 	id  uint64
+	pid int32 // of the process that made it
 
 	path   string // bound name, or ""
+	addr   []byte // bound address, or nil
 	peer   *socket
 	queue  []packet
 	queued int // bytes in queue
@@ -38,9 +41,9 @@ type socket struct {
 	accepts   []*socket
 	// wasPeer is set once connected: what the end of the peer means.
 	wasPeer  bool
-	peerPath string
-	rshut    bool // nothing more is received
-	wshut    bool // nothing more can be sent
+	peerAddr []byte // nil when that was not bound
+	rshut    bool   // nothing more is received
+	wshut    bool   // nothing more can be sent
 	closed   bool
 	err      error // SO_ERROR
 }
@@ -66,7 +69,7 @@ func (s *socket) Bind(sa []byte) error {
 	if s.d.bound[p] != nil {
 		return netbsd.EADDRINUSE
 	}
-	s.path = p
+	s.path, s.addr = p, bytes.Clone(sa)
 	s.d.bound[p] = s
 	return nil
 }
@@ -105,14 +108,14 @@ func (s *socket) Connect(sa []byte) error {
 	case to.typ != s.typ:
 		return netbsd.EPROTOTYPE
 	case !s.connected():
-		s.peer, s.wasPeer, s.peerPath = to, true, p
+		s.peer, s.wasPeer, s.peerAddr = to, true, to.addr
 		return nil
 	case !to.listening || len(to.accepts) >= to.backlog:
 		return netbsd.ECONNREFUSED
 	}
-	end := s.d.newSocket(s.typ)
+	end := s.d.newSocket(s.typ, to.pid)
 	end.peer, s.peer = s, end
-	end.path, end.peerPath, s.peerPath = "", s.path, p
+	end.addr, end.peerAddr, s.peerAddr = to.addr, s.addr, to.addr
 	end.options = to.options
 	to.accepts = append(to.accepts, end)
 	to.Wake()
@@ -139,7 +142,7 @@ func (s *socket) Accept() (kernel.Socket, []byte, error) {
 	}
 	end := s.accepts[0]
 	s.accepts = s.accepts[1:]
-	return end, sockaddr(end.peerPath), nil
+	return end, orNone(end.peerAddr), nil
 }
 
 func (s *socket) Shutdown(how int32) error {
@@ -166,10 +169,18 @@ func (s *socket) Shutdown(how int32) error {
 	return nil
 }
 
+// orNone is an address, or that of a socket that has none.
+func orNone(sa []byte) []byte {
+	if sa == nil {
+		return noAddress
+	}
+	return sa
+}
+
 func (s *socket) Name() ([]byte, error) {
 	s.d.mu.Lock()
 	defer s.d.mu.Unlock()
-	return sockaddr(s.path), nil
+	return orNone(s.addr), nil
 }
 
 func (s *socket) Peer() ([]byte, error) {
@@ -178,7 +189,7 @@ func (s *socket) Peer() ([]byte, error) {
 	if s.peer == nil {
 		return nil, netbsd.ENOTCONN
 	}
-	return sockaddr(s.peerPath), nil
+	return orNone(s.peerAddr), nil
 }
 
 func (s *socket) Timeouts() (recv, send time.Duration) {
@@ -270,7 +281,7 @@ func (s *socket) Send(_ *kernel.Call, m *kernel.Message) (int, error) {
 	}
 	p := packet{data: append([]byte(nil), data...), control: m.Control, files: m.Files}
 	if !s.connected() {
-		p.from = sockaddr(s.path)
+		p.from = orNone(s.addr)
 	}
 	to.put(p)
 	return len(data), nil
