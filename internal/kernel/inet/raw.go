@@ -144,6 +144,13 @@ func (so *dgramSocket) source6(dst netip.Addr) (netip.Addr, error) {
 		dst = netip.IPv6Loopback()
 	}
 	r, err := so.stack.findRoute(sendPath{dst: dst, nic: nic})
+	if err == netbsd.ENETDOWN {
+		// in6_selectsrc finds no address that can be used, and no route to
+		// a network that only the scope tells.
+		if err = netbsd.EADDRNOTAVAIL; nic == 0 && netbsd.HasScope(dst) {
+			err = netbsd.EHOSTUNREACH
+		}
+	}
 	if err != nil {
 		return netip.Addr{}, err
 	}

@@ -34,6 +34,10 @@ func (s *Stack) findRoute(p sendPath) (*stack.Route, error) {
 	dst, scope := netbsd.ExtractScope(p.dst)
 	if nic == 0 {
 		nic = tcpip.NICID(scope)
+	} else if scope == 0 && !dst.IsMulticast() {
+		// The interface that is asked for says which network a link-local
+		// address is in.
+		p.dst = netbsd.EmbedScope(dst, uint32(nic))
 	}
 	if p.dontRoute && !dst.IsMulticast() {
 		s.mu.Lock()
