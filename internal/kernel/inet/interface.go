@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
@@ -175,12 +176,29 @@ func (s *Stack) attach(ifp *Interface) error {
 	if err := s.net.CreateNICWithOptions(ifp.NICID, ifp.link, stack.NICOptions{Name: ifp.Name, Disabled: true}); err != nil {
 		return engineError(err)
 	}
+	s.oldGroupProtocols(ifp)
 	s.interfaces = append(s.interfaces, ifp)
 	s.ifByIndex[index] = ifp
 	s.ifByName[ifp.Name] = ifp
 	s.lastIndex = index
 	s.addInterfaceSysctls(ifp)
 	return nil
+}
+
+// oldGroupProtocols has the engine announce multicast groups as NetBSD 7 does,
+// by MLD 1 and IGMP 2. The engine's MLD 2 besides sends reports without end when
+// the interface's MTU is too small for one group.
+func (s *Stack) oldGroupProtocols(ifp *Interface) {
+	if ep, err := s.net.GetNetworkEndpoint(ifp.NICID, ipv6.ProtocolNumber); err == nil {
+		if mld, ok := ep.(ipv6.MLDEndpoint); ok {
+			mld.SetMLDVersion(ipv6.MLDVersion1)
+		}
+	}
+	if ep, err := s.net.GetNetworkEndpoint(ifp.NICID, ipv4.ProtocolNumber); err == nil {
+		if igmp, ok := ep.(ipv4.IGMPEndpoint); ok {
+			igmp.SetIGMPVersion(ipv4.IGMPVersion2)
+		}
+	}
 }
 
 // newIndex finds the next interface's number: the last one again if it is
