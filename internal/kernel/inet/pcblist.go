@@ -21,6 +21,7 @@ const (
 const (
 	tfNewFlags         = 0x00a0 // TF_REQ_SCALE | TF_REQ_TSTMP
 	tfEstablishedFlags = 0x09e0 // and TF_RCVD_SCALE | TF_RCVD_TSTMP | TF_WILL_SACK
+	tfSackPermit       = 0x0200 // the peer can do so, said its answer
 )
 
 // tcpState gives NetBSD's number of a state.
@@ -85,7 +86,7 @@ func (s *Stack) pcblist(r *kernel.SysctlRequest, which pcbList) ([]byte, error) 
 	if len(r.Params) != 4 {
 		return nil, netbsd.EINVAL
 	}
-	m := r.Machine()
+	m := s.machine
 	size := netbsd.Sizeof(m, netbsd.KinfoPcb{})
 	list := s.sockets.list(which)
 	var out []byte
@@ -203,6 +204,9 @@ func (so *tcpSocket) pcbInfo() (netbsd.KinfoPcb, bool) {
 	info.Rcvq, info.Sndq = uint64(so.unread(v)), uint64(v.unsent)
 	if so.phase == tcpConnected {
 		info.Tflags = tfEstablishedFlags
+		if !so.passive {
+			info.Tflags |= tfSackPermit
+		}
 	}
 	if so.opt.noDelay {
 		info.Tflags |= tfNoDelay

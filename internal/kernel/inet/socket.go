@@ -117,7 +117,16 @@ func (so *socket) Stat() (netbsd.Stat, error) { return netbsd.Stat{Mode: netbsd.
 func (so *socket) Timeouts() (recv, send time.Duration) {
 	so.mu.Lock()
 	defer so.mu.Unlock()
-	return time.Duration(so.rcvTicks) * tick, time.Duration(so.sndTicks) * tick
+	return duration(so.rcvTicks), duration(so.sndTicks)
+}
+
+// duration is a number of ticks as a time. The kernel takes negative ones, and
+// waits no longer than for one.
+func duration(ticks int32) time.Duration {
+	if ticks < 0 {
+		ticks = 1
+	}
+	return time.Duration(ticks) * tick
 }
 
 // takeError gives and clears so_error; so.mu is held.

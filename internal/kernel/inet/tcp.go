@@ -33,6 +33,8 @@ type tcpSocket struct {
 	shutRead, shutWrite bool
 	// port is the claim to local's port, nil without one.
 	port *tcpPort
+	// passive says that the connection was a listener's.
+	passive bool
 	// queued says that nobody has accepted the connection yet.
 	queued bool
 	// connTimer ends an attempt to connect.
@@ -472,7 +474,7 @@ func (so *tcpSocket) drain() {
 // accepted makes the socket of a listener's connection, with the listener's
 // options (sonewconn).
 func (so *tcpSocket) accepted(ep *tcp.Endpoint, wq *waiter.Queue) *tcpSocket {
-	c := &tcpSocket{phase: tcpConnected, opt: so.opt, queued: true}
+	c := &tcpSocket{phase: tcpConnected, opt: so.opt, passive: true, queued: true}
 	c.init(so.stack, so.m, so.family, so.typ, so.proto, so.snd.hiwat, so.rcv.hiwat)
 	c.snd, c.rcv = so.snd, so.rcv
 	c.options = so.options &^ netbsd.SO_ACCEPTCONN

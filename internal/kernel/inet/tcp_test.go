@@ -89,8 +89,9 @@ func readAll(t *testing.T, so kernel.Socket, n int) []byte {
 func ready(t *testing.T, so kernel.Socket, want kernel.Events) {
 	t.Helper()
 	var got kernel.Events
+	done := false
 	defer func() {
-		if t.Failed() {
+		if !done {
 			t.Logf("poll gives %#x, want %#x", got, want)
 		}
 	}()
@@ -100,6 +101,7 @@ func ready(t *testing.T, so kernel.Socket, want kernel.Events) {
 		}
 		return nil
 	}))
+	done = true
 }
 
 func TestTCPExchange(t *testing.T) {
