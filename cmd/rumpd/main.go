@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -139,11 +140,20 @@ func run(o *options) error {
 			}
 			served = nil
 		case <-k.Exited():
+			// The socket is gone by now; whatever else should not
+			// come to its end must not keep the process.
+			time.AfterFunc(endTime, func() {
+				fmt.Fprintln(os.Stderr, "rumpd: not all ended in time")
+				os.Exit(1)
+			})
 			k.Wait()
 			return nil
 		}
 	}
 }
+
+// endTime is how long calls under way and the network may take to end.
+const endTime = 3 * time.Second
 
 // openBus opens the bus file that a linkstr names.
 func openBus(path string) (inet.Bus, error) {
