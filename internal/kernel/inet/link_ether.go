@@ -227,7 +227,9 @@ func (l *etherLink) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error)
 			if pkt.NetworkPacketInfo.IsForwardedPacket && pkt.NetworkProtocolNumber == ipv4.ProtocolNumber {
 				l.correctRecordRoute(packet)
 			}
-			l.s.sent(pkt.NetworkProtocolNumber, packet[:min(len(packet), snoopLen)], pkt.NetworkPacketInfo.IsForwardedPacket)
+			if pkt.NetworkProtocolNumber != arp.ProtocolNumber { // which output counts
+				l.s.sent(pkt.NetworkProtocolNumber, packet[:min(len(packet), snoopLen)], pkt.NetworkPacketInfo.IsForwardedPacket)
+			}
 		}
 		l.output(frame)
 		*p = frame[:0]
@@ -258,6 +260,10 @@ func (l *etherLink) output(frame []byte) {
 	if bus == nil || !l.running.Load() {
 		c.oerrors.Add(1)
 		return
+	}
+	if header.Ethernet(frame).Type() == arp.ProtocolNumber {
+		// The engine's, and the kernel's own announcements and answers.
+		l.s.sent(arp.ProtocolNumber, frame[header.EthernetMinimumSize:], false)
 	}
 	c.obytes.Add(uint64(len(frame)))
 	if dst != header.EthernetBroadcastAddress && header.IsMulticastEthernetAddress(dst) {
