@@ -226,3 +226,50 @@ func TestOptionInherited(t *testing.T) {
 		t.Error("a listener does not accept connections")
 	}
 }
+
+// TestOptionSysctl: new sockets begin as sysctl(3) says.
+func TestOptionSysctl(t *testing.T) {
+	s := newStackOf(t, netbsd.AMD64)
+	ps := &s.sockets.params
+	must(t, ps.tcp["sendspace"].set(s, 20000))
+	must(t, ps.tcp["recvspace"].set(s, 10000))
+	must(t, ps.tcp["mssdflt"].set(s, 600))
+	must(t, ps.udp["recvspace"].set(s, 3000))
+	must(t, s.setParam("net.inet.ip.ttl", 33))
+	must(t, s.setParam("net.inet6.ip6.v6only", 0))
+	so := open(t, s, inet, stream, 0)
+	udp, udp6 := open(t, s, inet, dgram, 0), open(t, s, inet6, dgram, 0)
+	for _, tt := range []struct {
+		so                kernel.Socket
+		level, name, want int32
+	}{
+		{so, netbsd.SOL_SOCKET, netbsd.SO_SNDBUF, 20000},
+		{so, netbsd.SOL_SOCKET, netbsd.SO_RCVBUF, 10000},
+		{so, netbsd.IPPROTO_TCP, netbsd.TCP_MAXSEG, 600},
+		{so, netbsd.IPPROTO_IP, netbsd.IP_TTL, 33},
+		{udp, netbsd.SOL_SOCKET, netbsd.SO_RCVBUF, 3000},
+		{udp6, netbsd.SOL_SOCKET, netbsd.SO_RCVBUF, 42080},
+		{udp6, netbsd.IPPROTO_IPV6, netbsd.IPV6_V6ONLY, 0},
+	} {
+		if v := getInt(t, tt.so, s.machine, tt.level, tt.name); v != tt.want {
+			t.Errorf("option %#x of level %#x is %d, want %d", tt.name, tt.level, v, tt.want)
+		}
+	}
+	check(t, "sendspace 0", ps.tcp["sendspace"].set(s, 0), netbsd.EINVAL)
+	must(t, s.setParam("net.inet.ip.anonportmin", 60000))
+	must(t, s.setParam("net.inet.ip.anonportmax", 60003))
+	for range 4 {
+		u := open(t, s, inet, dgram, 0)
+		must(t, u.Bind(addr(s, "127.0.0.1:0")))
+		if p := portOf(name(t, u)); p < 60000 || p > 60003 {
+			t.Errorf("port %d was chosen", p)
+		}
+		c := open(t, s, inet, stream, 0)
+		must(t, c.Bind(addr(s, "127.0.0.1:0")))
+		if p := portOf(name(t, c)); p < 60000 || p > 60003 {
+			t.Errorf("TCP port %d was chosen", p)
+		}
+	}
+	check(t, "no port is free", open(t, s, inet, dgram, 0).Bind(addr(s, "127.0.0.1:0")), netbsd.EADDRNOTAVAIL)
+	check(t, "no TCP port is free", open(t, s, inet, stream, 0).Bind(addr(s, "127.0.0.1:0")), netbsd.EADDRNOTAVAIL)
+}

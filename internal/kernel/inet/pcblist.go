@@ -51,35 +51,6 @@ func tcpState(state tcp.EndpointState) int32 {
 	return netbsd.TCPS_CLOSED
 }
 
-// addSocketSysctls adds the nodes about sockets below net.inet and net.inet6.
-func (s *Stack) addSocketSysctls() {
-	k := s.kernel
-	for _, p := range []struct {
-		parent, name string
-		num          int32
-		list         pcbList
-		desc         string
-	}{
-		{"net.inet", "tcp", netbsd.IPPROTO_TCP, pcbList{netbsd.AF_INET, netbsd.IPPROTO_TCP}, "TCP"},
-		{"net.inet", "udp", netbsd.IPPROTO_UDP, pcbList{netbsd.AF_INET, netbsd.IPPROTO_UDP}, "UDPv4"},
-		{"net.inet", "raw", netbsd.IPPROTO_RAW, pcbList{netbsd.AF_INET, netbsd.IPPROTO_RAW}, "Raw IPv4"},
-		{"net.inet6", "tcp6", netbsd.IPPROTO_TCP, pcbList{netbsd.AF_INET6, netbsd.IPPROTO_TCP}, "TCP"},
-		{"net.inet6", "udp6", netbsd.IPPROTO_UDP, pcbList{netbsd.AF_INET6, netbsd.IPPROTO_UDP}, "UDPv6"},
-		{"net.inet6", "raw6", netbsd.IPPROTO_RAW, pcbList{netbsd.AF_INET6, netbsd.IPPROTO_RAW}, "Raw IPv6"},
-	} {
-		k.AddSysctl(p.parent, &kernel.Node{
-			Name: p.name, Num: p.num, Type: netbsd.CTLTYPE_NODE, Desc: p.desc + " related settings",
-		})
-		// A node with parameters of its own is a node, even if it has
-		// nothing below.
-		k.AddSysctl(p.parent+"."+p.name, &kernel.Node{
-			Name: "pcblist", Num: netbsd.CTL_CREATE, Type: netbsd.CTLTYPE_NODE,
-			Desc: p.desc + " protocol control block list",
-			Get:  func(r *kernel.SysctlRequest) ([]byte, error) { return s.pcblist(r, p.list) },
-		})
-	}
-}
-
 // pcblist is sysctl_inpcblist. The parameters are what to list, an argument of
 // that, the size of an element and how many there is room for.
 func (s *Stack) pcblist(r *kernel.SysctlRequest, which pcbList) ([]byte, error) {

@@ -30,6 +30,7 @@ type socketTable struct {
 	udp6Stat [netbsd.UDP6_NSTATS]atomic.Uint64
 	ipID     atomic.Uint32
 	icmp     icmpState
+	params   protocolParams
 }
 
 // pcb is a socket in a list.
@@ -53,6 +54,7 @@ func (t *socketTable) init() {
 	t.all = make(map[pcb]struct{})
 	t.udp = make(map[uint16][]*udpSocket)
 	t.tcp = make(map[uint16][]*tcpPort)
+	t.params = newProtocolParams()
 }
 
 func (t *socketTable) nextSeq() uint64 { return t.seq.Add(1) }

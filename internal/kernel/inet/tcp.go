@@ -64,12 +64,8 @@ var (
 )
 
 // tcpSpace is the size in bytes of a TCP socket's buffers, until more is
-// needed; tcpAutoMax is how far they grow, by tcpAutoStep at a time.
-const (
-	tcpSpace    = 32 << 10
-	tcpAutoStep = 8 << 10
-	tcpAutoMax  = 256 << 10
-)
+// needed.
+const tcpSpace = 32 << 10
 
 // tcpTimeWait is how long a closed connection is remembered. NetBSD's is a
 // minute; thousands of connections a second would fill the memory that long.
@@ -96,8 +92,8 @@ func (s *Stack) tuneTCP() error {
 // newTCP makes a TCP socket.
 func (s *Stack) newTCP(m *netbsd.Machine, family, proto int32) (*tcpSocket, error) {
 	so := &tcpSocket{}
-	so.init(s, m, family, netbsd.SOCK_STREAM, proto, tcpSpace, tcpSpace)
-	so.opt.init()
+	so.init(s, m, family, netbsd.SOCK_STREAM, proto, s.tcpParam("sendspace"), s.tcpParam("recvspace"))
+	so.opt.init(s)
 	if err := so.newEndpoint(); err != nil {
 		return nil, err
 	}

@@ -161,8 +161,9 @@ func (so *tcpSocket) writable(m *kernel.Message) (int, error) {
 		return 0, netbsd.EOPNOTSUPP // there is no urgent data
 	}
 	room := so.sendRoom(v)
-	if room < len(m.Data) && so.opt.autoSend && v.unsent >= so.snd.hiwat/8*7 && so.snd.hiwat < tcpAutoMax {
-		so.snd.hiwat = min(so.snd.hiwat+tcpAutoStep, tcpAutoMax)
+	most := so.stack.tcpParam("sendbuf_max")
+	if room < len(m.Data) && so.opt.autoSend && v.unsent >= so.snd.hiwat/8*7 && so.snd.hiwat < most {
+		so.snd.hiwat = min(so.snd.hiwat+so.stack.tcpParam("sendbuf_inc"), most)
 		so.ep.SocketOptions().SetSendBufferSize(int64(so.snd.hiwat), true)
 		room = so.sendRoom(v)
 	}

@@ -17,10 +17,14 @@ type tcpOptions struct {
 	// maxSeg is TCP_MAXSEG as it was set, 0 for not.
 	maxSeg int32
 	// keepInit is how long an attempt to connect may take.
-	keepInit            time.Duration
-	keepIdle, keepIntvl time.Duration // 0: the engine's, which is NetBSD's
-	keepCount           int32         // 0: NetBSD's
-	autoSend, sizedRecv bool          // the buffers' sizes have not, and have, been set
+	keepInit time.Duration
+	// keepIdle and keepIntvl are when to ask a silent peer whether it is
+	// there, keepCount how often.
+	keepIdle, keepIntvl time.Duration
+	keepCount           int32
+	// autoSend has the send buffer grow when it is full; sizedRecv says that
+	// the receive buffer has a size of its own.
+	autoSend, sizedRecv bool
 }
 
 const (
@@ -33,7 +37,14 @@ const (
 	tcpSlowTick = 500 * time.Millisecond
 )
 
-func (o *tcpOptions) init() { o.keepInit, o.autoSend = tcpKeepInit, true }
+func (o *tcpOptions) init(s *Stack) {
+	o.keepInit = slowTicks(s.tcpParam("keepinit"))
+	o.keepIdle = slowTicks(s.tcpParam("keepidle"))
+	o.keepIntvl = slowTicks(s.tcpParam("keepintvl"))
+	o.keepCount = int32(s.tcpParam("keepcnt"))
+	o.autoSend = s.tcpParam("sendbuf_auto") != 0
+	o.sizedRecv = s.tcpParam("recvspace") != tcpSpace
+}
 
 // tfNoDelay is TF_NODELAY, which getsockopt(2) shows as it is.
 const tfNoDelay = 4
@@ -61,19 +72,10 @@ func (so *tcpSocket) applyOptions() {
 }
 
 func (so *tcpSocket) applyKeepalive() {
-	count := tcpKeepCount
-	if so.opt.keepCount != 0 {
-		count = int(so.opt.keepCount)
-	}
-	so.ep.SetSockOptInt(tcpip.KeepaliveCountOption, count)
-	if d := so.opt.keepIdle; d != 0 {
-		o := tcpip.KeepaliveIdleOption(d)
-		so.ep.SetSockOpt(&o)
-	}
-	if d := so.opt.keepIntvl; d != 0 {
-		o := tcpip.KeepaliveIntervalOption(d)
-		so.ep.SetSockOpt(&o)
-	}
+	idle, intvl := tcpip.KeepaliveIdleOption(so.opt.keepIdle), tcpip.KeepaliveIntervalOption(so.opt.keepIntvl)
+	so.ep.SetSockOptInt(tcpip.KeepaliveCountOption, int(so.opt.keepCount))
+	so.ep.SetSockOpt(&idle)
+	so.ep.SetSockOpt(&intvl)
 }
 
 // applyHeader tells the endpoint what the headers of its packets have.
@@ -177,7 +179,7 @@ func (so *tcpSocket) setTCP(name int32, value []byte) error {
 	if v == 0 {
 		return netbsd.EINVAL
 	}
-	ticks := time.Duration(uint32(v)) * tcpSlowTick
+	ticks := slowTicks(int(uint32(v)))
 	switch name {
 	case netbsd.TCP_KEEPINIT:
 		so.opt.keepInit = ticks
@@ -203,9 +205,9 @@ func (so *tcpSocket) peerMSS() int32 {
 		if so.opt.maxSeg != 0 {
 			return so.opt.maxSeg
 		}
-		return tcpDefaultMSS
+		return int32(so.stack.tcpParam("mssdflt"))
 	}
-	mss := int32(tcpDefaultMSS)
+	mss := int32(so.stack.tcpParam("mssdflt"))
 	r, err := so.stack.findRoute(sendPath{dst: unmapped(so.remote.addr)})
 	if err == nil {
 		mss = int32(r.MTU()) - header.TCPMinimumSize

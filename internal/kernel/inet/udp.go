@@ -30,12 +30,12 @@ var (
 // and forty of 1 KiB to receive.
 const udpSendSpace = 9216
 
-func udpRecvSpace(family int32) int { return 40 * (1024 + sizeofSockaddr(family)) }
+func udpRecvSpace(family int32) int32 { return int32(40 * (1024 + sizeofSockaddr(family))) }
 
 // newUDP makes a UDP socket.
 func (s *Stack) newUDP(m *netbsd.Machine, family, proto int32) *udpSocket {
 	so := &udpSocket{}
-	so.init(s, m, family, netbsd.SOCK_DGRAM, proto, udpSendSpace, udpRecvSpace(family))
+	so.init(s, m, family, netbsd.SOCK_DGRAM, proto, s.udpParam(family, "sendspace"), s.udpParam(family, "recvspace"))
 	s.sockets.add(so)
 	return so
 }
