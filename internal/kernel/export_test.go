@@ -1,5 +1,7 @@
 package kernel
 
+import "net"
+
 // KqueueSizes tells how many notes stand in a kqueue's queue, how many are tied
 // to a descriptor, and how many timers the kernel has.
 func KqueueSizes(k *Kernel, pid, kqfd, fd int32) (queued, notes, timers int) {
@@ -23,4 +25,14 @@ func KqueueSizes(k *Kernel, pid, kqfd, fd int32) (queued, notes, timers int) {
 	d.desc.mu.Lock()
 	defer d.desc.mu.Unlock()
 	return queued, len(d.desc.notes), int(k.ntimers.Load())
+}
+
+// Attach serves a client on a connection that was not accepted.
+func (k *Kernel) Attach(nc net.Conn) { k.attach(nc) }
+
+// Sizes tells how many connections, processes and open files there are.
+func (k *Kernel) Sizes() (conns, procs, files int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.conns), len(k.procs), int(k.nfiles.Load())
 }
