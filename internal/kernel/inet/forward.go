@@ -17,20 +17,21 @@ import (
 	"rumptools/pkg/netbsd"
 )
 
-// intercept looks at a packet that a link is about to give to the engine, and
-// is true when the packet is dealt with: what the engine does not do as NetBSD
-// does. It runs on the path of packets.
-func (s *Stack) intercept(l *etherLink, proto tcpip.NetworkProtocolNumber, pkt []byte) bool {
+// intercept looks at a packet that a link is about to give to the engine.
+// handled is true when the packet is dealt with: what the engine does not do as
+// NetBSD does. transit is true for an IPv4 packet that the engine is to
+// forward. It runs on the path of packets.
+func (s *Stack) intercept(l *etherLink, proto tcpip.NetworkProtocolNumber, pkt []byte) (handled, transit bool) {
 	switch proto {
 	case arp.ProtocolNumber:
 		l.overhear(pkt)
-		return l.answerProxy(pkt)
+		return l.answerProxy(pkt), false
 	case ipv4.ProtocolNumber:
 		return s.interceptTransit4(l, pkt)
 	case ipv6.ProtocolNumber:
-		return s.interceptTransit6(pkt)
+		return s.interceptTransit6(pkt), false
 	}
-	return false
+	return false, false
 }
 
 // answerProxy answers an ARP request for a published address (arp -s ...
@@ -82,25 +83,25 @@ func (s *Stack) isOwn(l *etherLink, a netip.Addr) bool {
 // forward wrongly: those with a time to live of 1, which it sends on with 0,
 // and those to reject routes and interfaces that are down, of which it does not
 // know.
-func (s *Stack) interceptTransit4(l *etherLink, pkt []byte) bool {
+func (s *Stack) interceptTransit4(l *etherLink, pkt []byte) (handled, transit bool) {
 	if len(pkt) < header.IPv4MinimumSize || !s.params.forwarding4.Load() {
-		return false
+		return false, false
 	}
 	h := header.IPv4(pkt)
 	dst := netipAddr(h.DestinationAddress())
 	if dst.IsMulticast() || dst == netip.AddrFrom4([4]byte{255, 255, 255, 255}) || s.isOwn(l, dst) ||
 		!h.IsValid(len(pkt)) || !h.IsChecksumValid() {
-		return false
+		return false, false
 	}
 	if h.TTL() <= 1 {
 		s.icmpError4(l, pkt, header.ICMPv4TimeExceeded, header.ICMPv4TTLExceeded)
-		return true
+		return true, true
 	}
 	if rt := s.routes.find(dst); rt != nil && (rt.flags&netbsd.RTF_REJECT != 0 || !s.net.CheckNIC(rt.ifp.NICID)) {
 		s.icmpError4(l, pkt, header.ICMPv4DstUnreachable, header.ICMPv4HostUnreachable)
-		return true
+		return true, true
 	}
-	return false
+	return false, true
 }
 
 // icmpError4 answers a packet with an ICMP error (icmp_error), from the

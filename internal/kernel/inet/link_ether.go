@@ -191,12 +191,19 @@ func (l *etherLink) deliver(frame []byte, kind tcpip.PacketType) {
 		return
 	}
 	l.s.received(l.ifp.NICID, kind, proto, packet[:min(len(packet), snoopLen)], len(packet))
-	if l.s.intercept(l, proto, packet) {
+	handled, transit := l.s.intercept(l, proto, packet)
+	if handled {
 		return
 	}
-	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{
-		Payload: buffer.MakeWithData(bytes.Clone(frame)),
-	})
+	view := buffer.NewView(len(frame))
+	if transit {
+		// While it forwards IPv4 the engine reads a header whose memory it
+		// has given back (forwardPacketWithRoute after
+		// DeepCopyForForwarding). So much memory it does not use again.
+		view = buffer.NewView(buffer.MaxChunkSize + 1)
+	}
+	view.Write(frame)
+	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(view)})
 	defer pkt.DecRef()
 	pkt.PktType = kind
 	if _, ok := pkt.LinkHeader().Consume(header.EthernetMinimumSize); ok {
