@@ -23,9 +23,11 @@ const readyFD = 3
 
 func inBackground() bool { return os.Getenv(readyEnv) != "" }
 
+var errEnded = errors.New("the kernel was ended before it served")
+
 // startBackground starts the background process and returns when it serves, or
-// says why it does not.
-func startBackground() error {
+// says why it does not. A signal ends both.
+func startBackground(sigs <-chan os.Signal) error {
 	exe, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("finding this program: %w", err)
@@ -46,8 +48,23 @@ func startBackground() error {
 	if err != nil {
 		return err
 	}
+	read := make(chan struct{})
+	signalled := make(chan bool)
+	go func() {
+		select {
+		case sig := <-sigs:
+			cmd.Process.Signal(sig)
+			signalled <- true
+		case <-read:
+			signalled <- false
+		}
+	}()
 	line, err := bufio.NewReader(r).ReadString('\n')
-	if err == nil && strings.TrimSpace(line) == "ready" {
+	close(read)
+	if ended := <-signalled; err == nil && strings.TrimSpace(line) == "ready" {
+		if ended {
+			return errEnded
+		}
 		return nil
 	}
 	if err != nil && err != io.EOF {
@@ -60,21 +77,22 @@ func startBackground() error {
 	} else if err != nil {
 		return fmt.Errorf("the kernel's process: %w", err)
 	}
-	return errors.New("the kernel's process ended")
+	return errEnded
 }
 
 // backgroundReady tells the first process that the kernel serves, and lets go
-// of the terminal.
+// of the terminal. When the first process is gone, nobody wants the kernel.
 func backgroundReady() error {
 	os.Unsetenv(readyEnv)
 	w := os.NewFile(readyFD, "ready")
+	syscall.CloseOnExec(readyFD)
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer null.Close()
 	if _, err := w.WriteString("ready\n"); err != nil {
-		return err
+		return fmt.Errorf("the process that started it is gone: %w", cause(err))
 	}
 	w.Close()
 	return redirect(null)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"rumptools/pkg/sysproxy"
 )
@@ -31,6 +32,10 @@ func listen(url string) (net.Listener, error) {
 	return l, nil
 }
 
+// staleDelay is how long a socket must refuse clients to be a dead kernel's: one
+// that is being made refuses them for a moment.
+const staleDelay = 50 * time.Millisecond
+
 // removeStale removes a socket at which nobody listens.
 func removeStale(path string) error {
 	st, err := os.Lstat(path)
@@ -43,15 +48,39 @@ func removeStale(path string) error {
 	if st.Mode().Type() != fs.ModeSocket {
 		return syscall.EADDRINUSE
 	}
-	c, err := net.Dial("unix", path)
-	if err == nil {
-		c.Close()
+	for range 2 {
+		c, err := net.Dial("unix", path)
+		if err == nil {
+			c.Close()
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return syscall.EADDRINUSE
+		}
+		time.Sleep(staleDelay)
+	}
+	// Another kernel may take it over at the same time: only what was found
+	// dead is removed, not the other's new socket.
+	same := func(now fs.FileInfo) bool { return os.SameFile(st, now) && st.ModTime().Equal(now.ModTime()) }
+	if now, err := os.Lstat(path); err == nil && !same(now) {
 		return syscall.EADDRINUSE
 	}
-	if !errors.Is(err, syscall.ECONNREFUSED) {
+	aside := fmt.Sprintf("%s.%d", path, os.Getpid())
+	if err := os.Rename(path, aside); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return cause(err)
+	}
+	if now, err := os.Lstat(aside); err == nil && !same(now) {
+		if err := os.Rename(aside, path); err != nil {
+			return cause(err)
+		}
 		return syscall.EADDRINUSE
 	}
-	return os.Remove(path)
+	if err := os.Remove(aside); err != nil {
+		return cause(err)
+	}
+	return nil
 }
 
 // cause is the innermost error: package net's chain names operation and

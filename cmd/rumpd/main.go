@@ -97,21 +97,15 @@ func run(o *options) error {
 			fmt.Fprintln(os.Stderr, "rumpd: "+w)
 		}
 	}
+	sigs := catchSignals()
 	if !o.foreground && !inBackground() {
-		return startBackground()
+		return startBackground(sigs)
 	}
-	ready := backgroundReady
-	if o.foreground {
-		ready = func() error { return nil }
-	}
-	// A signal while the kernel comes up must not leave the socket behind.
-	sigs := make(chan os.Signal, 1)
-	signal.Notify(sigs, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	l, err := listen(o.url)
 	if err != nil {
 		return err
 	}
-	k := kernel.New(kernel.Config{Machine: m, CPUs: o.cpus, Memory: memory})
+	k := kernel.New(kernel.Config{Machine: m, CPUs: o.cpus, Memory: memory, Clients: maxClients()})
 	local.Register(k)
 	stack, err := inet.New(inet.Config{Kernel: k, OpenBus: openBus})
 	if err != nil {
@@ -124,10 +118,19 @@ func run(o *options) error {
 	if o.verbose {
 		fmt.Fprintf(os.Stderr, "rumpd: %s kernel serving at %s, process %d\n", m.Name, o.url, os.Getpid())
 	}
-	if err := ready(); err != nil {
-		k.Halt(true)
-		<-served
-		return err
+	end := func() {}
+	if !o.foreground {
+		crash := crashPath(o.url)
+		end, err = catchCrash(crash)
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "rumpd: last words of the kernel will be lost: %s: %v\n", crash, cause(err))
+		}
+		defer end()
+		if err := backgroundReady(); err != nil {
+			k.Halt(true)
+			<-served
+			return err
+		}
 	}
 	for {
 		select {
@@ -136,24 +139,64 @@ func run(o *options) error {
 		case err := <-served:
 			if !errors.Is(err, kernel.ErrHalted) {
 				k.Halt(true)
-				return fmt.Errorf("accept %s: %w", o.url, err)
+				return fmt.Errorf("accept %s: %w", o.url, cause(err))
 			}
 			served = nil
 		case <-k.Exited():
+			if served != nil {
+				<-served
+			}
 			// The socket is gone by now; whatever else should not
 			// come to its end must not keep the process.
-			time.AfterFunc(endTime, func() {
-				fmt.Fprintln(os.Stderr, "rumpd: not all ended in time")
-				os.Exit(1)
-			})
+			time.AfterFunc(endTime, func() { giveUp(end) })
+			go func() {
+				<-sigs
+				giveUp(end)
+			}()
 			k.Wait()
 			return nil
 		}
 	}
 }
 
-// endTime is how long calls under way and the network may take to end.
+// catchSignals gives the signals that end a kernel, from now on: one that comes
+// while the kernel starts must not leave the socket behind. Those that are
+// ignored, as by nohup(1) or in a shell's background, stay so. A reader of
+// standard output that goes must not take the kernel with it.
+func catchSignals() <-chan os.Signal {
+	sigs := make(chan os.Signal, 1)
+	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(sig) {
+			signal.Notify(sigs, sig)
+		}
+	}
+	signal.Ignore(syscall.SIGPIPE)
+	return sigs
+}
+
+// endTime is how long calls under way and the network may take to end. One that
+// writes to a console that nobody reads does not.
 const endTime = 3 * time.Second
+
+// giveUp ends the process at once.
+func giveUp(end func()) {
+	end()
+	fmt.Fprintln(os.Stderr, "rumpd: not all ended in time")
+	os.Exit(1)
+}
+
+// reserved is how many descriptors the kernel keeps for itself: its buses and
+// what the runtime needs.
+const reserved = 64
+
+// maxClients is how many clients there are descriptors for.
+func maxClients() int {
+	var lim syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
+		return 0
+	}
+	return int(max(1, min(uint64(lim.Cur), 1<<20)-min(uint64(lim.Cur)/2, reserved)))
+}
 
 // openBus opens the bus file that a linkstr names.
 func openBus(path string) (inet.Bus, error) {
