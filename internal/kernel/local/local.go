@@ -22,7 +22,8 @@ type Domain struct {
 	sockets map[*socket]struct{}
 	nextID  uint64
 	rights  int // descriptors in messages
-	passed  int // and how many were sent since the last collection
+	alive   int // of them, after the last collection
+	passed  int // and how many were sent since
 }
 
 // Register adds the domain to a kernel.

@@ -45,9 +45,9 @@ func release(files []*kernel.OpenFile) {
 // be a collection first; d.mu is held. The files that it gives are to be released
 // without the lock.
 func (d *Domain) addRights(n int) (garbage []*kernel.OpenFile, err error) {
-	if d.passed += n; d.passed > max(collectStep, d.rights) {
-		d.passed = 0
+	if d.passed += n; d.passed > max(collectStep, d.alive) || d.rights+n > maxRights {
 		garbage = d.collect()
+		d.passed, d.alive = 0, d.rights
 	}
 	if d.rights+n > maxRights {
 		return garbage, netbsd.EAGAIN
