@@ -23,6 +23,8 @@ type Call struct {
 	nargs int
 	// charged is the memory that the call holds (see buffer).
 	charged int64
+	copy    copyWait // the copy under way
+	one     [1]iovec // memory that one argument tells
 	// late are copies to the caller that go out when its ioctl has
 	// returned; inIoctl is whether it has not.
 	late    []lateCopy

@@ -75,11 +75,22 @@ type conn struct {
 
 // copyWait is a COPYIN or COPYINSTR that waits for its answer.
 type copyWait struct {
-	buf   []byte        // room for the bytes
-	isStr bool          // fewer bytes will do
-	n     int           // bytes answered
-	err   error         // EFAULT when there was no good answer
-	done  chan struct{} // closed when n or err is set
+	buf   []byte // room for the bytes
+	isStr bool   // fewer bytes will do
+	n     int    // bytes answered
+	err   error  // EFAULT when there was no good answer
+	// answered is set with n or err. It is the reader's; when another
+	// goroutine waits, done is closed for that.
+	answered bool
+	done     chan struct{}
+}
+
+// finish wakes who waits; the reader calls it.
+func (w *copyWait) finish() {
+	w.answered = true
+	if w.done != nil {
+		close(w.done)
+	}
 }
 
 func newConn(k *Kernel, nc net.Conn) *conn {
@@ -134,12 +145,7 @@ func (c *Call) handOver() {
 // Calls that come meanwhile get goroutines of their own. It reports whether the
 // client is still there.
 func (c *conn) await(w *copyWait) bool {
-	for {
-		select {
-		case <-w.done:
-			return true
-		default:
-		}
+	for !w.answered {
 		call, ok := c.nextFrame()
 		if !ok {
 			return false
@@ -148,6 +154,7 @@ func (c *conn) await(w *copyWait) bool {
 			go c.carryOut(call)
 		}
 	}
+	return true
 }
 
 // nextCall handles frames up to one that is a system call.
@@ -204,7 +211,7 @@ func (c *conn) leave() {
 	c.gone = true
 	for reqno, w := range c.copies {
 		w.err = netbsd.EFAULT
-		close(w.done)
+		w.finish()
 		delete(c.copies, reqno)
 	}
 	cancel := c.cancel
@@ -240,7 +247,7 @@ func (c *conn) response(h sysproxy.Header) bool {
 		n = 0
 	}
 	if w != nil {
-		defer close(w.done)
+		defer w.finish()
 		w.n = min(n, len(w.buf))
 		// The real server takes a short answer for a whole one and
 		// gives the call what lay behind it in its memory.
@@ -428,8 +435,8 @@ func (c *conn) carryOut(call *Call) {
 	}
 }
 
-// reply is send for the answer to a call. As a type of its own the message need
-// not be allocated.
+// reply is send for the answer to a call. As in copies, the message is appended
+// as what it is: as a [sysproxy.Message] it would be allocated.
 func (c *conn) reply(m sysproxy.SyscallReply, reqno uint64) bool {
 	c.out.Lock()
 	defer c.out.Unlock()
@@ -478,36 +485,43 @@ func (c *conn) flush(frame []byte) bool {
 }
 
 // copyRequest asks the client for memory and waits for it.
-func (c *conn) copyRequest(call *Call, addr uint64, w *copyWait) error {
-	w.done = make(chan struct{})
+func (c *conn) copyRequest(call *Call, addr uint64, buf []byte, isStr bool) (n int, err error) {
+	w := &call.copy
+	*w = copyWait{buf: buf, isStr: isStr}
+	if !call.reading {
+		w.done = make(chan struct{})
+	}
 	c.mu.Lock()
 	if c.gone {
 		c.mu.Unlock()
-		return netbsd.EFAULT
+		return 0, netbsd.EFAULT
 	}
 	reqno := c.nreq
 	c.nreq++
 	c.copies[reqno] = w
 	c.mu.Unlock()
-	if w.isStr {
-		c.send(sysproxy.CopyInStr{Len: uint64(len(w.buf)), Addr: addr}, reqno)
+	c.out.Lock()
+	if isStr {
+		c.flush(sysproxy.CopyInStr{Len: uint64(len(buf)), Addr: addr}.Append(c.outBuf[:0], c.layout, reqno))
 	} else {
-		c.send(sysproxy.CopyIn{Len: uint64(len(w.buf)), Addr: addr}, reqno)
+		c.flush(sysproxy.CopyIn{Len: uint64(len(buf)), Addr: addr}.Append(c.outBuf[:0], c.layout, reqno))
 	}
+	c.out.Unlock()
 	// No context here: the client owes an answer, and a late one would
 	// find nobody. A client that goes ends the wait.
-	if call.reading && !c.await(w) {
+	if !call.reading {
+		<-w.done
+	} else if !c.await(w) {
 		c.ended = true
 		c.leave()
 	}
-	<-w.done
-	return w.err
+	return w.n, w.err
 }
 
 func (c *conn) copyIn(call *Call, addr uint64, p []byte) error {
 	for len(p) > 0 {
 		n := min(len(p), copyChunk)
-		if err := c.copyRequest(call, addr, &copyWait{buf: p[:n]}); err != nil {
+		if _, err := c.copyRequest(call, addr, p[:n], false); err != nil {
 			return err
 		}
 		p, addr = p[n:], addr+uint64(n)
@@ -516,15 +530,16 @@ func (c *conn) copyIn(call *Call, addr uint64, p []byte) error {
 }
 
 func (c *conn) copyInStr(call *Call, addr uint64, limit int) (string, error) {
-	w := &copyWait{buf: make([]byte, limit), isStr: true} // at most pathMax
-	if err := c.copyRequest(call, addr, w); err != nil {
+	buf := make([]byte, limit) // at most pathMax
+	n, err := c.copyRequest(call, addr, buf, true)
+	if err != nil {
 		return "", err
 	}
-	i := bytes.IndexByte(w.buf[:w.n], 0)
+	i := bytes.IndexByte(buf[:n], 0)
 	if i < 0 {
 		return "", netbsd.ENAMETOOLONG
 	}
-	return string(w.buf[:i]), nil
+	return string(buf[:i]), nil
 }
 
 // copyOut writes to the client's memory. The numbers are of the same count as
@@ -536,7 +551,10 @@ func (c *conn) copyOut(addr uint64, p []byte) error {
 		reqno := c.nreq
 		c.nreq++
 		c.mu.Unlock()
-		if !c.send(sysproxy.CopyOut{Addr: addr, Data: p[:n]}, reqno) {
+		c.out.Lock()
+		ok := c.flush(sysproxy.CopyOut{Addr: addr, Data: p[:n]}.Append(c.outBuf[:0], c.layout, reqno))
+		c.out.Unlock()
+		if !ok {
 			return netbsd.EFAULT
 		}
 		p, addr = p[n:], addr+uint64(n)

@@ -97,11 +97,12 @@ func (c *Call) gather(vec []iovec, off uint64, p []byte) error {
 }
 
 func (c *Call) oneIovec() ([]iovec, uint64, error) {
-	v := iovec{c.args.Ptr(), c.args.Word()}
-	if v.size > c.maxSize() {
+	c.one[0] = iovec{c.args.Ptr(), c.args.Word()}
+	v := c.one[:]
+	if v[0].size > c.maxSize() {
 		return nil, 0, netbsd.EINVAL
 	}
-	return []iovec{v}, v.size, nil
+	return v, v[0].size, nil
 }
 
 func sysRead(c *Call) (uint64, error)  { return c.readFrom((*Call).oneIovec) }
