@@ -29,8 +29,8 @@ type tcpSocket struct {
 	entry waiter.Entry
 
 	local, remote endpoint
-	// shutRead and shutWrite are what shutdown(2) was told.
-	shutRead, shutWrite bool
+	// shutRead says that shutdown(2) has ended reading.
+	shutRead bool
 	// port is the claim to local's port, nil without one.
 	port *tcpPort
 	// passive says that the connection was a listener's.
@@ -268,160 +268,6 @@ func (so *tcpSocket) parse(sa []byte) (endpoint, error) {
 	return so.stack.parseIn6(so.m, sa)
 }
 
-// Connect implements [kernel.Socket].
-func (so *tcpSocket) Connect(sa []byte) error {
-	so.mu.Lock()
-	so.sync()
-	switch {
-	case so.phase == tcpListening:
-		so.mu.Unlock()
-		return netbsd.EOPNOTSUPP
-	case so.phase == tcpConnecting:
-		so.mu.Unlock()
-		return netbsd.EALREADY
-	case so.connected:
-		so.mu.Unlock()
-		return netbsd.EISCONN
-	case so.phase != tcpIdle:
-		so.mu.Unlock()
-		return netbsd.EINVAL
-	}
-	so.mu.Unlock()
-	remote, nic, err := so.route(sa)
-	so.mu.Lock()
-	defer so.mu.Unlock()
-	if so.phase != tcpIdle || so.closed {
-		return netbsd.EINVAL
-	}
-	if err == nil {
-		err = so.start(remote, nic)
-	}
-	if err != netbsd.EINPROGRESS && !so.isBound() {
-		// The kernel gives the socket a port before it looks at the
-		// address.
-		_ = so.bindAny(netip.Addr{})
-	}
-	return err
-}
-
-// route checks where to connect to, and finds the interface to do it by. It is
-// called without so.mu.
-func (so *tcpSocket) route(sa []byte) (remote endpoint, nic tcpip.NICID, err error) {
-	s := so.stack
-	switch {
-	case len(sa) != sizeofSockaddr(so.family):
-		return remote, 0, netbsd.EINVAL
-	case saFamily(sa) != so.family:
-		return remote, 0, netbsd.EAFNOSUPPORT
-	}
-	if remote, err = so.parse(sa); err != nil {
-		return remote, 0, err
-	}
-	so.mu.Lock()
-	local, v6only := so.local.addr, so.ip6.flags&in6pV6Only != 0
-	so.mu.Unlock()
-	switch {
-	case remote.port == 0, unmapped(remote.addr).IsMulticast():
-		return remote, 0, netbsd.EADDRNOTAVAIL
-	case !remote.addr.IsValid() && so.family == netbsd.AF_INET:
-		if remote.addr = s.firstAddr4(false); !remote.addr.IsValid() {
-			return remote, 0, netbsd.EADDRNOTAVAIL
-		}
-	case !remote.addr.IsValid():
-		remote.addr = netip.IPv6Loopback()
-	case remote.addr.Is4In6() && (v6only || local.IsValid() && !local.Is4In6()),
-		so.family == netbsd.AF_INET6 && !remote.addr.Is4In6() && local.Is4In6():
-		return remote, 0, netbsd.EINVAL
-	}
-	r, err := s.findRoute(sendPath{dst: unmapped(remote.addr)})
-	if err != nil {
-		return remote, 0, err
-	}
-	defer r.Release()
-	if r.IsOutboundBroadcast() {
-		return remote, 0, netbsd.EADDRNOTAVAIL
-	}
-	return remote, r.NICID(), nil
-}
-
-// start begins to connect; so.mu is held.
-func (so *tcpSocket) start(remote endpoint, nic tcpip.NICID) error {
-	if so.local.addr.IsValid() && !isAny(unmapped(so.local.addr)) {
-		// The engine has tied the endpoint to one of the interfaces with
-		// its address: not necessarily to the one that leads to the peer.
-		so.ep.Close()
-		so.wq.EventUnregister(&so.entry)
-		if err := so.newEndpoint(); err != nil {
-			return err
-		}
-		so.stack.sockets.updateTCP(so.port, func() { so.port.ep = so.ep })
-		if err := so.bindEndpoint(so.local, nic); err != nil {
-			return err
-		}
-	}
-	err := so.ep.Connect(tcpip.FullAddress{NIC: nic, Addr: engineAddr(remote.addr), Port: remote.port})
-	if _, ok := err.(*tcpip.ErrConnectStarted); !ok {
-		return tcpErrno(err)
-	}
-	so.anonPort = so.anonPort || so.local.port == 0
-	so.remote = remote
-	so.local = so.address(so.ep.GetLocalAddress())
-	so.hold()
-	so.phase = tcpConnecting
-	so.connTimer = time.AfterFunc(so.opt.keepInit, so.connectTimeout)
-	return netbsd.EINPROGRESS
-}
-
-// hold tells the table the addresses of the connection; so.mu is held.
-func (so *tcpSocket) hold() {
-	t := &so.stack.sockets
-	h := so.holder(so.local)
-	if so.port == nil {
-		so.port = t.addTCP(h, so.ep)
-		return
-	}
-	t.updateTCP(so.port, func() { so.port.portHolder = h })
-}
-
-// address gives an endpoint's address in the kernel's form.
-func (so *tcpSocket) address(a tcpip.FullAddress, _ tcpip.Error) endpoint {
-	addr := netipAddr(a.Addr)
-	if so.family == netbsd.AF_INET6 && addr.Is4() {
-		addr = mappedAddr(addr)
-	}
-	return endpoint{netbsd.EmbedScope(normal(addr), uint32(a.NIC)), a.Port}
-}
-
-// connectTimeout ends an attempt to connect that took too long.
-func (so *tcpSocket) connectTimeout() {
-	so.mu.Lock()
-	so.sync()
-	if so.phase == tcpConnecting {
-		so.err = netbsd.ETIMEDOUT
-		so.drop()
-	}
-	so.mu.Unlock()
-	so.Wake()
-}
-
-// drop ends the socket's control block; so.mu is held.
-func (so *tcpSocket) drop() {
-	so.stopTimer()
-	so.phase, so.connected, so.cantSend, so.cantRecv = tcpGone, false, true, true
-	so.ep.Close()
-}
-
-// ConnectResult implements [kernel.Socket].
-func (so *tcpSocket) ConnectResult() error {
-	so.mu.Lock()
-	defer so.mu.Unlock()
-	so.sync()
-	if so.phase == tcpConnecting {
-		return netbsd.EINPROGRESS
-	}
-	return so.takeError()
-}
-
 // Listen implements [kernel.Socket].
 func (so *tcpSocket) Listen(backlog int32) error {
 	so.mu.Lock()
@@ -530,10 +376,11 @@ func (so *tcpSocket) Shutdown(how int32) error {
 	}
 	so.mu.Lock()
 	so.sync()
-	var flags tcpip.ShutdownFlags
 	if read {
+		if so.phase == tcpConnected && !so.shutRead {
+			go so.dropInput()
+		}
 		so.shutRead, so.cantRecv = true, true
-		flags |= tcpip.ShutdownRead
 	}
 	switch {
 	case write && so.phase == tcpGone:
@@ -542,18 +389,37 @@ func (so *tcpSocket) Shutdown(how int32) error {
 		// There is nothing to end but the control block.
 		so.drop()
 	case write:
-		so.shutWrite, so.cantSend = true, true
-		flags |= tcpip.ShutdownWrite
-	}
-	if so.phase == tcpConnected {
-		if read {
-			so.discard()
-		}
-		so.ep.Shutdown(flags)
+		so.cantSend = true
+		so.ep.Shutdown(tcpip.ShutdownWrite)
 	}
 	so.mu.Unlock()
 	so.Wake()
 	return err
+}
+
+// dropInput drops what comes in until no more does. The engine would not
+// acknowledge it if it were told that nobody reads.
+func (so *tcpSocket) dropInput() {
+	changed := make(chan struct{}, 1)
+	w := &kernel.Watcher{Notify: func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}}
+	so.Watch(w)
+	defer so.Unwatch(w)
+	for {
+		so.mu.Lock()
+		v := so.sync()
+		so.discard()
+		done := so.closed || v.recvClosed || so.phase == tcpGone
+		so.mu.Unlock()
+		if done {
+			return
+		}
+		<-changed
+	}
 }
 
 // discard drops what has come in and not been read: the engine would reset a

@@ -3,6 +3,7 @@ package inet
 import (
 	"bytes"
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -74,7 +75,7 @@ func readAll(t *testing.T, so kernel.Socket, n int) []byte {
 	for n < 0 || len(b) < n {
 		room := 1 << 16
 		if n >= 0 {
-			room = n - len(b)
+			room = min(room, n-len(b))
 		}
 		m := recv(t, so, room, 0)
 		if len(m.Data) == 0 {
@@ -453,5 +454,116 @@ func TestTCPHostDown(t *testing.T) {
 	err := connect(t, so, addr(a, "10.0.0.99:80"))
 	if err != netbsd.EHOSTDOWN && err != netbsd.EHOSTUNREACH {
 		t.Errorf("connect: %v", err)
+	}
+}
+
+// TestTCPDual has an IPv6 listener take IPv4 connections, and an IPv6 socket
+// make one.
+func TestTCPDual(t *testing.T) {
+	s := newStackOf(t, netbsd.AMD64)
+	l := open(t, s, inet6, stream, 0)
+	setInt(t, l, s.machine, netbsd.IPPROTO_IPV6, netbsd.IPV6_V6ONLY, 0)
+	must(t, l.Bind(addr(s, "[::]:80")))
+	must(t, l.Listen(5))
+	mapped := addr(s, "[::ffff:127.0.0.1]:80")
+	c6 := open(t, s, inet6, stream, 0)
+	check(t, "connect with IPV6_V6ONLY", c6.Connect(mapped), netbsd.EINVAL)
+	c6 = open(t, s, inet6, stream, 0)
+	setInt(t, c6, s.machine, netbsd.IPPROTO_IPV6, netbsd.IPV6_V6ONLY, 0)
+	must(t, connect(t, c6, mapped))
+	if n := name(t, c6); !bytes.Equal(n[8:24], mapped[8:24]) {
+		t.Errorf("connected from %x", n)
+	}
+	if p, err := c6.Peer(); err != nil || !bytes.Equal(p, mapped) {
+		t.Errorf("connected to %x, %v", p, err)
+	}
+	srv, peer := accept(t, l)
+	if !bytes.Equal(peer, name(t, c6)) {
+		t.Errorf("accepted %x", peer)
+	}
+	srv.Close()
+	c4 := dial(t, s, "127.0.0.1:80")
+	srv, peer = accept(t, l)
+	if !bytes.Equal(peer[8:24], mapped[8:24]) || portOf(peer) != portOf(name(t, c4)) {
+		t.Errorf("accepted %x", peer)
+	}
+	send(t, srv, []byte("hello"), nil)
+	if b := readAll(t, c4, 5); string(b) != "hello" {
+		t.Errorf("%q", b)
+	}
+	// An IPv4 socket cannot have the port as well.
+	check(t, "bind", open(t, s, inet, stream, 0).Bind(addr(s, "127.0.0.1:80")), netbsd.EADDRINUSE)
+	// But beside an IPv6 socket that is for IPv6 alone it can.
+	listener(t, s, "[::]:81", 5)
+	listener(t, s, "0.0.0.0:81", 5)
+}
+
+// TestTCPLinkLocal connects to link-local addresses: of lo0, of the own
+// interface and of a neighbour.
+func TestTCPLinkLocal(t *testing.T) {
+	a, b := pair(t)
+	for _, tt := range []struct {
+		name string
+		to   *Stack
+		addr string
+	}{
+		{"lo0", a, "fe80::1%lo0"},
+		{"own", a, a.linkLocalOf("shmif0")},
+		{"neighbour", b, b.linkLocalOf("shmif0")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ip := mustAddr(tt.addr)
+			sa := netbsd.SockaddrIn6(tt.to.machine, netip.AddrPortFrom(ip.WithZone(""), 80), tt.to.zone(ip), 0)
+			l := open(t, tt.to, inet6, stream, 0)
+			must(t, l.Bind(sa))
+			must(t, l.Listen(5))
+			if n := name(t, l); !bytes.Equal(n, sa) {
+				t.Errorf("listener is %x, want %x", n, sa)
+			}
+			c := open(t, a, inet6, stream, 0)
+			must(t, connect(t, c, sa))
+			srv, peer := accept(t, l)
+			if n := name(t, c); !bytes.Equal(peer, n) || a.machine.Order.Uint32(n[24:]) == 0 || n[8] != 0xfe {
+				t.Errorf("accepted %x from %x", peer, n)
+			}
+			send(t, c, []byte("hello"), nil)
+			if b := readAll(t, srv, 5); string(b) != "hello" {
+				t.Errorf("%q", b)
+			}
+			u := open(t, tt.to, inet6, dgram, 0)
+			must(t, u.Bind(sa))
+			uc := open(t, a, inet6, dgram, 0)
+			send(t, uc, []byte("hello"), sa)
+			if m := recv(t, u, 100, 0); string(m.Data) != "hello" || a.machine.Order.Uint32(m.Name[24:]) == 0 || m.Name[10] != 0 {
+				t.Errorf("%q from %x", m.Data, m.Name)
+			}
+			for _, p := range pcbs(t, a, inet6, netbsd.IPPROTO_TCP) {
+				// The kernel's form: the interface is in the address.
+				if p.Src[8] == 0xfe && (p.Src[11] == 0 || a.machine.Order.Uint32(p.Src[24:]) != 0) {
+					t.Errorf("listed as %x", p.Src[:28])
+				}
+			}
+		})
+	}
+}
+
+// TestTCPUnwanted: what comes after shutdown(SHUT_RD) is taken and dropped.
+func TestTCPUnwanted(t *testing.T) {
+	s := newStackOf(t, netbsd.AMD64)
+	c, srv := connected(t, s, s, "127.0.0.1:80")
+	must(t, srv.Shutdown(netbsd.SHUT_RD))
+	for range 100 {
+		send(t, c, make([]byte, 10000), nil)
+	}
+	eventually(t, "all is acknowledged", func() bool {
+		_, room := c.Pending()
+		return room == int64(getInt(t, c, s.machine, netbsd.SOL_SOCKET, netbsd.SO_SNDBUF))
+	})
+	if b := readAll(t, srv, -1); len(b) != 0 {
+		t.Errorf("%d bytes were read", len(b))
+	}
+	send(t, srv, []byte("hello"), nil)
+	if b := readAll(t, c, 5); string(b) != "hello" {
+		t.Errorf("%q", b)
 	}
 }
