@@ -112,7 +112,7 @@ func (c *Call) newKqueue(flags int32) (uint64, error) {
 
 const (
 	// maxKevents is the most events of one call.
-	maxKevents = 64 << 10
+	maxKevents = 8 << 10
 	// changeStep is how many changes are read at a time.
 	changeStep = 32
 )
@@ -167,6 +167,10 @@ func (c *Call) kevent(duration durationFunc) (uint64, error) {
 func (kq *kqueue) changeAll(c *Call, addr, n uint64, room int) ([]netbsd.Kevent, error) {
 	m := c.k.machine
 	size := netbsd.Sizeof(m, netbsd.Kevent{})
+	// What may come of all changes is counted before.
+	if err := c.charge(size * int(min(n, uint64(room)))); err != nil {
+		return nil, err
+	}
 	var out []netbsd.Kevent
 	b := make([]byte, size*int(min(n, changeStep)))
 	for n > 0 {

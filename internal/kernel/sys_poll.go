@@ -10,6 +10,10 @@ import (
 // maxPoll is the most descriptors of one poll: all that a process can have.
 const maxPoll = maxFiles
 
+// perEntry is about how much memory a descriptor in a poll takes: its entry, its
+// watcher and that one's places in sets.
+const perEntry = 128
+
 // pollSet waits until one of several files is ready.
 type pollSet struct {
 	held    []held
@@ -108,7 +112,6 @@ func (c *Call) poll(addr uint64, n uint32, timeout time.Duration, limited bool) 
 		events Events
 		bad    bool
 	}
-	const perEntry = 128 // entry, watcher and its places in sets
 	if err := c.charge(int(n) * perEntry); err != nil {
 		return 0, err
 	}
@@ -197,6 +200,9 @@ func (c *Call) doSelect(duration durationFunc) (uint64, error) {
 		held
 		set int
 		fd  int32
+	}
+	if err := c.charge(len(addrs) * int(nd) * perEntry); err != nil {
+		return 0, err
 	}
 	var entries []entry
 	closed := false

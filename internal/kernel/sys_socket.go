@@ -368,6 +368,7 @@ func (c *Call) transmit(h held, s Socket, vec []iovec, total uint64, m *Message)
 	if err != nil {
 		return 0, err
 	}
+	defer c.release(len(buf))
 	var done uint64
 	for first := true; first || done < total; first = false {
 		m.Data = buf[:min(total-done, size)]
