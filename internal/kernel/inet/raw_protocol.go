@@ -84,9 +84,11 @@ func (rawProtocol) Resume() {}
 func (rawProtocol) Restore() {}
 
 // Parse implements [stack.TransportProtocol]. The engine drops packets that
-// have no transport header at all, so all of the payload is one.
+// have no transport header at all, so the first byte is one. It must not be
+// longer than a fragment: the engine would read the IP header of a reassembled
+// datagram after its memory has been given back.
 func (p rawProtocol) Parse(pkt *stack.PacketBuffer) bool {
-	_, ok := pkt.TransportHeader().Consume(pkt.Data().Size())
+	_, ok := pkt.TransportHeader().Consume(min(pkt.Data().Size(), 1))
 	pkt.TransportProtocolNumber = p.number
 	return ok
 }
