@@ -36,8 +36,8 @@ var differs = map[string]string{
 	"raw-disconnect-during-copyin": "the recorder closed both sides",
 }
 
-// needsMore are recordings with files or Internet sockets, which a bare kernel
-// lacks.
+// needsMore are recordings with Internet sockets, which a bare kernel lacks;
+// package inet plays them.
 var needsMore = map[string]bool{
 	"raw-trailing-bytes-in-args": true,
 	"raw-exec-new-name":          true,

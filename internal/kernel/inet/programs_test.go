@@ -59,6 +59,8 @@ var recordedPrograms = []struct {
 	{name: "prog-sigpipe"},
 	{name: "prog-sigpipe-handler"},
 	{name: "prog-threads"},
+	{name: "raw-exec-new-name"},
+	{name: "raw-trailing-bytes-in-args"},
 	{name: "prog-udp", differs: map[int]string{
 		129: "the refusal of what was sent before may come a moment later",
 	}},
