@@ -18,6 +18,14 @@
 //     and metrics. After each change those that can carry packets are pushed
 //     into the engine.
 //
+// # Sockets
+//
+// Raw sockets and UDP are NetBSD's own here, with their control blocks in
+// [socketTable]: the engine gives them all packets of their protocols by
+// handlers, and sends complete packets for them. TCP sockets ([tcpSocket]) are
+// endpoints of the engine's, behind NetBSD's states, errors and ports. No
+// method of a socket waits.
+//
 // # Locks
 //
 // Stack.mu guards interfaces, addresses and the changing of routes. It is taken
@@ -25,4 +33,8 @@
 // endpoints and callbacks, therefore never takes it: endpoints use atomic
 // values, callbacks queue an event for the goroutine of [Stack.handleEvents].
 // Routes are read under routeTable.mu alone, which is innermost.
+//
+// The locks of UDP and raw sockets are taken on the path of packets too, after
+// that of the socketTable. With one of them held neither Stack.mu nor the engine
+// is asked for anything. A TCP socket's lock comes before the engine's.
 package inet
