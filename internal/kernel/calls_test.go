@@ -141,3 +141,19 @@ func TestCloseEndsPoll(t *testing.T) {
 		t.Errorf("%+v, revents %#x; want POLLNVAL", a, m.Order.Uint16(poll[6:]))
 	}
 }
+
+// A time of zero seconds would say that there is none.
+func TestMonotonicClock(t *testing.T) {
+	onMachines(t, func(t *testing.T, k *kernel.Kernel, url string) {
+		c := dial(t, url)
+		const monotonic = 3
+		b := make([]byte, netbsd.Sizeof(k.Machine(), netbsd.Timespec{}))
+		if _, err := c.NewCall(netbsd.SYS___clock_gettime50).Int(monotonic).Out(b).Do(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var ts netbsd.Timespec
+		if err := netbsd.Unmarshal(k.Machine(), b, &ts); err != nil || ts.Sec < 1 || ts.Sec > 100 {
+			t.Errorf("the clock of a new kernel shows %+v, %v", ts, err)
+		}
+	})
+}

@@ -47,6 +47,11 @@ type Config struct {
 	Console *os.File
 }
 
+// firstUptime is what the monotonic clock shows when the kernel starts. As in
+// NetBSD it is never less than a second: ping(8) takes a packet that was sent at
+// second 0 for one without a time.
+const firstUptime = time.Second
+
 // Kernel is a running kernel. Its methods may be called concurrently.
 type Kernel struct {
 	machine *netbsd.Machine
@@ -106,7 +111,7 @@ func New(cfg Config) *Kernel {
 		}.String() + "\n",
 		cfg:       cfg,
 		hostname:  cfg.Hostname,
-		boot:      time.Now(),
+		boot:      time.Now().Add(-firstUptime),
 		domains:   make(map[int32]Domain),
 		devices:   make(map[string]func() (File, error)),
 		procs:     make(map[int32]*Proc),
@@ -127,7 +132,7 @@ func New(cfg Config) *Kernel {
 // Machine is the machine that the kernel claims to be.
 func (k *Kernel) Machine() *netbsd.Machine { return k.machine }
 
-// Uptime is the time since New.
+// Uptime is the monotonic clock: the time since New, and a second.
 func (k *Kernel) Uptime() time.Duration { return time.Since(k.boot) }
 
 // AddDevice makes open(2) of path give the file that open makes. It must be
