@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"net"
 	"syscall"
 
@@ -25,4 +26,27 @@ func peerPID(c net.Conn) int {
 		}
 	})
 	return pid
+}
+
+// watchProcess gives a function that waits for the end of the process that has
+// that number now (pidfd_open(2)); without such a process, or on a kernel before
+// 5.3, it returns at once. It is to be called once.
+func watchProcess(pid int) func(context.Context) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return func(context.Context) error { return nil }
+	}
+	return func(ctx context.Context) error {
+		defer unix.Close(fd)
+		for {
+			fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+			n, err := unix.Poll(fds, int(goneInterval.Milliseconds()))
+			if n > 0 || err != nil && err != unix.EINTR {
+				return nil
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+		}
+	}
 }

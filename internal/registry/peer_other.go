@@ -2,7 +2,15 @@
 
 package registry
 
-import "net"
+import (
+	"context"
+	"net"
+)
 
 // peerPID is 0: not every host tells who is at the other end of a socket.
 func peerPID(net.Conn) int { return 0 }
+
+// watchProcess does not wait: there is no process to watch.
+func watchProcess(int) func(context.Context) error {
+	return func(context.Context) error { return nil }
+}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
 	"rumptools/pkg/sysproxy"
 )
@@ -103,24 +104,42 @@ func List(ctx context.Context) ([]Kernel, error) {
 const haltTime = 5 * time.Second
 
 // Halt ends the kernel behind c, as reboot(8) with that howto, and waits until
-// it has closed the connection and let go of its socket.
+// it has closed the connection and let go of its socket, and, where the host
+// tells and unless the kernel only halts (RB_HALT), until its process has ended.
 func Halt(ctx context.Context, c *spclient.Conn, howto int32) error {
 	ctx, cancel := context.WithTimeout(ctx, haltTime)
 	defer cancel()
 	url := c.URL()
+	u, err := sysproxy.ParseURL(url)
+	if err != nil {
+		return err
+	}
+	ended := func(context.Context) error { return nil }
+	if howto&netbsd.RB_HALT == 0 {
+		if k, err := Probe(ctx, "", url); err == nil && k.PID != 0 {
+			ended = watchProcess(k.PID)
+		}
+	}
 	// A kernel that goes quickly may go before its answer is read.
 	if err := c.Reboot(ctx, howto); err != nil && !errors.Is(err, spclient.ErrLost) {
-		return fmt.Errorf("%w", err)
+		return err
 	}
 	select {
 	case <-c.Done():
 	case <-ctx.Done():
 		return fmt.Errorf("rump kernel at %s: still there after %v", url, haltTime)
 	}
-	u, err := sysproxy.ParseURL(url)
-	if err != nil {
-		return err
+	if err := awaitRefusal(ctx, u); err != nil {
+		return fmt.Errorf("rump kernel at %s: still serving after %v", url, haltTime)
 	}
+	if err := ended(ctx); err != nil {
+		return fmt.Errorf("rump kernel at %s: its process is still there after %v", url, haltTime)
+	}
+	return nil
+}
+
+// awaitRefusal waits until nobody accepts connections at u.
+func awaitRefusal(ctx context.Context, u sysproxy.URL) error {
 	for {
 		nc, err := new(net.Dialer).DialContext(ctx, u.Network, u.Address)
 		if err != nil && ctx.Err() == nil {
@@ -131,8 +150,11 @@ func Halt(ctx context.Context, c *spclient.Conn, howto int32) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("rump kernel at %s: still serving after %v", url, haltTime)
-		case <-time.After(10 * time.Millisecond):
+			return ctx.Err()
+		case <-time.After(goneInterval):
 		}
 	}
 }
+
+// goneInterval is how often a kernel that should be going is looked at.
+const goneInterval = 10 * time.Millisecond
