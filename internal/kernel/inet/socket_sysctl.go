@@ -54,7 +54,7 @@ func newProtocolParams() protocolParams {
 			positive("delack_ticks", 25, hz/5),
 			integer("", "init_win_local", 26, 4, 0, 10, nil),
 			flag("do_loopback_cksum", 29, 0, nil),
-			integer("", "msl", 34, 30, 1, maxInt32, nil),
+			integer("", "msl", 34, 30, 1, 3600, (*Stack).setMSL),
 			positive("minmss", 1084, 216),
 			positive("keepinit", 1089, int32(tcpKeepInit/tcpSlowTick)),
 			flag("recvbuf_auto", 1090, 1, (*Stack).setRecvAuto),
@@ -93,6 +93,13 @@ func (s *Stack) udpParam(family int32, name string) int {
 // setRecvAuto has receive buffers grow, or not.
 func (s *Stack) setRecvAuto(v int32) error {
 	o := tcpip.TCPModerateReceiveBufferOption(v != 0)
+	return engineError(s.net.SetTransportProtocolOption(tcp.ProtocolNumber, &o))
+}
+
+// setMSL sets the longest life of a segment in seconds. Connections that have
+// ended are remembered twice that long; until it is set, for tcpTimeWait.
+func (s *Stack) setMSL(v int32) error {
+	o := tcpip.TCPTimeWaitTimeoutOption(2 * time.Duration(v) * time.Second)
 	return engineError(s.net.SetTransportProtocolOption(tcp.ProtocolNumber, &o))
 }
 

@@ -154,53 +154,6 @@ func TestUDPRefused(t *testing.T) {
 	}
 }
 
-// TestUDPBind tries which sockets may share a port.
-func TestUDPBind(t *testing.T) {
-	const reuseAddr, reusePort = netbsd.SO_REUSEADDR, netbsd.SO_REUSEPORT
-	for _, tt := range []struct {
-		first, second       string
-		firstOpt, secondOpt int32
-		want                error
-	}{
-		{"127.0.0.1:7", "127.0.0.1:7", 0, 0, netbsd.EADDRINUSE},
-		{"127.0.0.1:7", "127.0.0.1:8", 0, 0, nil},
-		{"0.0.0.0:7", "127.0.0.1:7", 0, 0, netbsd.EADDRINUSE},
-		{"127.0.0.1:7", "0.0.0.0:7", 0, 0, netbsd.EADDRINUSE},
-		{"10.0.0.1:7", "127.0.0.1:7", 0, 0, nil},
-		{"0.0.0.0:7", "127.0.0.1:7", 0, reuseAddr, nil},
-		{"0.0.0.0:7", "0.0.0.0:7", reuseAddr, reuseAddr, netbsd.EADDRINUSE},
-		{"127.0.0.1:7", "127.0.0.1:7", reuseAddr, reuseAddr, netbsd.EADDRINUSE},
-		{"127.0.0.1:7", "127.0.0.1:7", reusePort, reusePort, nil},
-		{"127.0.0.1:7", "127.0.0.1:7", 0, reusePort, netbsd.EADDRINUSE},
-		{"127.0.0.1:7", "127.0.0.1:7", reusePort, 0, netbsd.EADDRINUSE},
-		{"224.1.2.3:7", "224.1.2.3:7", reuseAddr, reuseAddr, nil},
-		{"224.1.2.3:7", "224.1.2.3:7", 0, 0, netbsd.EADDRINUSE},
-		{"[::]:7", "0.0.0.0:7", 0, 0, nil},
-		{"[::1]:7", "[::]:7", 0, 0, netbsd.EADDRINUSE},
-		{"[::1]:7", "[fd00::1]:7", 0, 0, nil},
-		{"[::1]:7", "[::1]:7", reusePort, reusePort, nil},
-	} {
-		t.Run(tt.first+"_"+tt.second, func(t *testing.T) {
-			s := newStackOf(t, netbsd.AMD64)
-			s.plug(t, "shmif0", newSegment().join())
-			must(t, s.setParam("net.inet.ip.dad_count", 0))
-			must(t, s.setParam("net.inet6.ip6.dad_count", 0))
-			must(t, s.setAddr4("shmif0", "10.0.0.1/24"))
-			must(t, s.setAddr6("shmif0", "fd00::1/64"))
-			bind := func(a string, opt int32) error {
-				sa := addr(s, a)
-				so := open(t, s, int32(sa[1]), dgram, 0)
-				if opt != 0 {
-					setInt(t, so, s.machine, netbsd.SOL_SOCKET, opt, 1)
-				}
-				return so.Bind(sa)
-			}
-			must(t, bind(tt.first, tt.firstOpt))
-			check(t, "second bind", bind(tt.second, tt.secondOpt), tt.want)
-		})
-	}
-}
-
 // TestUDPDual has an IPv6 socket talk IPv4.
 func TestUDPDual(t *testing.T) {
 	s := newStackOf(t, netbsd.AMD64)
