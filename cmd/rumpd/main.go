@@ -43,14 +43,24 @@ func main() {
 func command(args []string) *cobra.Command {
 	var o options
 	cmd := &cobra.Command{
-		Use:                   "rumpd [-sv] [-c NCPU] [-l LIB]... [-r BYTES] [--machine MACHINE] URL",
-		Short:                 "run a rump kernel that serves at URL",
-		Long:                  longHelp(),
-		Args:                  cobra.ExactArgs(1),
+		Use:   "rumpd [-sv] [-c NCPU] [-l LIB]... [-r BYTES] [--machine MACHINE] URL",
+		Short: "run a rump kernel that serves at URL",
+		Long:  longHelp(),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("%d URLs given, want one", len(args))
+			}
+			return nil
+		},
 		SilenceErrors:         true,
 		SilenceUsage:          true,
 		DisableFlagsInUseLine: true,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, opt := range []string{"drive", "module"} {
+				if f := cmd.Flags().Lookup(opt); f.Changed {
+					return fmt.Errorf("-%s %s: no file systems and no modules here", f.Shorthand, f.Value)
+				}
+			}
 			o.url = args[0]
 			return run(&o)
 		},
@@ -62,6 +72,9 @@ func command(args []string) *cobra.Command {
 	f.IntVarP(&o.cpus, "ncpu", "c", 1, "number of processors, hw.ncpu")
 	f.StringArrayVarP(&o.components, "lib", "l", nil, "component; those that networking needs are all there")
 	f.StringVarP(&o.memory, "ram", "r", "64m", "memory, hw.physmem: bytes, or with k, m, g")
+	// rump_server's, so that a script is told which of them is in the way.
+	f.StringP("drive", "d", "", "not supported: no file systems")
+	f.StringP("module", "m", "", "not supported: no kernel modules")
 	f.StringVar(&o.machine, "machine", "amd64", "machine that the kernel is of")
 	return cmd
 }
