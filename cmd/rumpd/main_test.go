@@ -125,7 +125,7 @@ func TestErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no URL":         {nil, "rumpd: accepts 1 arg(s), received 0\n"},
+		"no URL":         {nil, "rumpd: 0 URLs given, want one\n"},
 		"no scheme":      {[]string{"/tmp/x"}, "rumpd: "},
 		"other scheme":   {[]string{"http://x/"}, "rumpd: "},
 		"unknown option": {[]string{"-Z", "unix://" + dir + "/s"}, "rumpd: unknown shorthand flag: 'Z' in -Z\n"},
