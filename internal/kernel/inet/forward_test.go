@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"rumptools/pkg/netbsd"
@@ -88,12 +89,19 @@ func TestForward(t *testing.T) {
 	// A host is no router.
 	must(t, r.setParam("net.inet.ip.forwarding", 0))
 	must(t, r.setParam("net.inet6.ip6.forwarding", 0))
-	sent := r.ifByName["shmif1"].counters.opackets.Load()
+	var forwarded atomic.Bool
+	right.mu.Lock()
+	right.sniff = func(f []byte) {
+		if bytes.Equal(f[12:14], []byte{8, 0}) && bytes.Equal(f[26:30], []byte{10, 0, 0, 1}) {
+			forwarded.Store(true)
+		}
+	}
+	right.mu.Unlock()
 	so := open(t, a, netbsd.AF_INET, netbsd.SOCK_RAW, netbsd.IPPROTO_ICMP)
 	send(t, so, echoRequest(netbsd.ICMP_ECHO, 77, 1, nil), addr(a, "10.0.1.2:0"))
 	a.answered(t, "10.0.0.254", 56) // and so it has been taken
-	if n := r.ifByName["shmif1"].counters.opackets.Load(); n != sent {
-		t.Errorf("%d packets were forwarded", n-sent)
+	if forwarded.Load() {
+		t.Error("a packet was forwarded")
 	}
 }
 
