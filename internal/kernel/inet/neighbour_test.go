@@ -103,7 +103,9 @@ func TestHostDown(t *testing.T) {
 		return err
 	}
 	check(t, "first send", try(), nil)
-	eventually(t, "the host is down", func() bool { return try() == netbsd.EHOSTDOWN })
+	nic := s.ifByName["shmif0"].NICID
+	eventually(t, "the host is down", func() bool { return s.neighbourError(nic, mustAddr("10.0.0.9")) != nil })
+	check(t, "later send", try(), netbsd.EHOSTDOWN)
 	mu.Lock()
 	defer mu.Unlock()
 	if asked != arpTries {
