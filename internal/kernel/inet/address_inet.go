@@ -334,9 +334,18 @@ func (s *Stack) engineRemove(ifa *ifaddr) {
 	s.updateOwn()
 }
 
-// updateOwn tells the path of packets which addresses there are.
+// unready are the flags of an address that is not used yet, or not to be used.
+func (ifa *ifaddr) unready() int32 {
+	if ifa.family == netbsd.AF_INET {
+		return netbsd.IN_IFF_TENTATIVE | netbsd.IN_IFF_DUPLICATED
+	}
+	return in6NotReady
+}
+
+// updateOwn tells the path of packets which addresses there are, and in what
+// state.
 func (s *Stack) updateOwn() {
-	own := make(map[netip.Addr]*Interface)
+	own, unready := make(map[netip.Addr]*Interface), make(map[netip.Addr]bool)
 	for _, ifp := range s.interfaces {
 		var networks []netip.Prefix
 		var source *netip.Addr
@@ -351,6 +360,9 @@ func (s *Stack) updateOwn() {
 				fallthrough
 			case netbsd.AF_INET6:
 				own[ifa.addr] = ifp
+				if ifa.state&ifa.unready() != 0 {
+					unready[ifa.addr] = true
+				}
 			}
 		}
 		if l, ok := ifp.link.(*etherLink); ok {
@@ -359,6 +371,7 @@ func (s *Stack) updateOwn() {
 		}
 	}
 	s.own.Store(&own)
+	s.unready.Store(&unready)
 }
 
 // announceARP sends a gratuitous ARP request for an own address, so that

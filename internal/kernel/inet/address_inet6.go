@@ -96,6 +96,7 @@ func (s *Stack) addAddr6(ifp *Interface, ifa *ifaddr, a addr6) (*ifaddr, error) 
 	}
 	ifa.metric = ifp.metric
 	if !isNew {
+		s.updateOwn()
 		s.engineDeprecate(ifa)
 		s.addressChanged(netbsd.RTM_NEWADDR, ifa)
 		return ifa, nil
@@ -366,6 +367,7 @@ func (s *Stack) in6Up(ifp *Interface) {
 	if !ifp.is(netbsd.IFF_UP | netbsd.IFF_RUNNING) {
 		return
 	}
+	defer s.updateOwn()
 	for _, ifa := range slices.Clone(ifp.addrs) {
 		if ifa.state&ifa.detached() == 0 {
 			continue
@@ -388,6 +390,7 @@ func (s *Stack) in6Up(ifp *Interface) {
 // in6Down is what both families do when an interface goes down: its addresses
 // are detached.
 func (s *Stack) in6Down(ifp *Interface) {
+	defer s.updateOwn()
 	for _, family := range []int32{netbsd.AF_INET6, netbsd.AF_INET} {
 		for _, ifa := range ifp.addrs {
 			if ifa.family != family || ifa.state&ifa.detached() != 0 {
@@ -428,10 +431,11 @@ func (s *Stack) dadDone(nic tcpip.NICID, a netip.Addr, result stack.DADResult) {
 	switch result.(type) {
 	case *stack.DADSucceeded:
 		ifa.state &^= netbsd.IN6_IFF_TENTATIVE
-		s.addressChanged(netbsd.RTM_NEWADDR, ifa)
 	case *stack.DADDupAddrDetected:
-		ifa.state &^= netbsd.IN6_IFF_TENTATIVE
-		ifa.state |= netbsd.IN6_IFF_DUPLICATED
-		s.addressChanged(netbsd.RTM_NEWADDR, ifa)
+		ifa.state = ifa.state&^netbsd.IN6_IFF_TENTATIVE | netbsd.IN6_IFF_DUPLICATED
+	default:
+		return
 	}
+	s.updateOwn()
+	s.addressChanged(netbsd.RTM_NEWADDR, ifa)
 }

@@ -36,6 +36,7 @@ func (s *Stack) searches4(ifa *ifaddr) bool {
 // until then and not given to the engine (arp_dad_start).
 func (s *Stack) startDAD4(ifa *ifaddr) {
 	ifa.state = ifa.state&^netbsd.IN_IFF_DUPLICATED | netbsd.IN_IFF_TENTATIVE
+	s.updateOwn()
 	_, err := s.net.CheckDuplicateAddress(ifa.ifp.NICID, ipv4.ProtocolNumber, engineAddr(ifa.addr), func(result stack.DADResult) {
 		s.events.post(func() { s.dadDone4(ifa, result) })
 	})
@@ -57,6 +58,7 @@ func (s *Stack) dadDone4(ifa *ifaddr, result stack.DADResult) {
 		s.announceARP(ifa.ifp, ifa.addr, ifa.ifp.mac())
 	case *stack.DADDupAddrDetected:
 		ifa.state = ifa.state&^netbsd.IN_IFF_TENTATIVE | netbsd.IN_IFF_DUPLICATED
+		s.updateOwn()
 	default:
 		return
 	}

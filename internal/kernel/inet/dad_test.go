@@ -11,6 +11,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
+	"rumptools/internal/kernel"
 	"rumptools/pkg/netbsd"
 )
 
@@ -79,6 +80,22 @@ func TestDuplicates(t *testing.T) {
 		b.answered(t, tt.free, 56)
 	}
 	eventually(t, "10.0.0.9 is announced", announced.Load)
+
+	// Nobody hears what is sent to an address that may be another's.
+	before := b.lo0.counters.ipackets.Load()
+	for _, so := range []kernel.Socket{
+		open(t, b, inet, netbsd.SOCK_RAW, netbsd.IPPROTO_ICMP), open(t, b, inet6, netbsd.SOCK_RAW, netbsd.IPPROTO_ICMPV6),
+	} {
+		to, typ := addr(b, "10.0.0.1:0"), byte(netbsd.ICMP_ECHO)
+		if so.Domain() == inet6 {
+			to, typ = addr(b, "[fd00::1]:0"), netbsd.ICMP6_ECHO_REQUEST
+		}
+		send(t, so, echoRequest(typ, 1, 1, nil), to)
+		nothing(t, so)
+	}
+	if n := b.lo0.counters.ipackets.Load() - before; n != 2 {
+		t.Errorf("lo0 has received %d packets", n)
+	}
 }
 
 // TestLifetime has an IPv6 address end.

@@ -7,6 +7,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"rumptools/pkg/netbsd"
@@ -72,11 +73,28 @@ func (l *loopLink) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) 
 			l.s.received(l.ifp.NICID, tcpip.PacketHost, pkt.NetworkProtocolNumber, head, in.Data().Size())
 			c.ipackets.Add(1)
 			c.ibytes.Add(size)
-			d.DeliverNetworkPacket(pkt.NetworkProtocolNumber, in)
+			if !l.s.isUnready(pkt.NetworkProtocolNumber, head) {
+				d.DeliverNetworkPacket(pkt.NetworkProtocolNumber, in)
+			}
 		}
 		in.DecRef()
 	}
 	return pkts.Len(), nil
+}
+
+// isUnready tells whether a packet is for an own address that is not in use:
+// ip_input drops it. The engine, which does not know the address, would forward
+// it to lo0 again and again.
+func (s *Stack) isUnready(proto tcpip.NetworkProtocolNumber, head []byte) bool {
+	unready := *s.unready.Load()
+	switch {
+	case len(unready) == 0:
+	case proto == ipv4.ProtocolNumber && len(head) >= header.IPv4MinimumSize:
+		return unready[netipAddr(header.IPv4(head).DestinationAddress())]
+	case proto == ipv6.ProtocolNumber && len(head) >= header.IPv6MinimumSize:
+		return unready[netipAddr(header.IPv6(head).DestinationAddress())]
+	}
+	return false
 }
 
 // tap shows a packet to the interface's tap with the header of DLT_NULL: the

@@ -60,6 +60,8 @@ type Stack struct {
 	stats      statistics
 	// own holds the addresses of all interfaces for the path of packets.
 	own atomic.Pointer[map[netip.Addr]*Interface]
+	// unready holds those of them that may be other hosts' as well.
+	unready atomic.Pointer[map[netip.Addr]bool]
 
 	events eventQueue
 	worker sync.WaitGroup
@@ -108,6 +110,7 @@ func New(cfg Config) (*Stack, error) {
 	s.net.SetTransportProtocolHandler(header.ICMPv4ProtocolNumber, s.handleICMP4)
 	own := make(map[netip.Addr]*Interface)
 	s.own.Store(&own)
+	s.unready.Store(new(map[netip.Addr]bool))
 	if err := s.installHandlers(); err != nil {
 		return nil, err
 	}
