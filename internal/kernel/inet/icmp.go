@@ -10,17 +10,6 @@ import (
 // come back from wherever a question has come (MAXTTL).
 const icmpTTL = 255
 
-// handleICMP4 is asked by the engine about each ICMP message for us that it is
-// about to act on, and is true when it shall not. Requests to everybody are
-// answered by nobody, until net.inet.icmp.bmcastecho is set.
-func (s *Stack) handleICMP4(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
-	h := header.ICMPv4(pkt.TransportHeader().Slice())
-	if len(h) < header.ICMPv4MinimumSize || h.Type() != header.ICMPv4Echo || s.params.broadcastEcho.Load() {
-		return false
-	}
-	return pkt.NetworkPacketInfo.LocalAddressBroadcast || header.IsV4MulticastAddress(id.LocalAddress)
-}
-
 // setICMPTTL gives an ICMP answer of our own that is on its way out the time to
 // live that NetBSD gives it.
 func setICMPTTL(pkt *stack.PacketBuffer) {

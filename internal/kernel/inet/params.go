@@ -17,8 +17,8 @@ type params struct {
 	byName map[string]*param
 
 	// Those that the path of packets looks at.
-	forwarding4, forwarding6, broadcastEcho atomic.Bool
-	returnData                              atomic.Int32
+	forwarding4, forwarding6 atomic.Bool
+	returnData               atomic.Int32
 }
 
 // param is an integer of the sysctl tree.
@@ -83,10 +83,7 @@ func newParams() []*param {
 		integer(icmp, "errppslimit", 4, 100, -1, maxInt32, (*Stack).setICMPLimit),
 		boolean(icmp, "rediraccept", 5, 1, nil),
 		integer(icmp, "redirtimeout", 6, 600, 0, maxInt32, nil),
-		boolean(icmp, "bmcastecho", 8, 0, func(s *Stack, v int32) error {
-			s.params.broadcastEcho.Store(v != 0)
-			return nil
-		}),
+		boolean(icmp, "bmcastecho", 8, 0, nil),
 
 		integer(arp, "keep", 1152, arpKeep, 0, maxInt32, nil),
 		integer(arp, "down", 1153, arpDown, 0, maxInt32, nil),

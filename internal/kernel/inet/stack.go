@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
@@ -107,7 +106,6 @@ func New(cfg Config) (*Stack, error) {
 	if err := s.net.CreateNIC(nullNIC, nullLink{}); err != nil {
 		return nil, engineError(err)
 	}
-	s.net.SetTransportProtocolHandler(header.ICMPv4ProtocolNumber, s.handleICMP4)
 	own := make(map[netip.Addr]*Interface)
 	s.own.Store(&own)
 	s.unready.Store(new(map[netip.Addr]bool))
