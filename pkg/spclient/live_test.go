@@ -209,7 +209,7 @@ func TestLiveTCP(t *testing.T) {
 	if err := c.Bind(ctx, l, loopback); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Listen(ctx, l, 5); err != nil {
+	if err := c.ListenFD(ctx, l, 5); err != nil {
 		t.Fatal(err)
 	}
 	addr := must[[]byte](t)(c.Getsockname(ctx, l))

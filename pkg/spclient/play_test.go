@@ -284,7 +284,7 @@ func TestPlayConnect(t *testing.T) {
 	if err := c.Bind(ctx, l, addr); err != nil {
 		t.Error(err)
 	}
-	if err := c.Listen(ctx, l, 5); err != nil {
+	if err := c.ListenFD(ctx, l, 5); err != nil {
 		t.Error(err)
 	}
 	s, err := c.Socket(ctx, netbsd.AF_INET, netbsd.SOCK_STREAM, 0)

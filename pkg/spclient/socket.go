@@ -55,8 +55,8 @@ func (c *Conn) Bind(ctx context.Context, fd FD, sa []byte) error {
 	return effect(ctx, c.NewCall(netbsd.SYS_bind).FD(fd).In(sa).Uint(uint32(len(sa))))
 }
 
-// Listen makes a socket accept connections (listen(2)).
-func (c *Conn) Listen(ctx context.Context, fd FD, backlog int32) error {
+// ListenFD makes a socket accept connections (listen(2)).
+func (c *Conn) ListenFD(ctx context.Context, fd FD, backlog int32) error {
 	return effect(ctx, c.NewCall(netbsd.SYS_listen).FD(fd).Int(backlog))
 }
 

@@ -64,7 +64,7 @@ func TestStream(t *testing.T) {
 			if err := c.Connect(ctx, s, sun("/x")); !errors.Is(err, netbsd.ECONNREFUSED) {
 				t.Errorf("connect to one who does not listen: %v", err)
 			}
-			if err := c.Listen(ctx, ls, 1); err != nil {
+			if err := c.ListenFD(ctx, ls, 1); err != nil {
 				t.Fatal(err)
 			}
 			if err := c.Connect(ctx, s, sun("/x")); err != nil {
