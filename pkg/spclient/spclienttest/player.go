@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"testing"
 
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/sysproxy"
@@ -32,7 +31,7 @@ type Player struct {
 }
 
 // Play starts a server that plays the first connection of a recording.
-func Play(tb testing.TB, rec *Recording) *Server {
+func Play(tb TB, rec *Recording) *Server {
 	return (&Player{Recording: rec}).Start(tb)
 }
 
@@ -54,7 +53,7 @@ type playedCopy struct {
 }
 
 // Start starts the server.
-func (pl *Player) Start(tb testing.TB) *Server {
+func (pl *Player) Start(tb TB) *Server {
 	tb.Helper()
 	calls, m, err := pl.calls()
 	if err != nil {

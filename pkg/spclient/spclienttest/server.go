@@ -7,18 +7,32 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
-	"testing"
+	"time"
 
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/sysproxy"
 )
 
+// TB is what a server needs of a test: where to complain, and when to end. A
+// *testing.T, B or F is one. Error, Errorf and Cleanup may be called by any
+// goroutine; Fatal is called, and must end the caller, when a server cannot
+// start.
+type TB interface {
+	Helper()
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Cleanup(func())
+}
+
 // Server listens for clients, on a local socket or on TCP's loopback.
 type Server struct {
-	tb      testing.TB
 	ln      net.Listener
 	url     string
+	dir     string        // to be removed, if any
+	closing chan struct{} // closed by Close
 	scripts sync.WaitGroup
 
 	mu     sync.Mutex
@@ -27,34 +41,47 @@ type Server struct {
 }
 
 // NewServer starts a server that runs script for each client, in a goroutine of
-// its own. The network is "unix" or "tcp". When the script returns the
-// connection is closed. The server ends with the test, or with Close, and waits
-// for its scripts, whose connections it closes.
-func NewServer(tb testing.TB, network string, m *netbsd.Machine, script func(*Peer)) *Server {
-	return NewRawServer(tb, network, func(nc net.Conn) {
-		p := newPeer(tb, nc, m)
+// its own. The network is "unix" or "tcp", for an address that nobody else has,
+// or the URL to serve at, as for a server that takes the place of one that ended.
+// When the script returns the connection is closed. The server ends with the
+// test, or with Close, and waits for its scripts, whose connections it closes.
+func NewServer(tb TB, network string, m *netbsd.Machine, script func(*Peer)) *Server {
+	tb.Helper()
+	return newServer(tb, network, func(s *Server, nc net.Conn) {
+		p := newPeer(tb, nc, m, s.closing)
 		defer p.end()
 		script(p)
 	})
 }
 
-// NewRawServer starts a server that has said and read nothing when it gives a
-// connection to serve.
-func NewRawServer(tb testing.TB, network string, serve func(net.Conn)) *Server {
+// NewRawServer is NewServer without a [Peer]: nothing has been said or read when
+// it gives a connection to serve.
+func NewRawServer(tb TB, network string, serve func(net.Conn)) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, conns: make(map[net.Conn]struct{})}
+	return newServer(tb, network, func(_ *Server, nc net.Conn) { serve(nc) })
+}
+
+func newServer(tb TB, network string, serve func(*Server, net.Conn)) *Server {
+	tb.Helper()
+	s := &Server{conns: make(map[net.Conn]struct{}), closing: make(chan struct{})}
 	address := "127.0.0.1:0"
-	if network == "unix" {
-		// The path must be short; a test's own directory need not be.
-		dir, err := os.MkdirTemp("", "sp")
+	if strings.Contains(network, "://") {
+		u, err := sysproxy.ParseURL(network)
 		if err != nil {
 			tb.Fatal(err)
 		}
-		tb.Cleanup(func() { os.RemoveAll(dir) })
-		address = filepath.Join(dir, "s")
+		network, address = u.Network, u.Address
+	} else if network == "unix" {
+		// The path must be short; a test's own directory need not be.
+		var err error
+		if s.dir, err = os.MkdirTemp("", "sp"); err != nil {
+			tb.Fatal(err)
+		}
+		address = filepath.Join(s.dir, "s")
 	}
 	var err error
 	if s.ln, err = net.Listen(network, address); err != nil {
+		os.RemoveAll(s.dir)
 		tb.Fatal(err)
 	}
 	s.url = sysproxy.URL{Network: network, Address: s.ln.Addr().String()}.String()
@@ -73,7 +100,7 @@ func NewRawServer(tb testing.TB, network string, serve func(net.Conn)) *Server {
 			go func() {
 				// Also when the script ends itself with Goexit.
 				defer s.leave(nc)
-				serve(nc)
+				serve(s, nc)
 			}()
 		}
 	}()
@@ -87,12 +114,18 @@ func (s *Server) URL() string { return s.url }
 func (s *Server) Close() {
 	s.ln.Close()
 	s.mu.Lock()
-	s.closed = true
+	if !s.closed {
+		s.closed = true
+		close(s.closing)
+	}
 	for nc := range s.conns {
 		nc.Close()
 	}
 	s.mu.Unlock()
 	s.scripts.Wait()
+	if s.dir != "" {
+		os.RemoveAll(s.dir)
+	}
 }
 
 func (s *Server) enter(nc net.Conn) bool {
@@ -120,20 +153,27 @@ func (s *Server) leave(nc net.Conn) {
 // t.FailNow does; that is no failure of the test, for the client knows best
 // whether it should have gone.
 type Peer struct {
-	TB      testing.TB
+	TB      TB
 	Conn    net.Conn
 	Machine *netbsd.Machine
 	Layout  sysproxy.Layout
 
-	gone   chan struct{} // closed when the client has ended
-	reader chan struct{} // closed when the reader has
+	gone    chan struct{} // closed when the client has ended
+	reader  chan struct{} // closed when the reader has
+	ended   chan struct{} // closed when the script has ended
+	closing chan struct{} // closed when the server is to end
+
+	// wmu is held while something is written: frames are whole. The reader
+	// must not wait for it.
+	wmu sync.Mutex
+	out []byte
 
 	more     chan struct{} // gets a value when requests is no longer empty
 	mu       sync.Mutex
 	requests []Frame
-	out      []byte
 	reqno    uint64
 	copies   map[uint64]chan Frame
+	deaf     chan struct{} // not nil while nothing is read; closed then
 }
 
 // Frame is a frame that has been received.
@@ -145,20 +185,23 @@ type Frame struct {
 // maxFrame is the longest payload that is read of a client.
 const maxFrame = 64 << 20
 
-func newPeer(tb testing.TB, nc net.Conn, m *netbsd.Machine) *Peer {
+func newPeer(tb TB, nc net.Conn, m *netbsd.Machine, closing chan struct{}) *Peer {
 	p := &Peer{
 		TB: tb, Conn: nc, Machine: m,
-		Layout: sysproxy.Layout{Order: m.Order, WordSize: m.WordSize},
-		gone:   make(chan struct{}),
-		reader: make(chan struct{}),
-		more:   make(chan struct{}, 1),
-		copies: make(map[uint64]chan Frame),
+		Layout:  sysproxy.Layout{Order: m.Order, WordSize: m.WordSize},
+		gone:    make(chan struct{}),
+		reader:  make(chan struct{}),
+		ended:   make(chan struct{}),
+		closing: closing,
+		more:    make(chan struct{}, 1),
+		copies:  make(map[uint64]chan Frame),
 	}
 	go p.read()
 	return p
 }
 
 func (p *Peer) end() {
+	close(p.ended)
 	p.Conn.Close()
 	<-p.reader
 }
@@ -169,6 +212,9 @@ func (p *Peer) read() {
 	defer close(p.gone)
 	for {
 		f, err := p.readFrame()
+		if !p.listening() {
+			return
+		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !isReset(err) {
 				p.TB.Errorf("from the client: %v", err)
@@ -193,6 +239,23 @@ func (p *Peer) read() {
 	}
 }
 
+// listening waits for the end of StopReading and returns false if it has none.
+func (p *Peer) listening() bool {
+	p.mu.Lock()
+	deaf := p.deaf
+	p.mu.Unlock()
+	if deaf == nil {
+		return true
+	}
+	select {
+	case <-deaf:
+		return true
+	case <-p.ended:
+	case <-p.closing:
+	}
+	return false
+}
+
 func (p *Peer) readFrame() (Frame, error) {
 	h, err := p.Layout.ReadHeader(p.Conn)
 	if err != nil {
@@ -208,8 +271,8 @@ func (p *Peer) readFrame() (Frame, error) {
 
 // Write sends bytes as they are.
 func (p *Peer) Write(b []byte) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.wmu.Lock()
+	defer p.wmu.Unlock()
 	p.write(b)
 }
 
@@ -221,10 +284,71 @@ func (p *Peer) write(b []byte) {
 
 // Send sends a frame.
 func (p *Peer) Send(m sysproxy.Message, reqno uint64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.wmu.Lock()
+	defer p.wmu.Unlock()
 	p.out = m.Append(p.out[:0], p.Layout, reqno)
 	p.write(p.out)
+}
+
+// Encode returns a frame's bytes, to be cut, changed or repeated and then sent
+// with [Peer.Write], [Peer.Trickle] or [Peer.Flood].
+func (p *Peer) Encode(m sysproxy.Message, reqno uint64) []byte { return m.Append(nil, p.Layout, reqno) }
+
+// Trickle sends bytes one by one, with a pause after each, and nothing else in
+// between.
+func (p *Peer) Trickle(b []byte, pause time.Duration) {
+	p.wmu.Lock()
+	defer p.wmu.Unlock()
+	for i := range b {
+		p.write(b[i : i+1])
+		time.Sleep(pause)
+	}
+}
+
+// Flood sends the same bytes again and again until the client goes or the server
+// is closed, and calls sent, which may be nil, after each time. Together with
+// [Peer.StopReading] it is a server that asks and does not listen. It blocks, as
+// any Write does, when the client does not read.
+func (p *Peer) Flood(b []byte, sent func()) {
+	for {
+		p.wmu.Lock()
+		_, err := p.Conn.Write(b)
+		p.wmu.Unlock()
+		if err != nil {
+			return
+		}
+		if sent != nil {
+			sent()
+		}
+	}
+}
+
+// StopReading leaves what the client sends where it is, one frame that may be on
+// its way in the peer, the others in the connection, until [Peer.ResumeReading].
+// That the client has gone is not noticed either.
+func (p *Peer) StopReading() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.deaf == nil {
+		p.deaf = make(chan struct{})
+	}
+}
+
+// ResumeReading ends StopReading.
+func (p *Peer) ResumeReading() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.deaf != nil {
+		close(p.deaf)
+		p.deaf = nil
+	}
+}
+
+// Hangup closes the connection, wherever it is, and ends the goroutine as every
+// method does that needs a client.
+func (p *Peer) Hangup() {
+	p.Conn.Close()
+	runtime.Goexit()
 }
 
 // BannerOf returns the banner of a kernel of the machine, with its newline.
@@ -239,9 +363,18 @@ func BannerOf(m *netbsd.Machine) string {
 // program's name.
 func (p *Peer) Handshake() string { return p.handshake(BannerOf(p.Machine)) }
 
-func (p *Peer) handshake(banner string) string {
+// Greet sends the banner and returns the client's first request, which should be
+// a handshake, unanswered: to refuse it, to answer it late, or to see whether the
+// client is a new process (sysproxy.Guest) or a child (sysproxy.Fork).
+func (p *Peer) Greet() Frame { return p.greet(BannerOf(p.Machine)) }
+
+func (p *Peer) greet(banner string) Frame {
 	p.Write([]byte(banner))
-	f := p.NextRequest()
+	return p.NextRequest()
+}
+
+func (p *Peer) handshake(banner string) string {
+	f := p.greet(banner)
 	guest, ok := f.Message.(sysproxy.Guest)
 	if !ok {
 		p.TB.Errorf("client began with %s %s, not with a handshake", f.Header.Class, f.Header.Type)
@@ -348,6 +481,29 @@ func (p *Peer) CopyOut(addr uint64, data []byte) {
 	p.Send(sysproxy.CopyOut{Addr: addr, Data: data}, p.NextReqNo())
 }
 
+// CopyOutStr writes a string and its NUL to the client's memory.
+func (p *Peer) CopyOutStr(addr uint64, s string) {
+	p.Send(sysproxy.CopyOutStr{Addr: addr, Data: append([]byte(s), 0)}, p.NextReqNo())
+}
+
+// AnonMmap asks the client for n bytes of memory and returns their address, 0 when
+// it gives none.
+func (p *Peer) AnonMmap(n uint64) (addr uint64) {
+	switch m := p.Ask(sysproxy.AnonMmap{Len: n}).Message.(type) {
+	case sysproxy.AnonMmapReply:
+		return m.Addr
+	default:
+		p.TB.Errorf("client answered ANONMMAP with %T", m)
+	}
+	runtime.Goexit()
+	panic("unreachable")
+}
+
+// Raise raises a signal, by NetBSD's number, in the client.
+func (p *Peer) Raise(signo int32) {
+	p.Send(sysproxy.Raise{Signo: uint32(signo)}, p.NextReqNo())
+}
+
 // Call is a system call of the client's.
 type Call struct {
 	*Peer
@@ -379,18 +535,28 @@ func (c *Call) Fail(errno netbsd.Errno) {
 	c.Send(sysproxy.SyscallReply{Errno: int32(errno), Pad: 0x7f00}, c.ReqNo)
 }
 
+// Refuse answers the call with an ERROR frame.
+func (c *Call) Refuse(code sysproxy.ErrorCode) { c.Send(sysproxy.Refusal{Code: code}, c.ReqNo) }
+
 // Serve makes the handshake and answers calls until the client goes, each in a
 // goroutine of its own, with the function for its number. Others get ENOSYS.
 func (p *Peer) Serve(calls map[uint32]func(*Call)) {
+	p.ServeAll(func(c *Call) {
+		if f := calls[c.Num]; f != nil {
+			f(c)
+		} else {
+			c.Fail(netbsd.ENOSYS)
+		}
+	})
+}
+
+// ServeAll is Serve with one function for all calls.
+func (p *Peer) ServeAll(f func(*Call)) {
 	p.Handshake()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for {
 		call := p.NextCall()
-		f := calls[call.Num]
-		if f == nil {
-			f = func(c *Call) { c.Fail(netbsd.ENOSYS) }
-		}
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
