@@ -26,6 +26,7 @@ type session struct {
 	tr  transport
 	in  reader
 	out writer
+	net netpoll // the sockets that wait
 	// head is where the reader builds its answers.
 	head [64]byte
 	// done is closed when the session has ended and its descriptor is

@@ -1,0 +1,668 @@
+package spclient
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
+)
+
+const (
+	// maxTransfer is the most bytes of one call on a stream.
+	maxTransfer = 64 << 10
+	// maxPacket is the largest message that is received whole.
+	maxPacket = 96 << 10
+	// answerTime is how long the kernel may take to answer a call that does not
+	// wait for anything, when somebody does not want to wait for it any longer.
+	answerTime = 5 * time.Second
+)
+
+// errOverdue is the error of sockets that have a call for whose answer nobody
+// waits any more: what it has read or written is not known.
+var errOverdue = errors.New("the kernel did not answer an earlier call in time")
+
+// A netFD is a socket of the kernel's behind a net.Conn, net.Listener or
+// net.PacketConn. It is non-blocking in the kernel: each operation tries its
+// call and waits, with the session's netpoll, only when that says EAGAIN.
+type netFD struct {
+	c       *Conn
+	s       *session
+	fd      FD
+	family  int32
+	typ     int32
+	network string
+	laddr   net.Addr
+	raddr   net.Addr
+
+	// life is held for reading while a call of the kernel's has the
+	// descriptor, never during a wait, and for writing to close it: no call can
+	// come to a successor of the same number.
+	life   sync.RWMutex
+	closed atomic.Bool
+	execs  uint32 // execs of the process before the socket was made
+	stop   callStop
+
+	rd, wr ioSide
+}
+
+// An ioSide is one direction of a netFD.
+type ioSide struct {
+	// lock lets one operation at a time.
+	lock   sync.Mutex
+	filter uint32
+	// wake has a value when there is a reason to look again: an event, a
+	// deadline, the end.
+	wake chan struct{}
+
+	// Guarded by the netpoll's lock: the kqueue that knows the direction, and
+	// why a wait failed.
+	epoch uint32
+	err   error
+
+	// deadline is a time in nanoseconds after clockStart, 0 for none.
+	deadline atomic.Int64
+	// calls is odd while a call is under way.
+	calls   atomic.Uint32
+	timerMu sync.Mutex
+	timer   *time.Timer
+}
+
+// clockStart is what deadlines count from.
+var clockStart = time.Now()
+
+// A callStop is the context of a socket's calls. They do not wait for anything in
+// the kernel, so it ends only when that does not answer.
+type callStop struct {
+	once sync.Once
+	done chan struct{}
+}
+
+func (c *callStop) cancel() { c.once.Do(func() { close(c.done) }) }
+
+func (c *callStop) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (c *callStop) Done() <-chan struct{}       { return c.done }
+func (c *callStop) Value(any) any               { return nil }
+
+func (c *callStop) Err() error {
+	select {
+	case <-c.done:
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+// newNetFD makes a netFD without a descriptor.
+func newNetFD(c *Conn, network string, family, typ int32) *netFD {
+	fd := &netFD{c: c, network: network, family: family, typ: typ}
+	fd.stop.done = make(chan struct{})
+	fd.rd.wake, fd.rd.filter = make(chan struct{}, 1), netbsd.EVFILT_READ
+	fd.wr.wake, fd.wr.filter = make(chan struct{}, 1), netbsd.EVFILT_WRITE
+	return fd
+}
+
+// belong gives fd its descriptor, which is one of a session's.
+func (fd *netFD) belong(s *session, num int32) {
+	fd.s, fd.fd, fd.execs = s, FD{num, s.gen}, s.net.execs.Load()
+}
+
+// socketFlags are those of all sockets: as with package net, they do not survive an
+// exec.
+const socketFlags = netbsd.SOCK_NONBLOCK | netbsd.SOCK_CLOEXEC | netbsd.SOCK_NOSIGPIPE
+
+// openSocket makes a socket. Should the connection have been lost, and be one that is
+// made again, that is now.
+func openSocket(ctx context.Context, c *Conn, network string, family, typ, proto int32) (*netFD, error) {
+	fd := newNetFD(c, network, family, typ)
+	defer fd.follow(ctx)()
+	for raised := false; ; {
+		call := c.NewCall(netbsd.SYS___socket30).Int(family).Int(typ | socketFlags).Int(proto)
+		if err := call.run(&fd.stop); refused(err) {
+			if err = sleep(&fd.stop, refusedDelayMin); err == nil {
+				continue
+			}
+			return nil, errOverdue
+		} else if errors.Is(err, context.Canceled) && fd.stop.Err() != nil {
+			return nil, errOverdue
+		} else if err != nil {
+			return nil, err
+		}
+		reply, s := call.reply, call.s
+		call.free()
+		errno := netbsd.Errno(reply.Errno)
+		switch {
+		case errno == netbsd.EMFILE && !raised && s.raiseLimit(&fd.stop):
+			raised = true
+			continue
+		case errno != 0:
+			return nil, sysError("socket", errno)
+		}
+		fd.belong(s, int32(reply.Retval[0]))
+		return fd, nil
+	}
+}
+
+// follow has the calls of fd end some time after ctx, until the function that it
+// returns is called.
+func (fd *netFD) follow(ctx context.Context) func() {
+	if ctx.Done() == nil {
+		return func() {}
+	}
+	var t *time.Timer
+	var mu sync.Mutex
+	stop := context.AfterFunc(ctx, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		t = time.AfterFunc(answerTime, fd.stop.cancel)
+	})
+	return func() {
+		if stop() {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if t != nil {
+			t.Stop()
+		}
+	}
+}
+
+// begin lets the caller use the descriptor in a call, until end.
+func (fd *netFD) begin() error {
+	fd.life.RLock()
+	if fd.closed.Load() || fd.execs != fd.s.net.execs.Load() {
+		fd.life.RUnlock()
+		return net.ErrClosed
+	}
+	return nil
+}
+
+func (fd *netFD) end() { fd.life.RUnlock() }
+
+// newCall begins a call whose first argument is the descriptor.
+func (fd *netFD) newCall(num uint32) *Call {
+	return fd.s.newCall(num, sysproxy.TypeSyscall).FD(fd.fd)
+}
+
+// How long to wait before a call is made again that the kernel has not taken.
+const (
+	refusedDelayMin = time.Millisecond
+	refusedDelayMax = 50 * time.Millisecond
+)
+
+// refused tells whether a call has not been made, because too many are under way or
+// the process executes a program.
+func refused(err error) bool {
+	return err == error(sysproxy.ErrTryAgain) || err == error(sysproxy.ErrInExec)
+}
+
+// call makes a call, again and again while the kernel refuses. The error is an
+// Errno when the kernel says one.
+func (fd *netFD) call(build func() *Call) (reply sysproxy.SyscallReply, err error) {
+	for delay := refusedDelayMin; ; delay = min(2*delay, refusedDelayMax) {
+		reply, err = build().do(&fd.stop)
+		if err == nil {
+			if reply.Errno != 0 {
+				err = netbsd.Errno(reply.Errno)
+			}
+			return reply, err
+		}
+		if !refused(err) || fd.closed.Load() {
+			return reply, fd.callError(err)
+		}
+		if err := sleep(&fd.stop, delay); err != nil {
+			return reply, fd.callError(err)
+		}
+	}
+}
+
+// callError says why a call has failed that the kernel has not answered.
+func (fd *netFD) callError(err error) error {
+	switch {
+	case errors.Is(err, context.Canceled):
+		if fd.closed.Load() {
+			return net.ErrClosed
+		}
+		return errOverdue
+	case err == ErrStale:
+		if lost := fd.s.Err(); lost != nil {
+			return lost
+		}
+	}
+	return err
+}
+
+// sysError is the failure of a system call as package net has it.
+func sysError(name string, errno netbsd.Errno) error { return os.NewSyscallError(name, errno) }
+
+// wrapErrno says which call failed when err is the kernel's.
+func wrapErrno(name string, err error) error {
+	if errno, ok := err.(netbsd.Errno); ok {
+		return sysError(name, errno)
+	}
+	return err
+}
+
+// expired tells whether the deadline has passed.
+func (w *ioSide) expired() bool {
+	d := w.deadline.Load()
+	return d != 0 && int64(time.Since(clockStart)) >= d
+}
+
+// ready says why an operation can't go on, or nil.
+func (fd *netFD) ready(w *ioSide) error {
+	switch {
+	case fd.closed.Load():
+		return net.ErrClosed
+	case w.expired():
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// transfer makes a call until the kernel has more to say than EAGAIN. w.lock is
+// held.
+func (fd *netFD) transfer(w *ioSide, build func() *Call) (reply sysproxy.SyscallReply, err error) {
+	for {
+		// What was there before is seen by the call.
+		select {
+		case <-w.wake:
+		default:
+		}
+		if err = fd.ready(w); err != nil {
+			return reply, err
+		}
+		reply, err = fd.attempt(w, build)
+		switch {
+		case err == netbsd.EAGAIN:
+		case err == netbsd.EINTR:
+			continue
+		default:
+			return reply, err
+		}
+		if err = fd.wait(w, nil); err != nil {
+			return reply, err
+		}
+	}
+}
+
+// attempt makes a call once. One that is under way at the deadline may take its
+// time to be answered.
+func (fd *netFD) attempt(w *ioSide, build func() *Call) (reply sysproxy.SyscallReply, err error) {
+	if err := fd.begin(); err != nil {
+		return reply, err
+	}
+	defer fd.end()
+	w.calls.Add(1)
+	defer w.calls.Add(1)
+	if w.expired() {
+		return reply, os.ErrDeadlineExceeded
+	}
+	reply, err = fd.call(build)
+	if err == errOverdue && w.expired() {
+		err = os.ErrDeadlineExceeded
+	}
+	return reply, err
+}
+
+// control makes a call that has nothing to do with reading and writing.
+func (fd *netFD) control(name string, build func() *Call) (sysproxy.SyscallReply, error) {
+	if err := fd.begin(); err != nil {
+		return sysproxy.SyscallReply{}, err
+	}
+	defer fd.end()
+	reply, err := fd.call(build)
+	return reply, wrapErrno(name, err)
+}
+
+// setDeadline sets when operations in a direction end; the zero Time is never.
+func (fd *netFD) setDeadline(w *ioSide, t time.Time) error {
+	if fd.closed.Load() {
+		return net.ErrClosed
+	}
+	w.timerMu.Lock()
+	defer w.timerMu.Unlock()
+	if w.timer != nil {
+		w.timer.Stop()
+		w.timer = nil
+	}
+	if t.IsZero() {
+		w.deadline.Store(0)
+		return nil
+	}
+	now := time.Since(clockStart)
+	d := time.Until(t)
+	w.deadline.Store(max(1, int64(now+min(d, 1<<62-now))))
+	if d <= 0 {
+		fd.expire(w)
+	} else {
+		w.timer = time.AfterFunc(d, func() { fd.expire(w) })
+	}
+	return nil
+}
+
+// expire ends the operation that is under way, at its deadline.
+func (fd *netFD) expire(w *ioSide) {
+	w.kick()
+	if n := w.calls.Load(); n%2 == 1 {
+		time.AfterFunc(answerTime, func() {
+			if w.calls.Load() == n {
+				fd.stop.cancel()
+			}
+		})
+	}
+}
+
+func (fd *netFD) setDeadlines(t time.Time) error {
+	err := fd.setDeadline(&fd.rd, t)
+	if err2 := fd.setDeadline(&fd.wr, t); err == nil {
+		err = err2
+	}
+	return err
+}
+
+// read reads from a stream, or one message into p.
+func (fd *netFD) read(p []byte) (int, error) {
+	fd.rd.lock.Lock()
+	defer fd.rd.lock.Unlock()
+	if len(p) == 0 && fd.stream() {
+		return 0, fd.ready(&fd.rd)
+	}
+	p = p[:min(len(p), fd.most())]
+	reply, err := fd.transfer(&fd.rd, func() *Call {
+		return fd.newCall(netbsd.SYS_recvfrom).Out(p).Word(uint64(len(p))).Int(0).Ptr(0).Ptr(0)
+	})
+	if err != nil {
+		return 0, wrapErrno("recvfrom", err)
+	}
+	n := int(min(reply.Retval[0], uint64(len(p))))
+	if n == 0 && fd.stream() {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// stream tells whether a result of no bytes is the end.
+func (fd *netFD) stream() bool {
+	return fd.typ == netbsd.SOCK_STREAM || fd.typ == netbsd.SOCK_SEQPACKET
+}
+
+// most is the most bytes of one call.
+func (fd *netFD) most() int {
+	if fd.typ == netbsd.SOCK_STREAM {
+		return maxTransfer
+	}
+	return maxPacket
+}
+
+// write writes all of p to a stream, or p as one message.
+func (fd *netFD) write(p []byte) (n int, err error) {
+	fd.wr.lock.Lock()
+	defer fd.wr.lock.Unlock()
+	if len(p) == 0 && fd.stream() {
+		return 0, fd.ready(&fd.wr)
+	}
+	if fd.typ != netbsd.SOCK_STREAM {
+		return fd.send(p, nil)
+	}
+	for n < len(p) {
+		m, err := fd.send(p[n:min(len(p), n+maxTransfer)], nil)
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// writeTo sends p as one message to an address.
+func (fd *netFD) writeTo(p, sa []byte) (int, error) {
+	fd.wr.lock.Lock()
+	defer fd.wr.lock.Unlock()
+	return fd.send(p, sa)
+}
+
+// send sends once, p or a part of it; wr.lock is held.
+func (fd *netFD) send(p, sa []byte) (int, error) {
+	reply, err := fd.transfer(&fd.wr, func() *Call {
+		return fd.newCall(netbsd.SYS_sendto).In(p).Word(uint64(len(p))).
+			Int(netbsd.MSG_NOSIGNAL).In(sa).Uint(uint32(len(sa)))
+	})
+	if err != nil {
+		return 0, wrapErrno("sendto", err)
+	}
+	return int(min(reply.Retval[0], uint64(len(p)))), nil
+}
+
+// readFrom receives one message into p, and its sender's address into sa, of
+// which it returns the length.
+func (fd *netFD) readFrom(p []byte, sa *sockaddrBuf) (n, salen int, err error) {
+	fd.rd.lock.Lock()
+	defer fd.rd.lock.Unlock()
+	p = p[:min(len(p), maxPacket)]
+	length := sa[maxSockaddr+1:][:4]
+	order := fd.s.machine.Order
+	reply, err := fd.transfer(&fd.rd, func() *Call {
+		order.PutUint32(length, maxSockaddr)
+		return fd.newCall(netbsd.SYS_recvfrom).Out(p).Word(uint64(len(p))).Int(0).
+			Out(sa[:maxSockaddr]).InOut(length)
+	})
+	if err != nil {
+		return 0, 0, wrapErrno("recvfrom", err)
+	}
+	return int(min(reply.Retval[0], uint64(len(p)))), int(min(order.Uint32(length), maxSockaddr)), nil
+}
+
+// A sockaddrBuf has room for a socket address and its length.
+type sockaddrBuf [maxSockaddr + 1 + 4]byte
+
+var sockaddrBufs = sync.Pool{New: func() any { return new(sockaddrBuf) }}
+
+// connect connects, until ctx ends.
+func (fd *netFD) connect(ctx context.Context, sa []byte) error {
+	fd.wr.lock.Lock()
+	defer fd.wr.lock.Unlock()
+	_, err := fd.control("connect", func() *Call {
+		return fd.newCall(netbsd.SYS_connect).In(sa).Uint(uint32(len(sa)))
+	})
+	if !errors.Is(err, netbsd.EINPROGRESS) && !errors.Is(err, netbsd.EINTR) {
+		return err
+	}
+	for {
+		if err := fd.wait(&fd.wr, ctx.Done()); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		errno, err := fd.getsockoptInt(netbsd.SOL_SOCKET, netbsd.SO_ERROR)
+		if err != nil {
+			return err
+		}
+		if errno != 0 {
+			return sysError("connect", netbsd.Errno(errno))
+		}
+		// It may have been woken for something else.
+		_, err = fd.name(netbsd.SYS_getpeername, "getpeername")
+		if !errors.Is(err, netbsd.ENOTCONN) {
+			return err
+		}
+	}
+}
+
+// accept takes a connection of a listener's.
+func (fd *netFD) accept() (*netFD, error) {
+	fd.rd.lock.Lock()
+	defer fd.rd.lock.Unlock()
+	sa := sockaddrBufs.Get().(*sockaddrBuf)
+	defer sockaddrBufs.Put(sa)
+	length := sa[maxSockaddr+1:][:4]
+	order := fd.s.machine.Order
+	for raised := false; ; {
+		reply, err := fd.transfer(&fd.rd, func() *Call {
+			order.PutUint32(length, maxSockaddr)
+			return fd.newCall(netbsd.SYS_paccept).Out(sa[:maxSockaddr]).InOut(length).Ptr(0).Int(socketFlags)
+		})
+		switch {
+		case err == netbsd.ECONNABORTED:
+			continue // it went before it was taken
+		case err == netbsd.EMFILE && !raised && fd.s.raiseLimit(&fd.stop):
+			raised = true
+			continue
+		case err != nil:
+			return nil, wrapErrno("accept", err)
+		}
+		nfd := newNetFD(fd.c, fd.network, fd.family, fd.typ)
+		nfd.belong(fd.s, int32(reply.Retval[0]))
+		nfd.raddr = nfd.addr(sa[:min(order.Uint32(length), maxSockaddr)])
+		return nfd, nil
+	}
+}
+
+// name returns the socket's address or its peer's.
+func (fd *netFD) name(num uint32, what string) ([]byte, error) {
+	sa := make([]byte, maxSockaddr)
+	var length [4]byte
+	order := fd.s.machine.Order
+	_, err := fd.control(what, func() *Call {
+		order.PutUint32(length[:], maxSockaddr)
+		return fd.newCall(num).Out(sa).InOut(length[:])
+	})
+	return sa[:min(order.Uint32(length[:]), maxSockaddr)], err
+}
+
+// learn sets the addresses: the socket's own, and its peer's if it is to have one.
+func (fd *netFD) learn(peer bool) error {
+	sa, err := fd.name(netbsd.SYS_getsockname, "getsockname")
+	if err != nil {
+		return err
+	}
+	fd.laddr = fd.addr(sa)
+	if peer {
+		if sa, err = fd.name(netbsd.SYS_getpeername, "getpeername"); err != nil {
+			return err
+		}
+		fd.raddr = fd.addr(sa)
+	}
+	return nil
+}
+
+func (fd *netFD) bind(sa []byte) error {
+	_, err := fd.control("bind", func() *Call {
+		return fd.newCall(netbsd.SYS_bind).In(sa).Uint(uint32(len(sa)))
+	})
+	return err
+}
+
+func (fd *netFD) listen(backlog int32) error {
+	_, err := fd.control("listen", func() *Call { return fd.newCall(netbsd.SYS_listen).Int(backlog) })
+	return err
+}
+
+func (fd *netFD) shutdown(how int32) error {
+	_, err := fd.control("shutdown", func() *Call { return fd.newCall(netbsd.SYS_shutdown).Int(how) })
+	// Whoever waits must look, whether or not the kernel tells.
+	if how != netbsd.SHUT_WR {
+		fd.rd.kick()
+	}
+	if how != netbsd.SHUT_RD {
+		fd.wr.kick()
+	}
+	return err
+}
+
+func (fd *netFD) setsockopt(level, name int32, val []byte) error {
+	_, err := fd.control("setsockopt", func() *Call {
+		return fd.newCall(netbsd.SYS_setsockopt).Int(level).Int(name).In(val).Uint(uint32(len(val)))
+	})
+	return err
+}
+
+func (fd *netFD) setsockoptInt(level, name, val int32) error {
+	var b [4]byte
+	fd.s.machine.Order.PutUint32(b[:], uint32(val))
+	return fd.setsockopt(level, name, b[:])
+}
+
+func (fd *netFD) getsockoptInt(level, name int32) (int32, error) {
+	var val, length [4]byte
+	order := fd.s.machine.Order
+	_, err := fd.control("getsockopt", func() *Call {
+		order.PutUint32(length[:], 4)
+		return fd.newCall(netbsd.SYS_getsockopt).Int(level).Int(name).Out(val[:]).InOut(length[:])
+	})
+	return int32(order.Uint32(val[:])), err
+}
+
+// close closes the socket. Operations that are under way end with net.ErrClosed.
+func (fd *netFD) close() error {
+	if fd.closed.Swap(true) {
+		return net.ErrClosed
+	}
+	for _, w := range [...]*ioSide{&fd.rd, &fd.wr} {
+		w.kick()
+		w.timerMu.Lock()
+		if w.timer != nil {
+			w.timer.Stop()
+			w.timer = nil
+		}
+		w.timerMu.Unlock()
+	}
+	// Calls that are under way end soon, or never.
+	t := time.AfterFunc(answerTime, fd.stop.cancel)
+	fd.life.Lock()
+	defer fd.life.Unlock()
+	t.Stop()
+	fd.s.net.forget(fd)
+	if fd.execs != fd.s.net.execs.Load() {
+		return nil // the exec has closed it
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+	for {
+		reply, err := fd.newCall(netbsd.SYS_close).do(ctx)
+		switch {
+		case refused(err):
+			if err = sleep(ctx, refusedDelayMin); err == nil {
+				continue
+			}
+		case err == nil && reply.Errno != 0:
+			err = sysError("close", netbsd.Errno(reply.Errno))
+		case err != nil && fd.s.Err() != nil:
+			err = nil // the kernel has closed it
+		}
+		return err
+	}
+}
+
+// raiseLimit raises the number of descriptors that this process can have in the
+// kernel to the most that it can be, and tells whether that is more than before. A
+// rump_server's processes start with 128.
+func (s *session) raiseLimit(ctx context.Context) bool {
+	m := s.machine
+	buf := make([]byte, netbsd.Sizeof(m, netbsd.Rlimit{}))
+	reply, err := s.newCall(netbsd.SYS_getrlimit, sysproxy.TypeSyscall).
+		Int(netbsd.RLIMIT_NOFILE).Out(buf).do(ctx)
+	var lim netbsd.Rlimit
+	if err != nil || reply.Errno != 0 || netbsd.Unmarshal(m, buf, &lim) != nil || lim.Cur >= lim.Max {
+		return false
+	}
+	lim.Cur = lim.Max
+	reply, err = s.newCall(netbsd.SYS_setrlimit, sysproxy.TypeSyscall).
+		Int(netbsd.RLIMIT_NOFILE).In(netbsd.Marshal(m, &lim)).do(ctx)
+	return err == nil && reply.Errno == 0
+}
+
+// wraps tells whether an error is one of several of the kernel's.
+func wraps(err error, errnos ...netbsd.Errno) bool {
+	var e netbsd.Errno
+	return errors.As(err, &e) && slices.Contains(errnos, e)
+}

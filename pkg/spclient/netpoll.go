@@ -1,0 +1,368 @@
+package spclient
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
+)
+
+const (
+	// pollSlice is how long kevent(2) waits at a time. One that nobody needs
+	// any more holds a worker of the kernel's for as long.
+	pollSlice = time.Second
+	// pollEvents is how many events one kevent(2) brings: 4 KiB of them.
+	pollEvents = 128
+	// wakeTimer is the number of the timer that ends a kevent(2) early.
+	wakeTimer = 1
+)
+
+// A netpoll waits for all sockets of a session with one kqueue in the kernel.
+//
+// Sockets are in the kqueue from the first time on that one of their calls would
+// have blocked, once for reading and once for writing, and tell of changes only
+// (EV_CLEAR). One goroutine calls kevent(2), and only while somebody waits; what
+// happens meanwhile stays in the kqueue. So any number of waits take one worker
+// of the kernel's.
+type netpoll struct {
+	// execs counts execs of this process, each of which closed its sockets.
+	execs atomic.Uint32
+
+	mu sync.Mutex
+	kq FD
+	// epoch counts kqueues. Registrations with an earlier one are void.
+	epoch uint32
+	// socks are the sockets that have ever waited, by descriptor.
+	socks   map[int32]*netFD
+	waiting int
+	paused  int
+	// running is closed when the goroutine that calls kevent(2) has ended; nil
+	// when there is none.
+	running chan struct{}
+
+	once   sync.Once
+	layout keventLayout
+	// events and slice, the time of kevent(2), are that goroutine's.
+	events []byte
+	slice  []byte
+
+	zones zoneCache
+}
+
+// keventLayout returns the layout of struct kevent.
+func (p *netpoll) keventLayout(m *netbsd.Machine) keventLayout {
+	p.once.Do(func() { p.layout = keventLayoutOf(m) })
+	return p.layout
+}
+
+// keventLayout is where the fields of struct kevent are.
+type keventLayout struct{ size, ident, filter, flags, fflags, data int }
+
+func keventLayoutOf(m *netbsd.Machine) (l keventLayout) {
+	l.size = netbsd.Sizeof(m, netbsd.Kevent{})
+	for _, f := range netbsd.Fields(m, netbsd.Kevent{}) {
+		switch f.Name {
+		case "ident":
+			l.ident = f.Offset
+		case "filter":
+			l.filter = f.Offset
+		case "flags":
+			l.flags = f.Offset
+		case "fflags":
+			l.fflags = f.Offset
+		case "data":
+			l.data = f.Offset
+		}
+	}
+	return l
+}
+
+// maxKevent is the size of the largest struct kevent.
+const maxKevent = 40
+
+// change makes one change to the kqueue and returns its errno. That the kqueue
+// itself is none is an error.
+func (s *session) change(ctx context.Context, kq FD, ev netbsd.Kevent) (netbsd.Errno, error) {
+	m := s.machine
+	l := s.net.keventLayout(m)
+	var buf [maxKevent]byte
+	b := buf[:l.size]
+	m.PutWord(b[l.ident:], uint64(ev.Ident))
+	m.Order.PutUint32(b[l.filter:], ev.Filter)
+	// With EV_RECEIPT the change's own result is the only event that comes.
+	m.Order.PutUint32(b[l.flags:], ev.Flags|netbsd.EV_RECEIPT)
+	m.Order.PutUint64(b[l.data:], uint64(ev.Data))
+	call := s.newCall(netbsd.SYS___kevent50, sysproxy.TypeSyscall).FD(kq).In(b).Word(1)
+	var out [maxKevent]byte
+	res := out[:l.size]
+	reply, err := call.Out(res).Word(1).Ptr(0).do(ctx)
+	switch {
+	case err != nil:
+		return 0, err
+	case reply.Errno != 0:
+		return 0, netbsd.Errno(reply.Errno)
+	case reply.Retval[0] == 1 && m.Order.Uint32(res[l.flags:])&netbsd.EV_ERROR != 0:
+		return netbsd.Errno(m.Order.Uint64(res[l.data:])), nil
+	}
+	return 0, nil
+}
+
+// kick wakes who waits for w, or will do next.
+func (w *ioSide) kick() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// wait waits until a call of fd's in the direction of w may succeed, or there is
+// another reason to look: a deadline, or Close. It ends with the session, whose
+// error it returns, and without error when done, which may be nil, is closed.
+func (fd *netFD) wait(w *ioSide, done <-chan struct{}) error {
+	s, p := fd.s, &fd.s.net
+	p.mu.Lock()
+	p.waiting++
+	w.err = nil
+	if p.socks == nil {
+		p.socks = make(map[int32]*netFD)
+	}
+	p.socks[fd.fd.num] = fd
+	p.start(s)
+	kq, epoch, known := p.kq, p.epoch, w.epoch
+	p.mu.Unlock()
+	var err error
+	// While there is no kqueue its maker wakes everybody when there is.
+	if kq.Valid() && known != epoch {
+		err = fd.register(w, kq, epoch)
+	}
+	if err == nil {
+		select {
+		case <-w.wake:
+		case <-done:
+		case <-s.done:
+			err = s.Err()
+		}
+	}
+	p.mu.Lock()
+	p.waiting--
+	if err == nil {
+		err = w.err
+	}
+	w.err = nil
+	p.mu.Unlock()
+	return err
+}
+
+// register puts a direction of fd into the kqueue. If fd is ready by now, that
+// is an event.
+func (fd *netFD) register(w *ioSide, kq FD, epoch uint32) error {
+	if err := fd.begin(); err != nil {
+		return err
+	}
+	defer fd.end()
+	p := &fd.s.net
+	errno, err := fd.s.change(&fd.stop, kq, netbsd.Kevent{
+		Ident: netbsd.Ptr(fd.fd.num), Filter: w.filter, Flags: netbsd.EV_ADD | netbsd.EV_CLEAR,
+	})
+	switch {
+	case err == netbsd.EBADF:
+		// Somebody closed it. The next wait starts anew.
+		p.lose(kq)
+		w.kick()
+		return nil
+	case err != nil:
+		if errno, ok := err.(netbsd.Errno); ok {
+			err = sysError("kevent", errno)
+		}
+		return fd.callError(err)
+	case errno != 0:
+		return sysError("kevent", errno)
+	}
+	p.mu.Lock()
+	w.epoch = epoch
+	p.mu.Unlock()
+	return nil
+}
+
+// lose forgets a kqueue that is none any more.
+func (p *netpoll) lose(kq FD) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.kq == kq {
+		p.kq = FD{}
+	}
+}
+
+// forget is called when fd is about to be closed.
+func (p *netpoll) forget(fd *netFD) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.socks[fd.fd.num] == fd {
+		delete(p.socks, fd.fd.num)
+	}
+}
+
+// start starts the goroutine that calls kevent(2), if it is needed and allowed;
+// p.mu is held.
+func (p *netpoll) start(s *session) {
+	if p.running == nil && p.waiting > 0 && p.paused == 0 {
+		p.running = make(chan struct{})
+		go p.run(s, p.running)
+	}
+}
+
+// run waits for events for as long as somebody waits for one.
+func (p *netpoll) run(s *session, ended chan struct{}) {
+	m := s.machine
+	l := p.keventLayout(m)
+	if p.events == nil {
+		p.events = make([]byte, pollEvents*l.size)
+		p.slice = netbsd.Marshal(m, netbsd.NewTimespec(pollSlice))
+	}
+	for {
+		p.mu.Lock()
+		kq := p.kq
+		if p.waiting == 0 || p.paused > 0 || s.Err() != nil {
+			p.running = nil
+			close(ended)
+			p.mu.Unlock()
+			return
+		}
+		p.mu.Unlock()
+		var err error
+		if !kq.Valid() {
+			err = p.open(s)
+		} else {
+			var reply sysproxy.SyscallReply
+			reply, err = s.newCall(netbsd.SYS___kevent50, sysproxy.TypeSyscall).FD(kq).Ptr(0).Word(0).
+				Out(p.events).Word(pollEvents).In(p.slice).do(context.Background())
+			if err == nil && reply.Errno != 0 {
+				err = netbsd.Errno(reply.Errno)
+			}
+			if err == nil {
+				n := int(min(reply.Retval[0], pollEvents))
+				p.dispatch(m, l, p.events[:n*l.size])
+			}
+		}
+		switch err {
+		case nil, netbsd.EINTR: // an exec interrupts
+		case netbsd.EBADF:
+			p.lose(kq)
+		default:
+			if refused(err) {
+				time.Sleep(refusedDelayMin)
+				continue
+			}
+			p.fail(err)
+		}
+	}
+}
+
+// open makes the kqueue and has all who wait register with it.
+func (p *netpoll) open(s *session) error {
+	reply, err := s.newCall(netbsd.SYS_kqueue1, sysproxy.TypeSyscall).
+		Int(netbsd.O_CLOEXEC).do(context.Background())
+	if err != nil {
+		return err
+	}
+	if reply.Errno != 0 {
+		return sysError("kqueue", netbsd.Errno(reply.Errno))
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.kq = FD{int32(reply.Retval[0]), s.gen}
+	p.epoch++
+	for _, fd := range p.socks {
+		fd.rd.kick()
+		fd.wr.kick()
+	}
+	return nil
+}
+
+// dispatch wakes those whom events are for.
+func (p *netpoll) dispatch(m *netbsd.Machine, l keventLayout, events []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for ; len(events) >= l.size; events = events[l.size:] {
+		ident := m.Word(events[l.ident:])
+		switch m.Order.Uint32(events[l.filter:]) {
+		case netbsd.EVFILT_READ:
+			if fd := p.socks[int32(ident)]; fd != nil {
+				fd.rd.kick()
+			}
+		case netbsd.EVFILT_WRITE:
+			if fd := p.socks[int32(ident)]; fd != nil {
+				fd.wr.kick()
+			}
+		}
+	}
+}
+
+// fail ends all waits with an error.
+func (p *netpoll) fail(err error) {
+	if errno, ok := err.(netbsd.Errno); ok {
+		err = sysError("kevent", errno)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, fd := range p.socks {
+		for _, w := range [...]*ioSide{&fd.rd, &fd.wr} {
+			w.err = err
+			w.kick()
+		}
+	}
+}
+
+// pausePoll has no call of kevent(2) be under way until resumePoll, as an exec
+// needs it, which waits for all calls to end. One that is under way is ended by
+// a timer. When ctx or the session ends first nothing has changed.
+func (s *session) pausePoll(ctx context.Context) error {
+	p := &s.net
+	p.mu.Lock()
+	p.paused++
+	running, kq := p.running, p.kq
+	p.mu.Unlock()
+	if running == nil {
+		return nil
+	}
+	if kq.Valid() {
+		// Should it fail, the call ends by itself.
+		s.change(ctx, kq, netbsd.Kevent{
+			Ident: wakeTimer, Filter: netbsd.EVFILT_TIMER, Flags: netbsd.EV_ADD | netbsd.EV_ONESHOT, Data: 1,
+		})
+	}
+	var err error
+	select {
+	case <-running:
+		return nil
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-s.done:
+		err = s.Err()
+	}
+	s.resumePoll(false)
+	return err
+}
+
+// resumePoll undoes one pausePoll. When the process has executed a program, its
+// sockets and its kqueue are gone: those who wait and all who come later are
+// told that their socket is closed.
+func (s *session) resumePoll(execed bool) {
+	p := &s.net
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.paused--
+	if execed {
+		p.execs.Add(1)
+		p.kq = FD{}
+		for _, fd := range p.socks {
+			fd.rd.kick()
+			fd.wr.kick()
+		}
+		clear(p.socks)
+	}
+	p.start(s)
+}
