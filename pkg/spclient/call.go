@@ -23,8 +23,10 @@ import (
 // is returned by Do.
 type Call struct {
 	s    *session
+	conn *Conn // nil for what makes a connection
 	num  uint32
 	err  error // of building
+	fds  bool  // has descriptors, which are the session's
 	args netbsd.Args
 
 	// mem holds the bytes of all buffers. Until the call is sent it is the
@@ -68,7 +70,11 @@ const maxPooledMem = 128 << 10
 var callPool = sync.Pool{New: func() any { return &Call{done: make(chan struct{}, 1)} }}
 
 // NewCall begins a system call: one of netbsd's SYS_ numbers.
-func (c *Conn) NewCall(num uint32) *Call { return c.s.newCall(num, sysproxy.TypeSyscall) }
+func (c *Conn) NewCall(num uint32) *Call {
+	call := c.session().newCall(num, sysproxy.TypeSyscall)
+	call.conn = c
+	return call
+}
 
 func (s *session) newCall(num uint32, kind sysproxy.Type) *Call {
 	call := callPool.Get().(*Call)
@@ -157,8 +163,9 @@ func (call *Call) Quad(v int64) *Call {
 // FD adds a descriptor.
 func (call *Call) FD(fd FD) *Call {
 	if fd.gen != call.s.gen {
-		call.fail(ErrStale)
+		call.fail(call.s.stale(fd))
 	}
+	call.fds = true
 	return call.Int(fd.num)
 }
 
@@ -327,21 +334,23 @@ func (call *Call) place(n int, dir direction) *segment {
 // the buffers are unchanged and may be used again, and the call may happen
 // yet.
 func (call *Call) Do(ctx context.Context) (sysproxy.SyscallReply, error) {
-	num := call.num
-	reply, err := call.do(ctx)
+	reply, _, err := call.doIn(ctx)
+	return reply, err
+}
+
+// DoFD makes the call as [Call.Do] does, for one whose result is a descriptor.
+func (call *Call) DoFD(ctx context.Context) (FD, error) {
+	reply, s, err := call.doIn(ctx)
 	if err != nil {
-		return reply, callError(callName(num), err)
+		return FD{}, err
 	}
-	if reply.Errno != 0 {
-		return reply, &SyscallError{callName(num), netbsd.Errno(reply.Errno)}
-	}
-	return reply, nil
+	return FD{int32(reply.Retval[0]), s.gen}, nil
 }
 
 // callError says which call failed, unless it is the connection that did.
 func callError(name string, err error) error {
 	switch err.(type) {
-	case *LostError, *ProtocolError:
+	case *LostError, *ProtocolError, *ReconnectError:
 		return err
 	}
 	return fmt.Errorf("%s: %w", name, err)
@@ -368,6 +377,20 @@ func (call *Call) do(ctx context.Context) (sysproxy.SyscallReply, error) {
 	reply := call.reply
 	call.free()
 	return reply, nil
+}
+
+// doIn is Do that also returns the session that the call was made in.
+func (call *Call) doIn(ctx context.Context) (sysproxy.SyscallReply, *session, error) {
+	num := call.num
+	if err := call.run(ctx); err != nil {
+		return sysproxy.SyscallReply{}, nil, callError(callName(num), err)
+	}
+	reply, s := call.reply, call.s
+	call.free()
+	if reply.Errno != 0 {
+		return reply, s, &SyscallError{callName(num), netbsd.Errno(reply.Errno)}
+	}
+	return reply, s, nil
 }
 
 // run makes the call and copies what the kernel wrote to the caller's buffers.
@@ -408,38 +431,85 @@ func (call *Call) finish(num uint32, err error) error {
 // exchange sends the frame and waits for its answer. When it fails the call
 // must not be touched any more.
 func (call *Call) exchange(ctx context.Context) error {
-	s := call.s
-	if err := ctx.Err(); err != nil {
-		call.free()
-		return err
-	}
-	if err := s.out.wait(ctx); err != nil {
-		call.free()
-		return err
-	}
-	if err := s.enter(call); err != nil {
-		call.free()
-		return err
-	}
-	s.out.send(call.frame, nil)
-	select {
-	case <-call.done:
-	case <-ctx.Done():
-		if s.abandon(call) {
-			return ctx.Err()
+	for {
+		mine, err := call.start(ctx)
+		if err != nil {
+			call.free()
+			return err
 		}
-		// It was answered in the meantime: what happened is better than
-		// what might have.
-		<-call.done
+		s := call.s
+		if sent := s.out.send(call.frame, nil); !sent && s.withdraw(call) {
+			// The connection was lost before the call: once that is
+			// official, it can be made on another one.
+			if mine {
+				s.dropTurn()
+			}
+			continue
+		}
+		if mine {
+			s.readFor(ctx, call)
+		}
+		select {
+		case <-call.done:
+		default:
+			select {
+			case <-call.done:
+			case <-ctx.Done():
+				if s.abandon(call) {
+					return ctx.Err()
+				}
+				// It was answered in the meantime: what happened
+				// is better than what might have.
+				<-call.done
+			}
+		}
+		if call.state == dropped {
+			// The reader may be in the middle of writing to its memory:
+			// it is left to the garbage collector.
+			return s.Err()
+		}
+		if err := call.refusal; err != nil {
+			call.free()
+			return err
+		}
+		return nil
 	}
-	if call.state == dropped {
-		// The reader may be in the middle of writing to its memory: it is
-		// left to the garbage collector.
-		return s.Err()
+}
+
+// start registers the call with its session, or with the one that came after it
+// if that was lost, and reports whether the caller is to read the answer.
+func (call *Call) start(ctx context.Context) (mine bool, err error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		s := call.s
+		if err := s.out.wait(ctx); err != nil {
+			if ctx.Err() != nil {
+				return false, ctx.Err()
+			}
+			// Sending has failed. Why the session ends is known soon.
+			select {
+			case <-s.done:
+			case <-ctx.Done():
+				return false, ctx.Err()
+			}
+		}
+		mine, err := s.enter(call)
+		switch {
+		case err == nil:
+			return mine, nil
+		case err == errHeld:
+			if err := s.waitHeld(ctx); err != nil {
+				return false, err
+			}
+		case call.conn == nil:
+			return false, err
+		default:
+			// Unless the connection comes back, this is the error.
+			if err := call.conn.renew(ctx, call, err); err != nil {
+				return false, err
+			}
+		}
 	}
-	if err := call.refusal; err != nil {
-		call.free()
-		return err
-	}
-	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,13 +36,37 @@ type Options struct {
 	// It is called before answers that came after the signal are seen, and
 	// holds up all of them: it must return soon and must not use the
 	// connection.
+	//
+	// [RaiseSignal] delivers the host's signal.
 	OnRaise func(signo int32)
+
+	// Retry says what is done when the connection is lost. The default is
+	// RetryNone.
+	Retry Retry
+
+	// Message is told, in one line without its end, when a lost connection is
+	// to be made again, when that is done, and every two minutes between. The
+	// default writes to standard error, as NetBSD's client does.
+	Message func(text string)
 }
 
 // Conn is a connection to a rump kernel, which is a process there with
 // descriptors of its own. Its methods may be used by any number of goroutines.
 type Conn struct {
-	s *session
+	url  sysproxy.URL
+	opts Options
+
+	s atomic.Pointer[session] // the last one
+
+	// ctx ends with Close.
+	ctx    context.Context
+	cancel context.CancelFunc
+	// done is closed when the connection has ended for good.
+	done chan struct{}
+
+	mu      sync.Mutex
+	err     error    // why it ended for good
+	attempt *attempt // to reconnect, while there is one
 }
 
 // generations numbers the sessions of this process.
@@ -53,24 +78,94 @@ var generations atomic.Uint32
 //
 // The context is for connecting only.
 func Dial(ctx context.Context, url string, opts *Options) (*Conn, error) {
-	if opts == nil {
-		opts = &Options{}
+	return dial(ctx, url, opts, guest)
+}
+
+// A greeting attaches a session to a process of the kernel's, as the first thing
+// that it does.
+type greeting func(ctx context.Context, s *session, name string) error
+
+func dial(ctx context.Context, url string, opts *Options, greet greeting) (*Conn, error) {
+	u, err := parseURL(url)
+	if err != nil {
+		return nil, err
 	}
+	c := newConn(u, opts)
+	s, err := c.dialSession(ctx, greet)
+	if err != nil {
+		c.cancel()
+		return nil, err
+	}
+	c.install(s)
+	return c, nil
+}
+
+// parseURL returns a URL with an absolute path that can be dialled.
+func parseURL(url string) (sysproxy.URL, error) {
 	u, err := sysproxy.ParseURL(url)
 	if err != nil {
-		return nil, &DialError{URL: url, Err: err}
+		return u, &DialError{URL: url, Err: err}
 	}
 	if dir, err := os.Getwd(); err == nil {
 		u = u.Absolute(dir)
 	}
 	if err := u.CheckDial(); err != nil {
-		return nil, &DialError{URL: u.String(), Err: err}
+		return u, &DialError{URL: u.String(), Err: err}
 	}
+	return u, nil
+}
+
+func newConn(u sysproxy.URL, opts *Options) *Conn {
+	c := &Conn{url: u, done: make(chan struct{})}
+	if opts != nil {
+		c.opts = *opts
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
+}
+
+// session returns the last session, which may have ended.
+func (c *Conn) session() *session { return c.s.Load() }
+
+// install makes a session the connection's.
+func (c *Conn) install(s *session) {
+	c.s.Store(s)
+	s.mu.Lock()
+	s.ended = c.sessionEnded
+	err := s.err
+	s.mu.Unlock()
+	if err != nil {
+		c.sessionEnded(err)
+	}
+}
+
+// sessionEnded ends the connection with its session unless it may come back.
+func (c *Conn) sessionEnded(err error) {
+	if c.opts.Retry != RetryNone && errors.Is(err, ErrLost) {
+		return
+	}
+	c.finish(err)
+}
+
+// finish ends the connection for good. Only the first reason counts.
+func (c *Conn) finish(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.err = err
+		c.cancel()
+		close(c.done)
+	}
+}
+
+// dialSession connects and greets. The error is a DialError.
+func (c *Conn) dialSession(ctx context.Context, greet greeting) (*session, error) {
+	u := c.url
 	for try := 1; ; try++ {
-		s, err := dialSession(ctx, u, opts)
+		s, err := c.tryDial(ctx, greet)
 		switch {
 		case err == nil:
-			return &Conn{s: s}, nil
+			return s, nil
 		case ctx.Err() != nil:
 			// What its end did to the connection is no news.
 			err = ctx.Err()
@@ -95,21 +190,23 @@ const (
 	fullDelay = 10 * time.Millisecond
 )
 
-// dialSession connects, reads the banner and makes the handshake.
-func dialSession(ctx context.Context, u sysproxy.URL, opts *Options) (*session, error) {
-	tr, err := connect(ctx, u, opts.Dial)
+// tryDial connects, reads the banner and greets.
+func (c *Conn) tryDial(ctx context.Context, greet greeting) (*session, error) {
+	tr, err := connect(ctx, c.url, c.opts.Dial)
 	if err != nil {
 		return nil, err
 	}
 	// From here on whatever waits ends when the transport is closed.
 	stop := context.AfterFunc(ctx, func() { tr.close() })
-	s, err := newSession(u.String(), tr, opts)
+	s := newSession(c.url.String(), tr, c.opts.OnRaise)
+	err = s.readBanner()
 	if err != nil {
 		stop()
 		tr.close()
 		return nil, err
 	}
-	err = s.handshake(ctx, programName(opts.Name))
+	s.start()
+	err = greet(ctx, s, programName(c.opts.Name))
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -174,44 +271,65 @@ func connect(ctx context.Context, u sysproxy.URL, dial func(context.Context, str
 	}
 }
 
-// newSession reads the banner and starts the session. When it fails, the
-// transport is the caller's to close.
-func newSession(url string, tr transport, opts *Options) (*session, error) {
+func newSession(url string, tr transport, onRaise func(int32)) *session {
 	s := &session{
 		url:     url,
-		onRaise: opts.OnRaise,
+		onRaise: onRaise,
 		tr:      tr,
 		done:    make(chan struct{}),
 		pending: make(map[uint64]*Call),
+		turn:    turnWatcher,
 	}
-	s.in.tr = tr
+	s.direct, _ = tr.(directTransport)
 	s.out.tr = tr
 	s.out.broken = s.sendFailed
-	var err error
-	if s.banner, err = sysproxy.ReadBanner(&s.in); err != nil {
+	return s
+}
+
+// readBanner reads what the server says first.
+func (s *session) readBanner() error {
+	banner, err := sysproxy.ReadBanner(bannerReader{&s.in, s.tr})
+	if err != nil {
 		if !s.in.any && (err == io.ErrUnexpectedEOF || isReset(err)) {
 			err = ErrFull
 		}
-		return nil, err
+		return err
 	}
+	return s.setBanner(banner)
+}
+
+// setBanner makes the session one with a kernel that says banner.
+func (s *session) setBanner(banner sysproxy.Banner) error {
+	s.banner = banner
 	var ok bool
-	if s.machine, ok = netbsd.MachineByName(s.banner.Machine); !ok {
-		return nil, fmt.Errorf("unknown machine %q", s.banner.Machine)
+	if s.machine, ok = netbsd.MachineByName(banner.Machine); !ok {
+		return fmt.Errorf("unknown machine %q", banner.Machine)
 	}
 	s.layout = sysproxy.Layout{Order: s.machine.Order, WordSize: s.machine.WordSize}
 	s.space = newAddressSpace(s.machine.WordSize)
+	return nil
+}
+
+// start starts the session, whose banner is known.
+func (s *session) start() {
 	// 0 is the generation of the zero FD.
 	for s.gen == 0 {
 		s.gen = generations.Add(1)
 	}
 	go s.read()
-	return s, nil
 }
 
-// handshake becomes a new process of the kernel's.
-func (s *session) handshake(ctx context.Context, name string) error {
+// guest becomes a new process of the kernel's.
+func guest(ctx context.Context, s *session, name string) error {
+	return s.handshake(ctx, func(call *Call) {
+		call.frame = sysproxy.Guest{Name: name}.Append(call.frame[:0], s.layout, 0)
+	})
+}
+
+// handshake makes the first request of a session, whose frame put makes.
+func (s *session) handshake(ctx context.Context, put func(*Call)) error {
 	call := s.newCall(0, sysproxy.TypeHandshake)
-	call.frame = sysproxy.Guest{Name: name}.Append(call.frame[:0], s.layout, 0)
+	put(call)
 	if err := call.exchange(ctx); err != nil {
 		return err
 	}
@@ -226,24 +344,39 @@ func (s *session) handshake(ctx context.Context, name string) error {
 // Close ends the connection. The kernel closes the process's descriptors and
 // ends its calls. Calls that are under way here return [ErrClosed].
 func (c *Conn) Close() error {
-	c.s.end(ErrClosed)
-	<-c.s.done
+	c.finish(ErrClosed)
+	// Who is reconnecting has seen the end of ctx, or installs before this.
+	c.mu.Lock()
+	a := c.attempt
+	c.mu.Unlock()
+	if a != nil {
+		<-a.done
+	}
+	s := c.session()
+	s.end(ErrClosed)
+	<-s.done
 	return nil
 }
 
 // URL returns the server's URL, with an absolute path.
-func (c *Conn) URL() string { return c.s.url }
+func (c *Conn) URL() string { return c.url.String() }
 
-// Machine returns the kernel's machine.
-func (c *Conn) Machine() *netbsd.Machine { return c.s.machine }
+// Machine returns the kernel's machine. It is the same for the whole life of a
+// connection.
+func (c *Conn) Machine() *netbsd.Machine { return c.session().machine }
 
 // Banner returns what the server said first.
-func (c *Conn) Banner() sysproxy.Banner { return c.s.banner }
+func (c *Conn) Banner() sysproxy.Banner { return c.session().banner }
 
-// Done returns a channel that is closed when the connection has ended: it was
-// lost or closed, or the server broke the protocol.
-func (c *Conn) Done() <-chan struct{} { return c.s.done }
+// Done returns a channel that is closed when the connection has ended for good:
+// it was closed, the server broke the protocol, or the connection was lost and
+// [Options].Retry is RetryNone.
+func (c *Conn) Done() <-chan struct{} { return c.done }
 
-// Err returns why the connection ended, a [*LostError], a [*ProtocolError] or
-// [ErrClosed], or nil when it has not.
-func (c *Conn) Err() error { return c.s.Err() }
+// Err returns why the connection ended for good, a [*LostError], a
+// [*ProtocolError] or [ErrClosed], or nil when it has not.
+func (c *Conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}

@@ -26,7 +26,8 @@ var (
 	ErrClosed = errors.New("connection to the rump kernel closed")
 
 	// ErrStale is the error of calls with a descriptor of another
-	// connection, and with the zero FD.
+	// connection, of a kernel that was lost (it is ErrLost then, too), and
+	// with the zero FD.
 	ErrStale = errors.New("descriptor of another connection")
 
 	// ErrAbandoned is the error of calls that are made while MaxAbandoned
@@ -93,6 +94,37 @@ func (e *LostError) Unwrap() error { return e.Cause }
 
 // Is makes every LostError be ErrLost.
 func (e *LostError) Is(target error) bool { return target == ErrLost }
+
+// ReconnectError says that a connection was lost and could not be made again. It is
+// ErrLost.
+type ReconnectError struct {
+	// Lost is the error with which the connection was lost, a LostError.
+	Lost error
+	// Err says why there is no new one.
+	Err error
+}
+
+func (e *ReconnectError) Error() string { return e.Lost.Error() + "; reconnecting: " + e.Err.Error() }
+
+// Unwrap returns both errors.
+func (e *ReconnectError) Unwrap() []error { return []error{e.Lost, e.Err} }
+
+// staleError is the error of a call with a descriptor of a kernel that was lost.
+type staleError struct{ url string }
+
+func (e *staleError) Error() string {
+	return "descriptor of a rump kernel that is gone, at " + e.url
+}
+
+func (e *staleError) Is(target error) bool { return target == ErrStale || target == ErrLost }
+
+// stale returns the error of a call with a descriptor that is not the session's.
+func (s *session) stale(fd FD) error {
+	if fd.gen != 0 && fd.gen < s.gen && s.renewed {
+		return &staleError{s.url}
+	}
+	return ErrStale
+}
 
 // ProtocolError says that the server did what no server may do. The
 // connection has ended.

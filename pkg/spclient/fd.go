@@ -25,6 +25,7 @@ func (fd FD) Valid() bool { return fd.gen != 0 }
 // String returns the descriptor's number.
 func (fd FD) String() string { return strconv.Itoa(int(fd.Int())) }
 
-// FD makes a descriptor of this connection from its number in the kernel: one
-// that came in a control message, or the console (0 to 2).
-func (c *Conn) FD(num int32) FD { return FD{num, c.s.gen} }
+// FD makes a descriptor of the kernel that the connection has now from its
+// number: one that came in a control message or from the process before an exec,
+// or the console (0 to 2). What a call returns is made with [Call.DoFD].
+func (c *Conn) FD(num int32) FD { return FD{num, c.session().gen} }

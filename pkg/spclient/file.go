@@ -8,7 +8,7 @@ import (
 
 // Open opens a file of the kernel's (open(2)).
 func (c *Conn) Open(ctx context.Context, path string, flags int32, mode uint32) (FD, error) {
-	return c.descriptor(ctx, c.NewCall(netbsd.SYS_open).String(path).Int(flags).Uint(mode))
+	return c.NewCall(netbsd.SYS_open).String(path).Int(flags).Uint(mode).DoFD(ctx)
 }
 
 // CloseFD closes a descriptor of the kernel's (close(2)).
@@ -33,7 +33,7 @@ func (c *Conn) Lseek(ctx context.Context, fd FD, offset int64, whence int32) (in
 	if err != nil {
 		return 0, err
 	}
-	return int64(ret.Value64(c.s.layout)), nil
+	return int64(ret.Value64(c.session().layout)), nil
 }
 
 // Fcntl makes the commands of fcntl(2) whose argument is a number or nothing.
@@ -47,20 +47,20 @@ func (c *Conn) Fcntl(ctx context.Context, fd FD, cmd, arg int32) (int32, error) 
 
 // Dup makes another descriptor for the same file (dup(2)).
 func (c *Conn) Dup(ctx context.Context, fd FD) (FD, error) {
-	return c.descriptor(ctx, c.NewCall(netbsd.SYS_dup).FD(fd))
+	return c.NewCall(netbsd.SYS_dup).FD(fd).DoFD(ctx)
 }
 
 // Dup2 makes another descriptor of the given number for the same file (dup2(2)).
 // What had the number is closed.
 func (c *Conn) Dup2(ctx context.Context, fd FD, num int32) (FD, error) {
-	return c.descriptor(ctx, c.NewCall(netbsd.SYS_dup2).FD(fd).Int(num))
+	return c.NewCall(netbsd.SYS_dup2).FD(fd).Int(num).DoFD(ctx)
 }
 
 // Pipe makes a pipe (pipe(2)) and returns its reading and its writing end.
 func (c *Conn) Pipe(ctx context.Context) (r, w FD, err error) {
-	ret, err := c.NewCall(netbsd.SYS_pipe).Do(ctx)
+	ret, s, err := c.NewCall(netbsd.SYS_pipe).doIn(ctx)
 	if err != nil {
 		return FD{}, FD{}, err
 	}
-	return c.FD(int32(ret.Retval[0])), c.FD(int32(ret.Retval[1])), nil
+	return FD{int32(ret.Retval[0]), s.gen}, FD{int32(ret.Retval[1]), s.gen}, nil
 }

@@ -29,12 +29,13 @@ func (c *Conn) ioctl(ctx context.Context, call *Call, cmd uint32, data []byte) e
 	default:
 		call.Ptr(0)
 	}
-	reply, err := call.do(ctx)
-	if err != nil {
+	if err := call.run(ctx); err != nil {
 		return callError(netbsd.IoctlName(c.Machine(), cmd), err)
 	}
-	if reply.Errno != 0 {
-		return &SyscallError{netbsd.IoctlName(c.Machine(), cmd), netbsd.Errno(reply.Errno)}
+	errno := netbsd.Errno(call.reply.Errno)
+	call.free()
+	if errno != 0 {
+		return &SyscallError{netbsd.IoctlName(c.Machine(), cmd), errno}
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 
 // Kqueue makes a queue of kernel events (kqueue(2)).
 func (c *Conn) Kqueue(ctx context.Context) (FD, error) {
-	return c.descriptor(ctx, c.NewCall(netbsd.SYS_kqueue))
+	return c.NewCall(netbsd.SYS_kqueue).DoFD(ctx)
 }
 
 // Kevent makes changes to a queue and waits for events, of which it returns the

@@ -102,8 +102,9 @@ func (c *Conn) WaitWritable(ctx context.Context, fd FD) error {
 
 // waitFor waits for events, an error or the peer's end.
 func (c *Conn) waitFor(ctx context.Context, fd FD, events int16) error {
-	if fd.gen != c.s.gen {
-		return ErrStale
+	s := c.session()
+	if fd.gen != s.gen {
+		return s.stale(fd)
 	}
 	fds := []netbsd.Pollfd{{Fd: fd.num, Events: events}}
 	if _, err := c.Poll(ctx, fds, -1); err != nil {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"rumptools/pkg/sysproxy"
 )
@@ -15,64 +14,93 @@ import (
 // which most are.
 const readerSize = 16 << 10
 
-// A reader buffers what a transport brings.
+// A reader buffers what a transport brings. Frames are taken from it step by
+// step, and between two steps whoever has the turn may give it to another.
 type reader struct {
-	tr   transport
 	buf  [readerSize]byte
 	r, w int
 	// any is set when something has come.
 	any bool
+	// out is the COPYOUT whose data is coming.
+	out struct {
+		rest []byte   // of the buffer it goes to, what has not come
+		seg  *segment // nil when there is none
+		end  int      // where in the segment it ends
+	}
+}
+
+// next returns what is buffered.
+func (b *reader) next() []byte { return b.buf[b.r:b.w] }
+
+// room returns the free part of the buffer, which is not empty, for no frame that
+// is left in it fills it.
+func (b *reader) room() []byte {
+	switch {
+	case b.r == b.w:
+		b.r, b.w = 0, 0
+	case b.w > len(b.buf)/2:
+		b.w = copy(b.buf[:], b.buf[b.r:b.w])
+		b.r = 0
+	}
+	return b.buf[b.w:]
+}
+
+// inFrame tells whether part of a frame is here.
+func (b *reader) inFrame() bool { return b.r < b.w || b.out.seg != nil }
+
+// bannerReader reads what comes before the first frame.
+type bannerReader struct {
+	b  *reader
+	tr transport
 }
 
 // Read implements io.Reader.
-func (b *reader) Read(p []byte) (int, error) {
-	if b.r == b.w {
-		if len(p) >= len(b.buf) {
-			return b.tr.read(p)
+func (r bannerReader) Read(p []byte) (int, error) {
+	b := r.b
+	for b.r == b.w {
+		n, err := r.tr.receive(b.room(), nil)
+		if n == 0 && err == nil {
+			if err = r.tr.watch(); err == nil {
+				err = r.tr.await()
+			}
 		}
-		if err := b.fill(1); err != nil {
+		if err != nil {
 			return 0, err
 		}
+		b.w += n
+		b.any = b.any || n > 0
 	}
-	n := copy(p, b.buf[b.r:b.w])
+	n := copy(p, b.next())
 	b.r += n
 	return n, nil
 }
 
-// fill reads until n bytes, which the buffer must have room for, are there.
-func (b *reader) fill(n int) error {
-	if b.r == b.w {
-		b.r, b.w = 0, 0
+// more reads what the transport has, or, when soon is set, may have in a moment.
+// It reports whether something came.
+func (s *session) more(soon bool) (bool, error) {
+	b := &s.in
+	p, q := b.room(), []byte(nil)
+	if len(b.out.rest) > 0 {
+		p, q = b.out.rest, p
 	}
-	if b.r+n > len(b.buf) {
-		b.w = copy(b.buf[:], b.buf[b.r:b.w])
-		b.r = 0
+	var n int
+	var err error
+	if soon {
+		n, err = s.direct.receiveSoon(p, q)
+	} else {
+		n, err = s.tr.receive(p, q)
 	}
-	for b.w-b.r < n {
-		got, err := b.tr.read(b.buf[b.w:])
-		if err != nil {
-			return err
-		}
-		b.w += got
-		b.any = true
+	if err == io.EOF && b.inFrame() {
+		err = io.ErrUnexpectedEOF
 	}
-	return nil
-}
-
-// next returns the next n bytes, which are good until the next use of b. At the
-// end of a stream the error is io.EOF only when no byte is left.
-func (b *reader) next(n int) ([]byte, error) {
-	if b.w-b.r < n {
-		if err := b.fill(n); err != nil {
-			if err == io.EOF && b.w > b.r {
-				err = io.ErrUnexpectedEOF
-			}
-			return nil, err
-		}
+	if k := min(n, len(b.out.rest)); k > 0 {
+		b.out.rest = b.out.rest[k:]
+		n -= k
+		b.w += n
+		return true, err
 	}
-	p := b.buf[b.r : b.r+n]
-	b.r += n
-	return p, nil
+	b.w += n
+	return n > 0, err
 }
 
 // violation is what a server may not do.
@@ -84,48 +112,94 @@ func violated(format string, args ...any) error {
 	return violation{fmt.Errorf(format, args...)}
 }
 
-// read handles what the server sends, until the session ends.
-func (s *session) read() {
-	defer close(s.done)
-	for {
-		err := s.readFrame()
-		if err == nil {
-			continue
-		}
-		var v violation
-		if errors.As(err, &v) {
-			s.end(&ProtocolError{s.url, v.err})
-		} else {
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				err = s.out.cause(err)
-			}
-			s.end(&LostError{s.url, err})
-		}
-		return
-	}
-}
+// errWouldWait is returned by step when an answer to the server must wait until
+// the server reads.
+var errWouldWait = errors.New("the server does not read")
 
-// readFrame reads one frame and does what it asks.
+// step handles one frame, or the data of one, if enough of it is here, and
+// reports whether it was. A caller that reads for itself must not wait for a
+// server that does not read.
 //
 // Every message but COPYOUT is of a known size, and a COPYOUT is compared with
 // the call that it is for before its data is read, straight to the call's
 // memory: nothing is ever allocated because the server says so.
-func (s *session) readFrame() error {
-	b, err := s.in.next(sysproxy.HeaderLen)
-	if err != nil {
-		return err
+func (s *session) step(caller bool) (bool, error) {
+	b := &s.in
+	if b.out.seg != nil {
+		n := copy(b.out.rest, b.next())
+		b.r += n
+		b.out.rest = b.out.rest[n:]
+		if len(b.out.rest) > 0 {
+			return false, nil
+		}
+		b.out.seg.high = max(b.out.seg.high, b.out.end)
+		b.out.seg, b.out.rest = nil, nil
+		return true, nil
 	}
-	h, err := s.layout.ParseHeader(b)
-	if err != nil {
-		return violation{err}
+	buf := b.next()
+	if len(buf) < sysproxy.HeaderLen {
+		return false, nil
 	}
+	h, err := s.layout.ParseHeader(buf)
+	if err != nil {
+		return false, violation{err}
+	}
+	n, err := s.payloadLen(h)
+	if err != nil {
+		return false, violation{err}
+	}
+	if len(buf) < sysproxy.HeaderLen+n {
+		return false, nil
+	}
+	if caller && h.Class == sysproxy.Req && s.out.full() {
+		return false, errWouldWait
+	}
+	payload := buf[sysproxy.HeaderLen:][:n]
+	b.r += sysproxy.HeaderLen + n
+	if err := s.handle(h, payload); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// payloadLen returns how much of a frame's payload must be here for handle:
+// all of it, but that of a COPYOUT without its data.
+func (s *session) payloadLen(h sysproxy.Header) (int, error) {
 	word := s.layout.WordSize
 	switch h.Class {
 	case sysproxy.Resp, sysproxy.Error:
-		payload, err := s.payload(h, maxAnswer)
-		if err != nil {
-			return err
+		return h.PayloadLen(maxAnswer)
+	case sysproxy.Req:
+		switch h.Type {
+		case sysproxy.TypeCopyIn, sysproxy.TypeCopyInStr:
+			return h.PayloadLen(2 * word)
+		case sysproxy.TypeCopyOut, sysproxy.TypeCopyOutStr:
+			if h.Len < uint64(sysproxy.HeaderLen+2*word) {
+				return 0, fmt.Errorf("%s with a payload of %d bytes", h.Type, h.Len-sysproxy.HeaderLen)
+			}
+			// A length that no buffer has is not waited for.
+			if n := h.Len - uint64(sysproxy.HeaderLen+2*word); n > rangeSize {
+				s.mu.Lock()
+				longest := s.space.longest()
+				s.mu.Unlock()
+				if n > uint64(longest) {
+					return 0, fmt.Errorf("%s of %d bytes, the longest buffer has %d", h.Type, n, longest)
+				}
+			}
+			return 2 * word, nil
+		case sysproxy.TypeAnonMmap:
+			return h.PayloadLen(word)
+		case sysproxy.TypeRaise:
+			return h.PayloadLen(0)
 		}
+		return 0, fmt.Errorf("request of %s", h.Type)
+	}
+	return 0, fmt.Errorf("frame of %s", h.Class)
+}
+
+// handle does what a frame asks.
+func (s *session) handle(h sysproxy.Header, payload []byte) error {
+	if h.Class != sysproxy.Req {
 		if h.Class == sysproxy.Error && len(payload) != 0 {
 			return violated("ERROR frame with a payload of %d bytes", len(payload))
 		}
@@ -133,66 +207,34 @@ func (s *session) readFrame() error {
 			return violation{err}
 		}
 		return nil
-	case sysproxy.Req:
-		switch h.Type {
-		case sysproxy.TypeCopyIn, sysproxy.TypeCopyInStr:
-			payload, err := s.payload(h, 2*word)
-			if err != nil {
-				return err
-			}
-			n, addr, err := s.layout.ParseCopyIn(h, payload)
-			if err != nil {
-				return violation{err}
-			}
-			return s.copyIn(h, addr, n)
-		case sysproxy.TypeCopyOut, sysproxy.TypeCopyOutStr:
-			return s.copyOut(h)
-		case sysproxy.TypeAnonMmap:
-			payload, err := s.payload(h, word)
-			if err != nil {
-				return err
-			}
-			if len(payload) != word {
-				return violated("ANONMMAP with a payload of %d bytes", len(payload))
-			}
-			// There is no memory for a kernel here. The call that
-			// needed it fails with ENOMEM.
-			return s.respond(sysproxy.AnonMmapReply{Addr: 0}.Append(nil, s.layout, h.ReqNo), nil)
-		case sysproxy.TypeRaise:
-			if _, err := s.payload(h, 0); err != nil {
-				return err
-			}
-			if s.onRaise != nil {
-				s.onRaise(int32(h.U))
-			}
-			return nil
-		}
-		return violated("request of %s", h.Type)
 	}
-	return violated("frame of %s", h.Class)
+	switch h.Type {
+	case sysproxy.TypeCopyIn, sysproxy.TypeCopyInStr:
+		n, addr, err := s.layout.ParseCopyIn(h, payload)
+		if err != nil {
+			return violation{err}
+		}
+		return s.copyIn(h, addr, n)
+	case sysproxy.TypeCopyOut, sysproxy.TypeCopyOutStr:
+		return s.copyOut(h, payload)
+	case sysproxy.TypeAnonMmap:
+		if len(payload) != s.layout.WordSize {
+			return violated("ANONMMAP with a payload of %d bytes", len(payload))
+		}
+		// There is no memory for a kernel here. The call that needed it
+		// fails with ENOMEM.
+		return s.respond(sysproxy.AnonMmapReply{Addr: 0}.Append(nil, s.layout, h.ReqNo), nil)
+	case sysproxy.TypeRaise:
+		if s.onRaise != nil {
+			s.onRaise(int32(h.U))
+		}
+	}
+	return nil
 }
 
 // maxAnswer is the longest payload of an answer: a system call's result on a
 // 64-bit machine.
 const maxAnswer = 24
-
-// payload reads the payload of a frame that must not be longer than limit.
-func (s *session) payload(h sysproxy.Header, limit int) ([]byte, error) {
-	n, err := h.PayloadLen(limit)
-	if err != nil {
-		return nil, violation{err}
-	}
-	return s.rest(n)
-}
-
-// rest reads n bytes in the middle of a frame.
-func (s *session) rest(n int) ([]byte, error) {
-	p, err := s.in.next(n)
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return p, err
-}
 
 // copyIn answers a COPYIN or COPYINSTR of n bytes.
 func (s *session) copyIn(h sysproxy.Header, addr, n uint64) error {
@@ -245,27 +287,11 @@ func (s *session) respond(head, body []byte) error {
 	return nil
 }
 
-// copyOut reads a COPYOUT or COPYOUTSTR, of which only the header has been
-// read.
-func (s *session) copyOut(h sysproxy.Header) error {
-	head := 2 * s.layout.WordSize
-	if h.Len < uint64(sysproxy.HeaderLen+head) {
-		return violated("%s with a payload of %d bytes", h.Type, h.Len-sysproxy.HeaderLen)
-	}
-	n := h.Len - uint64(sysproxy.HeaderLen+head)
-	if n > rangeSize {
-		s.mu.Lock()
-		longest := s.space.longest()
-		s.mu.Unlock()
-		if n > uint64(longest) {
-			return violated("%s of %d bytes, the longest buffer has %d", h.Type, n, longest)
-		}
-	}
-	b, err := s.rest(head)
-	if err != nil {
-		return err
-	}
-	said, addr, err := s.layout.ParseCopyIn(h, b)
+// copyOut begins a COPYOUT or COPYOUTSTR, of which all but the data is in
+// payload.
+func (s *session) copyOut(h sysproxy.Header, payload []byte) error {
+	n := h.Len - uint64(sysproxy.HeaderLen+len(payload))
+	said, addr, err := s.layout.ParseCopyIn(h, payload)
 	if err != nil {
 		return violation{err}
 	}
@@ -287,13 +313,8 @@ func (s *session) copyOut(h sysproxy.Header) error {
 			clear(call.mem[g.off+g.high : g.off+at])
 		}
 	}
-	if _, err := io.ReadFull(&s.in, call.mem[g.off+at:g.off+end]); err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return err
-	}
-	g.high = max(g.high, end)
+	s.in.out.seg, s.in.out.end = g, end
+	s.in.out.rest = call.mem[g.off+at : g.off+end]
 	return nil
 }
 

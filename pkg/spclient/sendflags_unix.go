@@ -1,4 +1,4 @@
-//go:build unix && !darwin && !ios
+//go:build unix && !linux && !darwin && !ios
 
 package spclient
 

@@ -1,6 +1,8 @@
 package spclient
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -21,12 +23,13 @@ type session struct {
 	machine *netbsd.Machine
 	layout  sysproxy.Layout
 	gen     uint32
+	renewed bool // came after one that was lost
 	onRaise func(signo int32)
 
-	tr  transport
-	in  reader
-	out writer
-	net netpoll // the sockets that wait
+	tr     transport
+	direct directTransport // tr, if it is one
+	in     reader
+	out    writer
 	// head is where the reader builds its answers.
 	head [64]byte
 	// done is closed when the session has ended and its descriptor is
@@ -35,37 +38,109 @@ type session struct {
 
 	mu        sync.Mutex
 	err       error // why it ended
+	ended     func(error)
 	reqno     uint64
 	pending   map[uint64]*Call
 	abandoned int
 	space     addressSpace
+	net       netpoll
+	// held, when not nil, keeps new calls back until it is closed.
+	held chan struct{}
+	// drained, when not nil, is closed when no call is under way.
+	drained chan struct{}
+
+	turn turn
+	// long is how many of the pending calls the watcher has been waiting for,
+	// the last of which is longUntil.
+	long      int
+	longUntil uint64
+	// skip is how many callers shall not read for themselves, misses how
+	// often in turn that was in vain.
+	skip, misses int
+	// calls counts calls for tick, which comes when ticking, if not 0, is
+	// over, and has seen callsSeen of them.
+	calls, callsSeen uint64
+	tick             *time.Timer
+	ticking          time.Duration
 }
 
+// errHeld is returned by enter while calls are held back.
+var errHeld = errors.New("calls are held back")
+
 // enter gives a call its number and registers it and its window. From then on
-// the reader may use it.
-func (s *session) enter(call *Call) error {
+// whoever reads may use it. It reports whether that is the caller.
+func (s *session) enter(call *Call) (mine bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.err != nil:
-		return s.err
+		return false, s.err
+	case s.held != nil:
+		return false, errHeld
 	case s.abandoned >= MaxAbandoned:
-		return ErrAbandoned
+		return false, ErrAbandoned
 	}
 	for i := range call.spans {
 		if !s.space.enter(call.spans[i]) {
 			for _, entered := range call.spans[:i] {
 				s.space.leave(entered)
 			}
-			return errNoSpace
+			return false, errNoSpace
 		}
 	}
+	mine = s.takeTurn(call)
 	s.reqno++
 	call.reqno = s.reqno
 	s.layout.Order.PutUint64(call.frame[8:], call.reqno)
 	call.state = waiting
 	s.pending[call.reqno] = call
-	return nil
+	s.calls++
+	s.tickIn(checkTime)
+	return mine, nil
+}
+
+// withdraw takes back a call of which the server has seen nothing. It returns
+// false when the session has dropped it.
+func (s *session) withdraw(call *Call) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if call.state != waiting {
+		return false
+	}
+	call.state = building
+	s.remove(call)
+	return true
+}
+
+// remove forgets a call that is pending; s.mu is held.
+func (s *session) remove(call *Call) {
+	delete(s.pending, call.reqno)
+	if call.reqno <= s.longUntil {
+		s.long--
+	}
+	if s.drained != nil && len(s.pending) == 0 {
+		close(s.drained)
+		s.drained = nil
+	}
+	for _, sp := range call.spans {
+		s.space.leave(sp)
+	}
+}
+
+// waitHeld waits while calls are held back.
+func (s *session) waitHeld(ctx context.Context) error {
+	s.mu.Lock()
+	held := s.held
+	s.mu.Unlock()
+	if held == nil {
+		return nil
+	}
+	select {
+	case <-held:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // abandon gives a call up. It returns false when the call has been answered or
@@ -103,9 +178,21 @@ func (s *session) end(err error) {
 	}
 	clear(s.pending)
 	s.space.live = nil
+	ended := s.ended
+	if s.drained != nil {
+		close(s.drained)
+		s.drained = nil
+	}
+	if s.held != nil {
+		close(s.held)
+		s.held = nil
+	}
 	s.mu.Unlock()
 	s.out.end(err)
 	s.tr.close()
+	if ended != nil {
+		ended(err)
+	}
 }
 
 // drainTime is how long the reader may go on when sending has failed: answers
@@ -162,10 +249,7 @@ func (s *session) answer(h sysproxy.Header, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	delete(s.pending, h.ReqNo)
-	for _, sp := range call.spans {
-		s.space.leave(sp)
-	}
+	s.remove(call)
 	if call.state == abandoned {
 		s.abandoned--
 		call.free()

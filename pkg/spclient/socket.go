@@ -11,16 +11,7 @@ const maxSockaddr = 255
 
 // Socket makes a socket (socket(2)): netbsd.AF_INET, netbsd.SOCK_DGRAM, 0.
 func (c *Conn) Socket(ctx context.Context, domain, typ, proto int32) (FD, error) {
-	return c.descriptor(ctx, c.NewCall(netbsd.SYS___socket30).Int(domain).Int(typ).Int(proto))
-}
-
-// descriptor makes a call that returns a descriptor.
-func (c *Conn) descriptor(ctx context.Context, call *Call) (FD, error) {
-	ret, err := call.Do(ctx)
-	if err != nil {
-		return FD{}, err
-	}
-	return c.FD(int32(ret.Retval[0])), nil
+	return c.NewCall(netbsd.SYS___socket30).Int(domain).Int(typ).Int(proto).DoFD(ctx)
 }
 
 // effect makes a call whose result is that it happened.
@@ -43,11 +34,12 @@ func count(ctx context.Context, call *Call, limit int) (int, error) {
 func (c *Conn) Socketpair(ctx context.Context, domain, typ, proto int32) (FD, FD, error) {
 	var pair [8]byte
 	call := c.NewCall(netbsd.SYS_socketpair).Int(domain).Int(typ).Int(proto).Out(pair[:])
-	if err := effect(ctx, call); err != nil {
+	_, s, err := call.doIn(ctx)
+	if err != nil {
 		return FD{}, FD{}, err
 	}
-	m := c.Machine()
-	return c.FD(int32(m.Order.Uint32(pair[:]))), c.FD(int32(m.Order.Uint32(pair[4:]))), nil
+	order := s.machine.Order
+	return FD{int32(order.Uint32(pair[:])), s.gen}, FD{int32(order.Uint32(pair[4:])), s.gen}, nil
 }
 
 // Bind gives a socket its address (bind(2)).
@@ -149,7 +141,7 @@ func (c *Conn) accept(ctx context.Context, fd FD) (nfd FD, sa []byte, err error)
 	call.inOutUint(maxSockaddr)
 	call.Ptr(0).Int(0)
 	if err = call.run(ctx); err == nil {
-		nfd, sa = c.FD(int32(call.reply.Retval[0])), call.lastAddr()
+		nfd, sa = FD{int32(call.reply.Retval[0]), call.s.gen}, call.lastAddr()
 	}
 	if err = call.finish(netbsd.SYS_accept, err); err != nil {
 		return FD{}, nil, err

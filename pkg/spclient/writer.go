@@ -62,16 +62,25 @@ func (w *writer) wait(ctx context.Context) error {
 	}
 }
 
+// full tells whether a frame would have to wait for room.
+func (w *writer) full() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err == nil && len(w.queue) >= maxQueued
+}
+
 // send sends a frame that is made of head and body, or queues what can't be
-// sent now. Neither is used any more when it returns.
-func (w *writer) send(head, body []byte) {
+// sent now. Neither is used any more when it returns. It returns false when it is
+// certain that the server gets nothing of it.
+func (w *writer) send(head, body []byte) bool {
 	w.mu.Lock()
 	if w.busy || w.err != nil {
-		if w.err == nil {
+		ok := w.err == nil
+		if ok {
 			w.queue = append(append(w.queue, head...), body...)
 		}
 		w.mu.Unlock()
-		return
+		return ok
 	}
 	w.busy = true
 	w.mu.Unlock()
@@ -81,7 +90,7 @@ func (w *writer) send(head, body []byte) {
 	defer w.mu.Unlock()
 	if err != nil {
 		w.fail(err)
-		return
+		return n > 0
 	}
 	if n < len(head)+len(body) {
 		// The rest goes before what others have queued since.
@@ -93,18 +102,19 @@ func (w *writer) send(head, body []byte) {
 		}
 		w.queue = append(rest, w.queue...)
 		go w.flush()
-		return
+		return true
 	}
 	for round := 0; len(w.queue) > 0; round++ {
 		if round == maxRounds || !w.sendQueue(false) {
 			go w.flush()
-			return
+			return true
 		}
 		if w.err != nil {
-			return
+			return true
 		}
 	}
 	w.busy = false
+	return true
 }
 
 // sendQueue sends the queue once and reports whether all of it went out; w.mu is
@@ -136,6 +146,13 @@ func (w *writer) sendQueue(wait bool) bool {
 		w.room = nil
 	}
 	return all
+}
+
+// idle tells whether every frame has gone out whole.
+func (w *writer) idle() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.busy && len(w.queue) == 0
 }
 
 // flush sends the queue, waiting for the server to read, until it is empty.
