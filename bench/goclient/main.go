@@ -1,0 +1,122 @@
+// Goclient is the Go side of the benchmarks: cclient's twin over package
+// spclient. Against the kernel that RUMP_SERVER names it does what cclient does
+// and prints how many nanoseconds that took, and how many allocations were made
+// in all.
+//
+//	goclient null CALLERS CALLS	getpid(2): all goroutines' calls together
+//	goclient sendto SIZE CALLS	sendto(2) over lo0 to a socket that nobody reads
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/spclient"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintf(os.Stderr, "goclient: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// workloads are what can be measured. Each prepares itself and returns what is
+// measured.
+var workloads = map[string]func(ctx context.Context, c *spclient.Conn, size, calls int) (func() error, error){
+	"null":   null,
+	"sendto": sendto,
+}
+
+func run(args []string) error {
+	if len(args) != 3 || workloads[args[0]] == nil {
+		return errors.New("usage: goclient null CALLERS CALLS | sendto SIZE CALLS")
+	}
+	size, err1 := strconv.Atoi(args[1])
+	calls, err2 := strconv.Atoi(args[2])
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	if size < 1 || calls < 1 {
+		return errors.New("numbers must be positive")
+	}
+	ctx := context.Background()
+	c, err := spclient.Dial(ctx, os.Getenv("RUMP_SERVER"), nil)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	do, err := workloads[args[0]](ctx, c, size, calls)
+	if err != nil {
+		return err
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	start := time.Now()
+	err = do()
+	took := time.Since(start)
+	runtime.ReadMemStats(&after)
+	if err != nil {
+		return err
+	}
+	fmt.Println(took.Nanoseconds(), after.Mallocs-before.Mallocs)
+	return nil
+}
+
+// null is calls of getpid(2), by size callers.
+func null(ctx context.Context, c *spclient.Conn, size, calls int) (func() error, error) {
+	caller := func(n int) error {
+		for range n {
+			if _, err := c.Getpid(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return func() error {
+		errs := make([]error, size)
+		var wg sync.WaitGroup
+		for i := range size - 1 {
+			wg.Go(func() { errs[i] = caller(calls / size) })
+		}
+		errs[size-1] = caller(calls - calls/size*(size-1))
+		wg.Wait()
+		return errors.Join(errs...)
+	}, nil
+}
+
+// sendto is calls of sendto(2) with size bytes.
+func sendto(ctx context.Context, c *spclient.Conn, size, calls int) (func() error, error) {
+	r, err := c.Socket(ctx, netbsd.AF_INET, netbsd.SOCK_DGRAM, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Bind(ctx, r, netbsd.SockaddrIn(netip.MustParseAddrPort("127.0.0.1:0"))); err != nil {
+		return nil, err
+	}
+	to, err := c.Getsockname(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.Socket(ctx, netbsd.AF_INET, netbsd.SOCK_DGRAM, 0)
+	if err != nil {
+		return nil, err
+	}
+	buf := make([]byte, size)
+	return func() error {
+		for range calls {
+			if _, err := c.Sendto(ctx, s, buf, 0, to); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil
+}
