@@ -40,10 +40,11 @@ type listEntry struct {
 	System  string         `json:"system,omitempty"`  // "NetBSD 7.99.34"
 	Machine string         `json:"machine,omitempty"` // "amd64"
 	PID     int            `json:"pid,omitempty"`     // the host's process
+	Traced  bool           `json:"traced,omitempty"`  // by rumpctl trace --attach
 }
 
 func entry(k registry.Kernel) listEntry {
-	e := listEntry{Name: k.Name, URL: k.URL, State: k.State, PID: k.PID}
+	e := listEntry{Name: k.Name, URL: k.URL, State: k.State, PID: k.PID, Traced: k.Traced}
 	if k.State == registry.Running {
 		e.System = k.Banner.OSType + " " + k.Banner.OSRelease
 		e.Machine = k.Banner.Machine
@@ -80,7 +81,11 @@ func listText(w io.Writer, kernels []registry.Kernel) error {
 		if k.State == registry.Running {
 			machine = k.Banner.Machine
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", k.Name, k.State, pid, machine, k.URL)
+		state := string(k.State)
+		if k.Traced && k.State == registry.Running {
+			state = "traced"
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", k.Name, state, pid, machine, k.URL)
 	}
 	return tw.Flush()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"rumptools/pkg/spclient"
+	"rumptools/pkg/sysproxy"
 )
 
 // Dial connects, as the program of that name, to the kernel that is meant (see
@@ -16,6 +17,12 @@ func Dial(ctx context.Context, said, program string) (*spclient.Conn, error) {
 		return nil, err
 	}
 	c, err := spclient.Dial(ctx, url, &spclient.Options{Name: program})
+	if u, perr := sysproxy.ParseURL(url); errors.Is(err, spclient.ErrNoKernel) && perr == nil && u.Network == "unix" && traced(u.Address) {
+		if err := repair(u.Address); err != nil {
+			return nil, fmt.Errorf("rump kernel at %s: %w", url, err)
+		}
+		c, err = spclient.Dial(ctx, url, &spclient.Options{Name: program})
+	}
 	if errors.Is(err, spclient.ErrNoKernel) {
 		return nil, fmt.Errorf("%w: start one with \"rumpctl start\" or set %s", err, ServerEnv)
 	}

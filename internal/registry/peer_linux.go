@@ -8,9 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerPID is the process at the other end of a local socket (SO_PEERCRED), or
-// 0.
-func peerPID(c net.Conn) int {
+// PeerPID is the process at the other end of a local socket (SO_PEERCRED), or 0.
+func PeerPID(c net.Conn) int {
 	sc, ok := c.(syscall.Conn)
 	if !ok || c.RemoteAddr().Network() != "unix" {
 		return 0

@@ -34,6 +34,8 @@ type Kernel struct {
 	Banner sysproxy.Banner // zero unless running
 	// PID is the host's process, 0 where the host does not tell.
 	PID int
+	// Traced says that somebody stands before the kernel: see [Interpose].
+	Traced bool
 }
 
 // greetingTime is how long a kernel may take to greet.
@@ -42,10 +44,24 @@ const greetingTime = time.Second
 // Probe looks at a kernel: it connects, reads the greeting and leaves before
 // it becomes a process there.
 func Probe(ctx context.Context, name, url string) (Kernel, error) {
+	return probe(ctx, name, url, repair)
+}
+
+// probe is Probe with what makes good what a tracer left that died.
+func probe(ctx context.Context, name, url string, repair func(path string) error) (Kernel, error) {
 	k := Kernel{Name: name, URL: url}
 	u, err := sysproxy.ParseURL(url)
 	if err != nil {
 		return k, err
+	}
+	if u.Network == "unix" && traced(u.Address) {
+		if err := repair(u.Address); err != nil {
+			return k, fmt.Errorf("rump kernel at %s: %w", url, err)
+		}
+		if k.Traced = traced(u.Address); k.Traced {
+			// The kernel itself is of interest.
+			u.Address = asidePath(u.Address)
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, greetingTime)
 	defer cancel()
@@ -59,7 +75,7 @@ func Probe(ctx context.Context, name, url string) (Kernel, error) {
 		return k, nil
 	}
 	defer c.Close()
-	k.PID = peerPID(c)
+	k.PID = PeerPID(c)
 	if deadline, ok := ctx.Deadline(); ok {
 		c.SetReadDeadline(deadline)
 	}

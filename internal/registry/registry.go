@@ -128,10 +128,16 @@ func Names() ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if e.Type() == fs.ModeSocket && CheckName(e.Name()) == nil {
-			names = append(names, e.Name())
+		name := e.Name()
+		// One that a tracer has set aside is a kernel's too, whatever has
+		// become of its place.
+		if rest, ok := strings.CutSuffix(name, ".kernel"); ok && strings.HasPrefix(rest, ".") {
+			name = rest[1:]
+		}
+		if e.Type() == fs.ModeSocket && CheckName(name) == nil {
+			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
-	return names, nil
+	return slices.Compact(names), nil
 }

@@ -109,7 +109,7 @@ func Start(ctx context.Context, name string, p Program) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	k, err := Probe(ctx, name, url)
+	k, err := probe(ctx, name, url, repairLocked)
 	if err != nil {
 		return "", err
 	}

@@ -142,8 +142,8 @@ func fileMode(mode uint64) string {
 func sockaddr(m *netbsd.Machine, b []byte) string {
 	sa, err := netbsd.ParseSockaddr(m, b)
 	if err != nil {
-		if len(b) >= 2 && b[0] == 0 {
-			return "{sa_len=0}"
+		if len(b) < 2 {
+			return "{}"
 		}
 		return "{" + quoteBytes(b[:min(len(b), 32)]) + "}"
 	}
