@@ -1,6 +1,10 @@
 package spclienttest
 
 import (
+	"archive/tar"
+	"compress/gzip"
+	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -79,8 +83,41 @@ func TestParseRecordingErrors(t *testing.T) {
 	}
 }
 
+// recordedTexts returns the shorter of the real recordings, as text.
+func recordedTexts(tb testing.TB) (texts []string) {
+	tb.Helper()
+	f, err := os.Open("../../sysproxy/testdata/recordings.tar.gz")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer f.Close()
+	zr, err := gzip.NewReader(f)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for tr := tar.NewReader(zr); ; {
+		h, err := tr.Next()
+		if err == io.EOF {
+			return texts
+		} else if err != nil {
+			tb.Fatal(err)
+		}
+		if h.Size > 8<<10 {
+			continue
+		}
+		b, err := io.ReadAll(tr)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		texts = append(texts, string(b))
+	}
+}
+
 func FuzzParseRecording(f *testing.F) {
 	f.Add(sample)
+	for _, text := range recordedTexts(f) {
+		f.Add(text)
+	}
 	f.Fuzz(func(t *testing.T, s string) {
 		ParseRecording("x", strings.NewReader(s))
 	})

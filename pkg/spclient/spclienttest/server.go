@@ -31,7 +31,6 @@ type TB interface {
 type Server struct {
 	ln      net.Listener
 	url     string
-	dir     string        // to be removed, if any
 	closing chan struct{} // closed by Close
 	scripts sync.WaitGroup
 
@@ -73,15 +72,16 @@ func newServer(tb TB, network string, serve func(*Server, net.Conn)) *Server {
 		network, address = u.Network, u.Address
 	} else if network == "unix" {
 		// The path must be short; a test's own directory need not be.
-		var err error
-		if s.dir, err = os.MkdirTemp("", "sp"); err != nil {
+		dir, err := os.MkdirTemp("", "sp")
+		if err != nil {
 			tb.Fatal(err)
 		}
-		address = filepath.Join(s.dir, "s")
+		// Not sooner: another server may be at the URL then.
+		tb.Cleanup(func() { os.RemoveAll(dir) })
+		address = filepath.Join(dir, "s")
 	}
 	var err error
 	if s.ln, err = net.Listen(network, address); err != nil {
-		os.RemoveAll(s.dir)
 		tb.Fatal(err)
 	}
 	s.url = sysproxy.URL{Network: network, Address: s.ln.Addr().String()}.String()
@@ -123,9 +123,6 @@ func (s *Server) Close() {
 	}
 	s.mu.Unlock()
 	s.scripts.Wait()
-	if s.dir != "" {
-		os.RemoveAll(s.dir)
-	}
 }
 
 func (s *Server) enter(nc net.Conn) bool {
