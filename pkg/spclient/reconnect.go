@@ -104,18 +104,10 @@ type attempt struct {
 // renew moves a call to the session after the one that ended with err before
 // the call was made. It returns the error of the call if that can't be.
 func (c *Conn) renew(ctx context.Context, call *Call, err error) error {
-	if c.opts.Retry == RetryNone || !errors.Is(err, ErrLost) {
-		return err
-	}
-	if c.opts.Retry == RetryDie {
-		c.say(err.Error())
-		exit(1)
-		return err
-	}
 	if call.fds {
 		return err // its descriptors are gone
 	}
-	s, err := c.reconnect(ctx, call.s, err)
+	s, err := c.after(ctx, call.s, err)
 	if err != nil {
 		return err
 	}
@@ -129,6 +121,28 @@ func (c *Conn) renew(ctx context.Context, call *Call, err error) error {
 		}
 	}
 	return nil
+}
+
+// live returns the session, or the one after it if that was lost.
+func (c *Conn) live(ctx context.Context) (*session, error) {
+	s := c.session()
+	if err := s.Err(); err != nil {
+		return c.after(ctx, s, err)
+	}
+	return s, nil
+}
+
+// after returns the session after one that ended with err, if the policy has one.
+func (c *Conn) after(ctx context.Context, s *session, err error) (*session, error) {
+	switch {
+	case c.opts.Retry == RetryNone || !errors.Is(err, ErrLost):
+		return nil, err
+	case c.opts.Retry == RetryDie:
+		c.say(err.Error())
+		exit(1)
+		return nil, err
+	}
+	return c.reconnect(ctx, s, err)
 }
 
 // reconnect returns the session after one that was lost.

@@ -50,6 +50,9 @@ type session struct {
 	drained chan struct{}
 
 	turn turn
+	// parked is set while the watcher of a transport that is not direct waits
+	// between two frames.
+	parked bool
 	// long is how many of the pending calls the watcher has been waiting for,
 	// the last of which is longUntil.
 	long      int

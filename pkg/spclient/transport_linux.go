@@ -4,7 +4,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -125,9 +124,6 @@ func newSocketTransport(fd int) (_ transport, err error) {
 	}
 	t.ready = t.fired
 	t.pfd = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
-	for _, d := range []*unix.Msghdr{&t.rd.msg, &t.wr.msg} {
-		*d = unix.Msghdr{}
-	}
 	t.rd.msg.Iov, t.wr.msg.Iov = &t.rd.iov[0], &t.wr.iov[0]
 	return t, nil
 }
@@ -367,6 +363,19 @@ func (t *linuxTransport) observe(events uint32) error {
 	return nil
 }
 
+// exec executes a program that inherits the socket. It returns only when that
+// fails.
+func (t *linuxTransport) exec(path string, argv, env []string) error {
+	if !t.use() {
+		return net.ErrClosed
+	}
+	defer t.release()
+	if err := t.same(); err != nil {
+		return err
+	}
+	return execWith(t.fd, path, argv, env)
+}
+
 func (t *linuxTransport) expire(at time.Time) { t.epoll.SetReadDeadline(at) }
 
 // close ends the connection in both directions first: a descriptor that another
@@ -388,6 +397,5 @@ func (t *linuxTransport) close() error {
 		strangers.add(t.epoll)
 	}
 	t.release()
-	runtime.KeepAlive(t)
 	return nil
 }

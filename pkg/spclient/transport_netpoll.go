@@ -218,6 +218,21 @@ func (t *fdTransport) sendmsg(uintptr) bool {
 	return true
 }
 
+// exec executes a program that inherits the socket. It returns only when that
+// fails.
+func (t *fdTransport) exec(path string, argv, env []string) error {
+	var err error
+	cerr := t.raw.Control(func(uintptr) {
+		if err = t.same(); err == nil {
+			err = execWith(t.fd, path, argv, env)
+		}
+	})
+	if err == nil {
+		err = cerr
+	}
+	return err
+}
+
 func (t *fdTransport) expire(at time.Time) { t.f.SetReadDeadline(at) }
 
 // close ends the connection in both directions first: a descriptor that another

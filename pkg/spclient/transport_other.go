@@ -19,3 +19,7 @@ func isNoListener(err error) bool {
 func isListenerBusy(error) bool { return false }
 
 func isReset(err error) bool { return errors.Is(err, syscall.ECONNRESET) }
+
+func inheritTransport(int, int) (transport, error) {
+	return nil, errors.New("not on this system")
+}

@@ -255,7 +255,10 @@ func (s *session) watch() error {
 			continue
 		}
 		if s.direct == nil {
-			if err := s.tr.await(); err != nil {
+			s.park(!s.in.inFrame())
+			err := s.tr.await()
+			s.park(false)
+			if err != nil {
 				return err
 			}
 			continue
@@ -274,6 +277,12 @@ func (s *session) watch() error {
 			return err
 		}
 	}
+}
+
+func (s *session) park(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.parked = on
 }
 
 // waitTurn leaves reading to others until there is something to read that
