@@ -37,7 +37,15 @@ var comparisons = []struct {
 	{"64 callers", []string{"null", "64"}, "calls/s", perSecond, false, false},
 	{"sendto of 1,400 bytes, one CPU", []string{"sendto", "1400"}, "µs", micros, true, false},
 	{"sendto of 1,400 bytes", []string{"sendto", "1400"}, "µs", micros, false, false},
+	{"bulk TCP, one CPU", []string{"tcp", "65536"}, "Gbit/s", gigabits, true, false},
+	{"bulk TCP", []string{"tcp", "65536"}, "Gbit/s", gigabits, false, false},
+	{"HTTP, one client, one CPU", []string{"http", "1"}, "req/s", perSecond, true, true},
+	{"HTTP, one client", []string{"http", "1"}, "req/s", perSecond, false, true},
+	{"HTTP, 16 clients", []string{"http", "16"}, "req/s", perSecond, false, true},
 }
+
+// gigabits is of calls that transfer 64 KiB.
+func gigabits(ns float64) float64 { return 65536 * 8 / ns }
 
 func micros(ns float64) float64    { return ns / 1e3 }
 func perSecond(ns float64) float64 { return 1e9 / ns }
@@ -101,8 +109,8 @@ func compare(b *testing.B, url, ours, c string, args []string, pin, both bool) *
 		}
 		defer cpu.release()
 	}
-	// How many calls take roundTime. The first call of all is slow.
-	calls := 64
+	// How many calls take roundTime. The first of all are slow.
+	calls := 16
 	for {
 		took, _ := measure(b, cpu, url, ours, args, calls)
 		if took > roundTime/4 {

@@ -5,12 +5,16 @@
 //
 //	goclient null CALLERS CALLS	getpid(2): all goroutines' calls together
 //	goclient sendto SIZE CALLS	sendto(2) over lo0 to a socket that nobody reads
+//	goclient tcp SIZE CALLS		Write of a net.Conn, and a goroutine that reads all of it, over lo0
+//	goclient http CALLERS CALLS	net/http's client and server: all goroutines' requests together
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"net/netip"
 	"os"
 	"runtime"
@@ -34,11 +38,13 @@ func main() {
 var workloads = map[string]func(ctx context.Context, c *spclient.Conn, size, calls int) (func() error, error){
 	"null":   null,
 	"sendto": sendto,
+	"tcp":    tcp,
+	"http":   requests,
 }
 
 func run(args []string) error {
 	if len(args) != 3 || workloads[args[0]] == nil {
-		return errors.New("usage: goclient null CALLERS CALLS | sendto SIZE CALLS")
+		return errors.New("usage: goclient null CALLERS CALLS | sendto SIZE CALLS | tcp SIZE CALLS | http CALLERS CALLS")
 	}
 	size, err1 := strconv.Atoi(args[1])
 	calls, err2 := strconv.Atoi(args[2])
@@ -73,24 +79,33 @@ func run(args []string) error {
 
 // null is calls of getpid(2), by size callers.
 func null(ctx context.Context, c *spclient.Conn, size, calls int) (func() error, error) {
-	caller := func(n int) error {
-		for range n {
-			if _, err := c.Getpid(ctx); err != nil {
+	return func() error {
+		return callers(size, calls, func() error {
+			_, err := c.Getpid(ctx)
+			return err
+		})
+	}, nil
+}
+
+// callers has n callers make calls calls together.
+func callers(n, calls int, call func() error) error {
+	caller := func(calls int) error {
+		for range calls {
+			if err := call(); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	return func() error {
-		errs := make([]error, size)
-		var wg sync.WaitGroup
-		for i := range size - 1 {
-			wg.Go(func() { errs[i] = caller(calls / size) })
-		}
-		errs[size-1] = caller(calls - calls/size*(size-1))
-		wg.Wait()
-		return errors.Join(errs...)
-	}, nil
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n - 1 {
+		wg.Go(func() { errs[i] = caller(calls / n) })
+	}
+	// One alone has no other goroutine beside it.
+	errs[n-1] = caller(calls - calls/n*(n-1))
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // sendto is calls of sendto(2) with size bytes.
@@ -118,5 +133,65 @@ func sendto(ctx context.Context, c *spclient.Conn, size, calls int) (func() erro
 			}
 		}
 		return nil
+	}, nil
+}
+
+// tcp is calls of Write with size bytes.
+func tcp(ctx context.Context, c *spclient.Conn, size, calls int) (func() error, error) {
+	l, err := c.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	w, err := c.DialContext(ctx, "tcp", l.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	r, err := l.Accept()
+	if err != nil {
+		return nil, err
+	}
+	buf := make([]byte, size)
+	return func() error {
+		read := make(chan error, 1)
+		go func() {
+			buf := make([]byte, size)
+			for rest := size * calls; rest > 0; {
+				n, err := r.Read(buf)
+				if err != nil {
+					read <- err
+					return
+				}
+				rest -= n
+			}
+			read <- nil
+		}()
+		for range calls {
+			if _, err := w.Write(buf); err != nil {
+				return err
+			}
+		}
+		return <-read
+	}, nil
+}
+
+// requests is requests of net/http's client to its server, by size clients.
+func requests(ctx context.Context, c *spclient.Conn, size, calls int) (func() error, error) {
+	l, err := c.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
+	client := http.Client{Transport: &http.Transport{DialContext: c.DialContext, MaxIdleConnsPerHost: size}}
+	url := "http://" + l.Addr().String() + "/"
+	return func() error {
+		return callers(size, calls, func() error {
+			resp, err := client.Get(url)
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			_, err = io.Copy(io.Discard, resp.Body)
+			return err
+		})
 	}, nil
 }
