@@ -111,6 +111,7 @@ func newNetFD(c *Conn, network string, family, typ int32) *netFD {
 
 // belong gives fd its descriptor, which is one of a session's.
 func (fd *netFD) belong(s *session, num int32) {
+	s.net.init(s.machine)
 	fd.s, fd.fd, fd.execs = s, FD{num, s.gen}, s.net.execs.Load()
 }
 
@@ -125,7 +126,16 @@ func openSocket(ctx context.Context, c *Conn, network string, family, typ, proto
 	defer fd.follow(ctx)()
 	for raised := false; ; {
 		call := c.NewCall(netbsd.SYS___socket30).Int(family).Int(typ | socketFlags).Int(proto)
-		if err := call.run(&fd.stop); refused(err) {
+		p := &call.s.net
+		p.init(call.s.machine)
+		err := p.enter(&fd.stop)
+		if err != nil {
+			call.free()
+		} else {
+			err = call.run(&fd.stop)
+			p.leave()
+		}
+		if refused(err) {
 			if err = sleep(&fd.stop, refusedDelayMin); err == nil {
 				continue
 			}
@@ -208,7 +218,7 @@ func refused(err error) bool {
 // Errno when the kernel says one.
 func (fd *netFD) call(build func() *Call) (reply sysproxy.SyscallReply, err error) {
 	for delay := refusedDelayMin; ; delay = min(2*delay, refusedDelayMax) {
-		reply, err = build().do(&fd.stop)
+		reply, err = fd.s.net.do(&fd.stop, build())
 		if err == nil {
 			if reply.Errno != 0 {
 				err = netbsd.Errno(reply.Errno)
@@ -628,7 +638,7 @@ func (fd *netFD) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
 	for {
-		reply, err := fd.newCall(netbsd.SYS_close).do(ctx)
+		reply, err := fd.s.net.do(ctx, fd.newCall(netbsd.SYS_close))
 		switch {
 		case refused(err):
 			if err = sleep(ctx, refusedDelayMin); err == nil {

@@ -16,6 +16,10 @@ const (
 	pollSlice = time.Second
 	// pollEvents is how many events one kevent(2) brings: 4 KiB of them.
 	pollEvents = 128
+	// maxSocketCalls is how many calls on sockets are under way at a time. They do not
+	// wait in the kernel, so that more would not be done sooner; a rump_server has
+	// 128 workers, and rumpd refuses more than 4,096 calls.
+	maxSocketCalls = 64
 	// wakeTimer is the number of the timer that ends a kevent(2) early.
 	wakeTimer = 1
 )
@@ -43,8 +47,9 @@ type netpoll struct {
 	// when there is none.
 	running chan struct{}
 
-	once   sync.Once
+	once   sync.Once // for layout and gate
 	layout keventLayout
+	gate   chan struct{} // has a value for each call under way
 	// events and slice, the time of kevent(2), are that goroutine's.
 	events []byte
 	slice  []byte
@@ -52,11 +57,39 @@ type netpoll struct {
 	zones zoneCache
 }
 
-// keventLayout returns the layout of struct kevent.
-func (p *netpoll) keventLayout(m *netbsd.Machine) keventLayout {
-	p.once.Do(func() { p.layout = keventLayoutOf(m) })
-	return p.layout
+// init makes what all sockets of a session need.
+func (p *netpoll) init(m *netbsd.Machine) {
+	p.once.Do(func() {
+		p.layout = keventLayoutOf(m)
+		p.gate = make(chan struct{}, maxSocketCalls)
+	})
 }
+
+// do makes a call when not too many others are under way.
+func (p *netpoll) do(ctx context.Context, call *Call) (sysproxy.SyscallReply, error) {
+	if err := p.enter(ctx); err != nil {
+		call.free()
+		return sysproxy.SyscallReply{}, err
+	}
+	defer p.leave()
+	return call.do(ctx)
+}
+
+func (p *netpoll) enter(ctx context.Context) error {
+	select {
+	case p.gate <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case p.gate <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *netpoll) leave() { <-p.gate }
 
 // keventLayout is where the fields of struct kevent are.
 type keventLayout struct{ size, ident, filter, flags, fflags, data int }
@@ -87,7 +120,7 @@ const maxKevent = 40
 // itself is none is an error.
 func (s *session) change(ctx context.Context, kq FD, ev netbsd.Kevent) (netbsd.Errno, error) {
 	m := s.machine
-	l := s.net.keventLayout(m)
+	l := s.net.layout
 	var buf [maxKevent]byte
 	b := buf[:l.size]
 	m.PutWord(b[l.ident:], uint64(ev.Ident))
@@ -98,7 +131,7 @@ func (s *session) change(ctx context.Context, kq FD, ev netbsd.Kevent) (netbsd.E
 	call := s.newCall(netbsd.SYS___kevent50, sysproxy.TypeSyscall).FD(kq).In(b).Word(1)
 	var out [maxKevent]byte
 	res := out[:l.size]
-	reply, err := call.Out(res).Word(1).Ptr(0).do(ctx)
+	reply, err := s.net.do(ctx, call.Out(res).Word(1).Ptr(0))
 	switch {
 	case err != nil:
 		return 0, err
@@ -173,6 +206,10 @@ func (fd *netFD) register(w *ioSide, kq FD, epoch uint32) error {
 		p.lose(kq)
 		w.kick()
 		return nil
+	case refused(err):
+		// Looking again takes a moment.
+		time.AfterFunc(refusedDelayMin, w.kick)
+		return nil
 	case err != nil:
 		if errno, ok := err.(netbsd.Errno); ok {
 			err = sysError("kevent", errno)
@@ -217,7 +254,7 @@ func (p *netpoll) start(s *session) {
 // run waits for events for as long as somebody waits for one.
 func (p *netpoll) run(s *session, ended chan struct{}) {
 	m := s.machine
-	l := p.keventLayout(m)
+	l := p.layout
 	if p.events == nil {
 		p.events = make([]byte, pollEvents*l.size)
 		p.slice = netbsd.Marshal(m, netbsd.NewTimespec(pollSlice))

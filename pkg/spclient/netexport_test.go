@@ -1,0 +1,23 @@
+package spclient
+
+import "context"
+
+// Pending returns how many calls are under way.
+func Pending(c *Conn) int {
+	s := c.session()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.pending)
+}
+
+// PausePoll and ResumePoll are what an exec does.
+func PausePoll(ctx context.Context, c *Conn) error { return c.session().pausePoll(ctx) }
+func ResumePoll(c *Conn, execed bool)              { c.session().resumePoll(execed) }
+
+// PollQueue returns the kqueue that sockets are waited for with.
+func PollQueue(c *Conn) FD {
+	p := &c.session().net
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.kq
+}
