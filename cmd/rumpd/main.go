@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -33,6 +34,11 @@ type options struct {
 }
 
 func main() {
+	// A busy client is waited for with one of them (see internal/kernel), so
+	// that on a single CPU there must be another.
+	if runtime.GOMAXPROCS(0) < 2 {
+		runtime.GOMAXPROCS(2)
+	}
 	cmd := command(os.Args[1:])
 	if err := cmd.Execute(); err != nil {
 		fmt.Fprintf(os.Stderr, "rumpd: %v\n", err)

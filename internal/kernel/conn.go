@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"sync"
 
 	"rumptools/pkg/netbsd"
@@ -38,8 +37,9 @@ const (
 // while the reader is busy with one get goroutines of their own.
 type conn struct {
 	k      *Kernel
-	nc     net.Conn
+	link   link
 	r      *bufio.Reader // the reader's
+	out    outbox
 	layout sysproxy.Layout
 
 	// proc is set by the handshake, from which on only reader and calls
@@ -55,11 +55,6 @@ type conn struct {
 	spare    *Call  // the reader's: to be used again
 	ended    bool   // the reader's: nothing more is read
 	finished func() // called when all is over
-
-	// out serialises frames, so that each goes out whole.
-	out    sync.Mutex
-	outBuf []byte
-	outErr error
 
 	mu     sync.Mutex
 	nreq   uint64 // the next copy request's number
@@ -93,24 +88,34 @@ func (w *copyWait) finish() {
 	}
 }
 
-func newConn(k *Kernel, nc net.Conn) *conn {
-	c := &conn{k: k, nc: nc, layout: k.layout, copies: make(map[uint64]*copyWait)}
+func newConn(k *Kernel, l link) *conn {
+	c := &conn{k: k, link: l, layout: k.layout, copies: make(map[uint64]*copyWait)}
+	c.out.init(l)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
 
 // hangup ends the connection from this side.
-func (c *conn) hangup() { c.nc.Close() }
+func (c *conn) hangup() { c.link.hangup() }
+
+// input is what the reader's buffer is filled from: before the reader waits for
+// the client it sends what the client may wait for.
+type input conn
+
+func (in *input) Read(p []byte) (int, error) {
+	in.out.flush()
+	return in.link.Read(p)
+}
 
 // serve speaks with the client until either goes. done is called then, maybe by
 // another goroutine.
 func (c *conn) serve(done func()) {
 	c.finished = done
-	if _, err := io.WriteString(c.nc, c.k.banner); err != nil {
+	if err := c.link.write([]byte(c.k.banner), nil); err != nil {
 		c.finish()
 		return
 	}
-	c.r = bufio.NewReaderSize(c.nc, 16<<10)
+	c.r = bufio.NewReaderSize((*input)(c), 16<<10)
 	c.read()
 }
 
@@ -187,7 +192,8 @@ func (c *conn) nextFrame() (*Call, bool) {
 	call, ok := c.request(h, payload)
 	if !ok {
 		// A breach, unlike a client that goes, ends both directions.
-		c.nc.Close()
+		c.out.flush()
+		c.link.hangup()
 	}
 	return call, ok
 }
@@ -224,7 +230,8 @@ func (c *conn) finish() {
 	c.leave()
 	c.calls.Wait()
 	c.execs.Wait()
-	c.nc.Close()
+	c.out.flush()
+	c.link.close()
 	if c.proc != nil {
 		c.k.leave(c.proc)
 	}
@@ -424,7 +431,7 @@ func (c *conn) carryOut(call *Call) {
 		m.Retval = ret
 	}
 	call.giveBack(call.charged)
-	c.reply(m, call.reqno)
+	c.reply(m, call.reqno, call.reading && call.after == nil)
 	after := call.after
 	c.mu.Lock()
 	c.ncalls--
@@ -437,10 +444,10 @@ func (c *conn) carryOut(call *Call) {
 
 // reply is send for the answer to a call. As in copies, the message is appended
 // as what it is: as a [sysproxy.Message] it would be allocated.
-func (c *conn) reply(m sysproxy.SyscallReply, reqno uint64) bool {
-	c.out.Lock()
-	defer c.out.Unlock()
-	return c.flush(m.Append(c.outBuf[:0], c.layout, reqno))
+func (c *conn) reply(m sysproxy.SyscallReply, reqno uint64, reading bool) bool {
+	c.out.begin()
+	c.out.pending = m.Append(c.out.pending, c.layout, reqno)
+	return c.out.end(!reading)
 }
 
 // errnoOf is the errno for an error of a system call. Other errors than
@@ -461,27 +468,12 @@ func (c *conn) refuse(h sysproxy.Header, code sysproxy.ErrorCode) bool {
 	return c.send(sysproxy.Refusal{Code: code}, h.ReqNo)
 }
 
-// send writes a frame whole. It reports whether the connection is still good
-// for writing.
+// send sends a frame. It reports whether the connection is still good for
+// writing.
 func (c *conn) send(m sysproxy.Message, reqno uint64) bool {
-	c.out.Lock()
-	defer c.out.Unlock()
-	return c.flush(m.Append(c.outBuf[:0], c.layout, reqno))
-}
-
-// flush writes a frame; c.out is held. A frame that went out in part makes all
-// later ones useless, so the first failure is kept and ends the connection.
-func (c *conn) flush(frame []byte) bool {
-	if cap(frame) <= 2*copyChunk {
-		c.outBuf = frame
-	}
-	if c.outErr == nil {
-		_, c.outErr = c.nc.Write(frame)
-		if c.outErr != nil {
-			c.nc.Close()
-		}
-	}
-	return c.outErr == nil
+	c.out.begin()
+	c.out.pending = m.Append(c.out.pending, c.layout, reqno)
+	return c.out.end(true)
 }
 
 // copyRequest asks the client for memory and waits for it.
@@ -500,13 +492,13 @@ func (c *conn) copyRequest(call *Call, addr uint64, buf []byte, isStr bool) (n i
 	c.nreq++
 	c.copies[reqno] = w
 	c.mu.Unlock()
-	c.out.Lock()
+	c.out.begin()
 	if isStr {
-		c.flush(sysproxy.CopyInStr{Len: uint64(len(buf)), Addr: addr}.Append(c.outBuf[:0], c.layout, reqno))
+		c.out.pending = sysproxy.CopyInStr{Len: uint64(len(buf)), Addr: addr}.Append(c.out.pending, c.layout, reqno)
 	} else {
-		c.flush(sysproxy.CopyIn{Len: uint64(len(buf)), Addr: addr}.Append(c.outBuf[:0], c.layout, reqno))
+		c.out.pending = sysproxy.CopyIn{Len: uint64(len(buf)), Addr: addr}.Append(c.out.pending, c.layout, reqno)
 	}
-	c.out.Unlock()
+	c.out.end(!call.reading)
 	// No context here: the client owes an answer, and a late one would
 	// find nobody. A client that goes ends the wait.
 	if !call.reading {
@@ -551,10 +543,7 @@ func (c *conn) copyOut(addr uint64, p []byte) error {
 		reqno := c.nreq
 		c.nreq++
 		c.mu.Unlock()
-		c.out.Lock()
-		ok := c.flush(sysproxy.CopyOut{Addr: addr, Data: p[:n]}.Append(c.outBuf[:0], c.layout, reqno))
-		c.out.Unlock()
-		if !ok {
+		if !c.out.copyOut(c.layout, reqno, addr, p[:n]) {
 			return netbsd.EFAULT
 		}
 		p, addr = p[n:], addr+uint64(n)

@@ -64,6 +64,7 @@ type Kernel struct {
 	devices map[string]func() (File, error)
 	sysctls *sysctlTree
 	console *OpenFile
+	links   links        // the connections' ways to their clients
 	memory  memory       // what all calls hold
 	nfiles  atomic.Int32 // open files
 	ntimers atomic.Int32 // kqueue timers

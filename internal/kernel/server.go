@@ -86,13 +86,14 @@ func temporary(err error) bool {
 
 // attach serves a client in the background.
 func (k *Kernel) attach(nc net.Conn) {
+	l := k.links.open(nc)
 	k.mu.Lock()
 	if k.halted || len(k.conns) >= k.cfg.Clients {
 		k.mu.Unlock()
-		nc.Close()
+		l.close()
 		return
 	}
-	c := newConn(k, nc)
+	c := newConn(k, l)
 	k.conns[c] = struct{}{}
 	k.wg.Add(1)
 	k.mu.Unlock()

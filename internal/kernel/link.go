@@ -1,0 +1,38 @@
+package kernel
+
+import (
+	"net"
+)
+
+// link is the way to a client.
+type link interface {
+	// Read is for the connection's reader alone. At the end it fails with
+	// io.EOF.
+	Read(p []byte) (int, error)
+	// write writes a, then b, whole. One goroutine at a time calls it.
+	write(a, b []byte) error
+	// hangup ends both directions: Read and write fail. Anybody may call
+	// it at any time.
+	hangup()
+	// close frees the link, when nobody reads or writes any more.
+	close()
+}
+
+// netLink is a link over any connection.
+type netLink struct{ net.Conn }
+
+func (l netLink) write(a, b []byte) error {
+	if len(a) > 0 {
+		if _, err := l.Write(a); err != nil {
+			return err
+		}
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	_, err := l.Write(b)
+	return err
+}
+
+func (l netLink) hangup() { l.Close() }
+func (l netLink) close()  { l.Close() }

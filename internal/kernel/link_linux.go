@@ -1,0 +1,397 @@
+package kernel
+
+import (
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A client that makes one call after the other is served best by a thread that
+// sleeps in recvfrom(2) between its calls: the runtime's way, an attempt, a
+// goroutine put away, epoll_wait(2) in another thread and a second attempt, costs
+// three times as much. So a hostLink whose frames come quickly waits directly. Its
+// thread keeps one of the runtime's Ps meanwhile, for which reason such waits are
+// short, end at the runtime's signals, are few at a time, and leave at least half
+// of the Ps alone; and none is begun while other clients are as busy.
+//
+// The runtime must not watch a descriptor that is read directly, for every frame
+// would wake its epoll_wait(2), too. So the descriptors are in an epoll set of the
+// kernel's own, where they can be taken out of and put back, and the runtime
+// watches that set.
+const (
+	// directWait is how long a direct wait lasts: the host rounds it up to
+	// its clock's tick, 1 to 10 ms. It is made with SO_RCVTIMEO since that
+	// needs no high-resolution timer, as ppoll(2) does; to set one may take
+	// longer than the call.
+	directWait = time.Millisecond
+	// directTries is how many of them in a row end without a frame before
+	// the link waits otherwise: the tick may be near when one begins.
+	directTries = 2
+	// quickGap is how soon a frame must come to speak for direct waits, and
+	// quickFrames is how many such frames must have come in a row.
+	quickGap    = time.Millisecond
+	quickFrames = 3
+)
+
+// directs is how many links of the process wait directly.
+var directs atomic.Int32
+
+// maxDirects is how many may: none when there is one P.
+func maxDirects() int32 { return int32(runtime.GOMAXPROCS(0) / 2) }
+
+// links is what the links of a kernel share.
+type links struct {
+	mu     sync.Mutex
+	poller *poller // while there are links
+	users  int
+}
+
+// poller watches hostLinks that do not wait directly.
+type poller struct {
+	file *os.File // the epoll set, watched by the runtime
+	fd   int
+	// wakes counts what it told links.
+	wakes atomic.Uint32
+
+	mu    sync.Mutex
+	links map[uint64]*hostLink
+	last  uint64 // the newest link's number
+}
+
+// open makes a link of a connection. It takes nc over.
+func (ls *links) open(nc net.Conn) link {
+	if l := ls.host(nc); l != nil {
+		nc.Close()
+		return l
+	}
+	return netLink{nc}
+}
+
+// host makes a hostLink on a descriptor of its own, or nil where that can't be.
+func (ls *links) host(nc net.Conn) *hostLink {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	rc, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	fd := -1
+	err = rc.Control(func(old uintptr) {
+		if fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 3); err != nil {
+			fd = -1
+		}
+	})
+	if err != nil || fd < 0 {
+		return nil
+	}
+	l := &hostLink{
+		fd: fd, shared: ls, limit: maxDirects(),
+		readable: make(chan struct{}, 1), writable: make(chan struct{}, 1),
+	}
+	tv := unix.NsecToTimeval(directWait.Nanoseconds())
+	// Some hosts lack the call by itself (Linux on i386 before 4.3).
+	if _, e := l.recv(nil, unix.MSG_DONTWAIT|unix.MSG_PEEK); e == unix.ENOSYS ||
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv) != nil ||
+		!ls.add(l) {
+		unix.Close(fd)
+		return nil
+	}
+	if unix.SetNonblock(fd, false) != nil {
+		l.close()
+		return nil
+	}
+	return l
+}
+
+// add has a poller watch l; the first link makes it.
+func (ls *links) add(l *hostLink) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if ls.poller == nil {
+		p, err := newPoller()
+		if err != nil {
+			return false
+		}
+		ls.poller = p
+	}
+	ls.users++
+	l.poller = ls.poller
+	l.mask = unix.EPOLLIN | unix.EPOLLRDHUP
+	l.poller.mu.Lock()
+	l.poller.last++
+	l.id = l.poller.last
+	l.poller.links[l.id] = l
+	l.poller.mu.Unlock()
+	if l.control(unix.EPOLL_CTL_ADD) != nil {
+		ls.remove(l)
+		return false
+	}
+	return true
+}
+
+// remove is the reverse of add; ls.mu is held. The last link ends the poller.
+func (ls *links) remove(l *hostLink) {
+	l.poller.mu.Lock()
+	delete(l.poller.links, l.id)
+	l.poller.mu.Unlock()
+	if ls.users--; ls.users == 0 {
+		ls.poller.file.Close()
+		ls.poller = nil
+	}
+}
+
+func newPoller() (*poller, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	// That is what makes os.NewFile have the runtime watch it.
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	p := &poller{file: os.NewFile(uintptr(fd), "epoll"), fd: fd, links: make(map[uint64]*hostLink)}
+	rc, err := p.file.SyscallConn()
+	if err != nil {
+		p.file.Close()
+		return nil, err
+	}
+	go rc.Read(p.collect)
+	return p, nil
+}
+
+// collect tells links what has happened. It reports false, for the runtime to
+// wait; its file's end ends that.
+func (p *poller) collect(uintptr) bool {
+	var events [64]unix.EpollEvent
+	for {
+		n, err := unix.EpollWait(p.fd, events[:], 0)
+		if err == unix.EINTR {
+			continue
+		}
+		for i := range max(n, 0) {
+			e := &events[i]
+			p.mu.Lock()
+			l := p.links[uint64(uint32(e.Fd))|uint64(uint32(e.Pad))<<32]
+			p.mu.Unlock()
+			if l == nil {
+				continue
+			}
+			if e.Events&^unix.EPOLLOUT != 0 {
+				p.wakes.Add(1)
+				notify(l.readable)
+			}
+			if e.Events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+				notify(l.writable)
+			}
+		}
+		if n < len(events) {
+			return false
+		}
+	}
+}
+
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// hostLink is a link over a socket of the host, with direct host calls.
+type hostLink struct {
+	shared *links
+	poller *poller
+	id     uint64
+	fd     int
+	limit  int32 // maxDirects
+
+	// The poller's messages, and hints only.
+	readable, writable chan struct{}
+
+	mu     sync.Mutex
+	mask   uint32 // what the poller watches for
+	closed bool
+
+	// The reader's:
+	direct bool   // it waits directly
+	quick  int    // quick frames in a row
+	seen   uint32 // the poller's wakes at the last wait
+}
+
+// control changes what the poller watches.
+func (l *hostLink) control(op int) error {
+	return unix.EpollCtl(l.poller.fd, op, l.fd, &unix.EpollEvent{
+		Events: l.mask | unix.EPOLLET, Fd: int32(uint32(l.id)), Pad: int32(uint32(l.id >> 32)),
+	})
+}
+
+// watch sets and clears bits of what the poller watches for. What is the case
+// already is told again.
+func (l *hostLink) watch(set, cleared uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mask = l.mask&^cleared | set
+	// It can't fail but for want of the host's memory, which an old
+	// descriptor does not need.
+	l.control(unix.EPOLL_CTL_MOD)
+}
+
+// recv is recvfrom(2). The thread keeps its P.
+func (l *hostLink) recv(p []byte, flags int) (int, syscall.Errno) {
+	n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(l.fd),
+		uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(flags), 0, 0)
+	if e == 0 {
+		ioReceived(l.fd)
+	}
+	return int(n), e
+}
+
+func (l *hostLink) Read(p []byte) (int, error) {
+	if l.direct && l.others() {
+		l.leaveDirect()
+	}
+	for tries := 0; ; {
+		flags := unix.MSG_DONTWAIT
+		if l.direct {
+			flags = 0
+		}
+		n, e := l.recv(p, flags)
+		switch {
+		case e == unix.EINTR:
+			// The runtime wants the P, or another goroutine's turn.
+			runtime.Gosched()
+		case e != unix.EAGAIN:
+			return received(n, e)
+		case !l.direct:
+			l.await()
+		default:
+			if tries++; tries == directTries {
+				l.leaveDirect()
+			}
+		}
+	}
+}
+
+// await waits for the poller's message, and for the next time chooses how to
+// wait.
+func (l *hostLink) await() {
+	start := time.Now()
+	<-l.readable
+	if time.Since(start) < quickGap {
+		l.quick++
+	} else {
+		l.quick = 0
+	}
+	if l.quick >= quickFrames && !l.others() {
+		l.enterDirect()
+	}
+}
+
+func received(n int, e syscall.Errno) (int, error) {
+	switch {
+	case e != 0:
+		return 0, os.NewSyscallError("recvfrom", e)
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// others reports whether other links were busy since it was last asked: more of
+// them than there are Ps left to serve them.
+func (l *hostLink) others() bool {
+	wakes := l.poller.wakes.Load()
+	n := wakes - l.seen
+	l.seen = wakes
+	if !l.direct {
+		n-- // the link's own
+	}
+	return int32(n) > l.limit
+}
+
+// enterDirect begins to wait directly unless too many do.
+func (l *hostLink) enterDirect() {
+	if directs.Add(1) > l.limit {
+		directs.Add(-1)
+		return
+	}
+	l.direct = true
+	l.watch(0, unix.EPOLLIN|unix.EPOLLRDHUP)
+}
+
+func (l *hostLink) leaveDirect() {
+	l.direct, l.quick = false, 0
+	directs.Add(-1)
+	l.watch(unix.EPOLLIN|unix.EPOLLRDHUP, 0)
+}
+
+func (l *hostLink) write(a, b []byte) error {
+	for len(a)+len(b) > 0 {
+		n, e := l.sendmsg(a, b)
+		switch e {
+		case 0:
+			k := min(n, len(a))
+			a, b = a[k:], b[n-k:]
+		case unix.EINTR:
+		case unix.EAGAIN:
+			l.watch(unix.EPOLLOUT, 0)
+			<-l.writable
+			l.watch(0, unix.EPOLLOUT)
+		default:
+			return os.NewSyscallError("sendmsg", e)
+		}
+	}
+	return nil
+}
+
+// sendmsg is sendmsg(2) of as much of a and b as there is room for.
+func (l *hostLink) sendmsg(a, b []byte) (int, syscall.Errno) {
+	const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+	ioSends()
+	if len(b) == 0 {
+		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(l.fd),
+			uintptr(unsafe.Pointer(unsafe.SliceData(a))), uintptr(len(a)), flags, 0, 0)
+		return int(n), e
+	}
+	iov := [2]unix.Iovec{{Base: unsafe.SliceData(a)}, {Base: unsafe.SliceData(b)}}
+	iov[0].SetLen(len(a))
+	iov[1].SetLen(len(b))
+	m := unix.Msghdr{Iov: &iov[0]}
+	m.SetIovlen(len(iov))
+	n, _, e := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(l.fd), uintptr(unsafe.Pointer(&m)), flags)
+	return int(n), e
+}
+
+func (l *hostLink) hangup() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		unix.Shutdown(l.fd, unix.SHUT_RDWR)
+	}
+}
+
+func (l *hostLink) close() {
+	if l.direct {
+		l.direct = false
+		directs.Add(-1)
+	}
+	l.shared.mu.Lock()
+	l.mu.Lock()
+	l.closed = true
+	unix.EpollCtl(l.poller.fd, unix.EPOLL_CTL_DEL, l.fd, nil)
+	unix.Close(l.fd)
+	l.mu.Unlock()
+	l.shared.remove(l)
+	l.shared.mu.Unlock()
+}

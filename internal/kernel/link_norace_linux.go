@@ -1,0 +1,6 @@
+//go:build !race
+
+package kernel
+
+func ioReceived(int) {}
+func ioSends()       {}
