@@ -95,7 +95,7 @@ func (r region) has(addr uint64) bool {
 }
 
 // maxRegions is how many regions of a call are looked at.
-const maxRegions = 256
+const maxRegions = 64
 
 // regions are the parts of memory that the kernel may copy for the call, as far
 // as they are known.
@@ -135,8 +135,7 @@ func (c *call) regions() []region {
 				c.msghdrRegions(addr, add)
 			case "mmsghdr":
 				n := uint64(netbsd.Sizeof(m, netbsd.Mmsghdr{}))
-				for off := uint64(0); off < size && len(rs) < maxRegions; off += n {
-					c.msghdrRegions(addr+off, add)
+				for off := uint64(0); off < size && c.msghdrRegions(addr+off, add) && len(rs) < maxRegions; off += n {
 				}
 			}
 		case netbsd.ArgPtr, netbsd.ArgFcntl:
@@ -209,10 +208,12 @@ func (c *call) iovecs(addr, n uint64) []netbsd.Iovec {
 	return vs
 }
 
-func (c *call) msghdrRegions(addr uint64, add addRegion) {
+// msghdrRegions adds what a message's header points to; false when the kernel has
+// not read it.
+func (c *call) msghdrRegions(addr uint64, add addRegion) bool {
 	var h netbsd.Msghdr
 	if !c.readStruct(fromClient, addr, &h) {
-		return
+		return false
 	}
 	add(uint64(h.Name), uint64(h.Namelen), true, true)
 	add(uint64(h.Control), uint64(h.Controllen), true, true)
@@ -221,6 +222,7 @@ func (c *call) msghdrRegions(addr uint64, add addRegion) {
 		add(uint64(h.Iov), uint64(h.Iovlen)*size, true, false)
 		c.iovecRegions(uint64(h.Iov), uint64(h.Iovlen), add)
 	}
+	return true
 }
 
 // readStruct reads a structure that was copied.

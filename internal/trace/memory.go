@@ -4,7 +4,7 @@ package trace
 // beyond it is shown as if it had not been copied.
 const (
 	maxPiece  = 16 << 10 // bytes of one copy
-	maxPieces = 256      // copies of one call
+	maxPieces = 128      // copies of one call
 	maxMemory = 1 << 20  // bytes of all calls under way of one connection
 )
 

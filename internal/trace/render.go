@@ -54,7 +54,7 @@ func (t *Tracer) arguments(c *call) arguments {
 	known := true
 	for i := range c.info.Args {
 		a := &c.info.Args[i]
-		if a.Kind == netbsd.ArgPad {
+		if a.Kind == netbsd.ArgPad || c.unused(a) {
 			continue
 		}
 		text := "?"
@@ -67,6 +67,25 @@ func (t *Tracer) arguments(c *call) arguments {
 		as.text = append(as.text, argument{a.Name, text})
 	}
 	return as
+}
+
+// unused tells whether an argument has no meaning, by the others: the mode of
+// open(2) without O_CREAT. What is in its place is not shown.
+func (c *call) unused(a *netbsd.Arg) bool {
+	switch c.num {
+	case netbsd.SYS_open:
+		return a.Kind == netbsd.ArgMode && c.arg("flags")&netbsd.O_CREAT == 0
+	case netbsd.SYS_openat:
+		return a.Kind == netbsd.ArgMode && c.arg("oflags")&netbsd.O_CREAT == 0
+	case netbsd.SYS_fcntl:
+		switch uint32(c.arg("cmd")) {
+		case netbsd.F_GETFD, netbsd.F_GETFL, netbsd.F_GETOWN, netbsd.F_CLOSEM, netbsd.F_MAXFD, netbsd.F_GETNOSIGPIPE:
+			return a.Kind == netbsd.ArgFcntl
+		}
+	case netbsd.SYS_ioctl:
+		return a.Kind == netbsd.ArgIoctl && uint32(c.arg("com")) & ^uint32(0xffff) == netbsd.IOC_VOID
+	}
+	return false
 }
 
 // later is what is shown of memory that has not been copied: its address. It may

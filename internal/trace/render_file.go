@@ -35,9 +35,6 @@ func (r *renderer) fcntl(v uint64) string {
 		return openFlags(v & 0xffffffff)
 	case netbsd.F_SETFD:
 		return netbsd.DescriptorFlags.Format(v & 0xffffffff)
-	case netbsd.F_GETFD, netbsd.F_GETFL, netbsd.F_GETOWN, netbsd.F_CLOSEM, netbsd.F_MAXFD, netbsd.F_GETNOSIGPIPE:
-		// They have none; what is in its place means nothing.
-		return "0"
 	}
 	return strconv.Itoa(int(int32(v)))
 }

@@ -56,7 +56,7 @@ func (r *renderer) ioctl(cmd uint32, addr uint64) string {
 
 // isRequest tells whether a command only asks: what it is given is a name.
 func isRequest(i *netbsd.Ioctl) bool {
-	return strings.HasPrefix(i.Name, "SIOCG") && i != netbsd.SIOCGIFCONF && i != netbsd.SIOCGLINKSTR && i != netbsd.SIOCGDRVSPEC
+	return (strings.HasPrefix(i.Name, "SIOCG") || i == netbsd.SIOCIFGCLONERS) && i != netbsd.SIOCGIFCONF && i != netbsd.SIOCGLINKSTR && i != netbsd.SIOCGDRVSPEC
 }
 
 // ioctlData shows the data of a command that is known.

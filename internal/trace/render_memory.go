@@ -2,6 +2,7 @@ package trace
 
 import (
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -188,7 +189,11 @@ func (r *renderer) typed(a *netbsd.Arg, addr uint64) string {
 			parts = append(parts, "...")
 			break
 		}
-		parts = append(parts, r.value(a.Type, b[:size]))
+		text := r.value(a.Type, b[:size])
+		if types[a.Type].Kind() != reflect.Struct && a.Type != "sigset_t" {
+			text = strings.Trim(text, "[]")
+		}
+		parts = append(parts, text)
 		b = b[size:]
 	}
 	return "[" + strings.Join(parts, ", ") + "]"
