@@ -320,6 +320,7 @@ func (d *Dialer) dialOnce(ctx context.Context, k netKind, raddr netip.AddrPort) 
 		if err := fd.connect(ctx, sa); err != nil {
 			return err
 		}
+		fd.raddr = netAddr(k, raddr)
 		if k.typ == netbsd.SOCK_STREAM {
 			return fd.streamDefaults(d.KeepAlive)
 		}
@@ -328,7 +329,7 @@ func (d *Dialer) dialOnce(ctx context.Context, k netKind, raddr netip.AddrPort) 
 }
 
 // open makes a socket, sets its options and has setUp do the rest. It learns the
-// addresses then.
+// socket's address then.
 func (d *Dialer) open(ctx context.Context, k netKind, family int32, address string, setUp func(*netFD) error) (*netFD, error) {
 	fd, err := openSocket(ctx, d.Conn, k.name, family, k.typ, k.proto)
 	if err != nil {
@@ -343,7 +344,7 @@ func (d *Dialer) open(ctx context.Context, k netKind, family int32, address stri
 		err = setUp(fd)
 	}
 	if err == nil {
-		err = fd.learn(true)
+		err = fd.learn()
 	}
 	if err != nil {
 		fd.close()
@@ -390,6 +391,7 @@ func (d *Dialer) dialUnix(ctx context.Context, k netKind, raddr *net.UnixAddr) (
 		if err != nil {
 			return err
 		}
+		fd.raddr = raddr
 		return fd.connect(ctx, sa)
 	})
 }

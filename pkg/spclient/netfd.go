@@ -549,20 +549,13 @@ func (fd *netFD) name(num uint32, what string) ([]byte, error) {
 	return sa[:min(order.Uint32(length[:]), maxSockaddr)], err
 }
 
-// learn sets the addresses: the socket's own, and its peer's if it is to have one.
-func (fd *netFD) learn(peer bool) error {
+// learn sets the socket's own address.
+func (fd *netFD) learn() error {
 	sa, err := fd.name(netbsd.SYS_getsockname, "getsockname")
-	if err != nil {
-		return err
+	if err == nil {
+		fd.laddr = fd.addr(sa)
 	}
-	fd.laddr = fd.addr(sa)
-	if peer {
-		if sa, err = fd.name(netbsd.SYS_getpeername, "getpeername"); err != nil {
-			return err
-		}
-		fd.raddr = fd.addr(sa)
-	}
-	return nil
+	return err
 }
 
 func (fd *netFD) bind(sa []byte) error {

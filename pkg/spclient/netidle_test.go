@@ -86,7 +86,7 @@ func TestIdle(t *testing.T) {
 	connections := 10000
 	const mostEach = 16 << 10
 	if raceEnabled {
-		connections = 2000 // the detector's memory is counted too, and it is slow
+		connections = 1000 // the detector's memory is counted too, and it is slow
 	}
 	url := execKernel(t, netbsd.AMD64)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)

@@ -197,7 +197,7 @@ func (lc *ListenConfig) bind(ctx context.Context, k netKind, family int32, addre
 				return err
 			}
 		}
-		return fd.learn(false)
+		return fd.learn()
 	}()
 	if err != nil {
 		fd.close()
@@ -225,7 +225,7 @@ func (l *netListener) accept() (*netFD, error) {
 			err = fd.streamDefaults(l.keepAlive)
 		}
 		if fd.laddr = l.laddr; fd.laddr == nil && err == nil {
-			err = fd.learn(false)
+			err = fd.learn()
 		}
 		if fd.raddr == nil && fd.family == netbsd.AF_LOCAL {
 			fd.raddr = &net.UnixAddr{Net: fd.network}

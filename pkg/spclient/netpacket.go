@@ -29,7 +29,8 @@ func (fd *netFD) sendTo(p []byte, to netip.AddrPort) (int, error) {
 	if fd.raddr != nil {
 		return 0, net.ErrWriteToConnected
 	}
-	var buf [netbsd.SizeofSockaddrIn6]byte
+	buf := sockaddrBufs.Get().(*sockaddrBuf)
+	defer sockaddrBufs.Put(buf)
 	sa, err := fd.appendSockaddr(buf[:0], to)
 	if err != nil {
 		return 0, err

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -76,7 +77,7 @@ func serveHTTP(t testing.TB, c *spclient.Conn, conf *tls.Config) (base string) {
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
 	})
-	srv := &http.Server{Handler: mux, TLSConfig: conf}
+	srv := &http.Server{Handler: mux, TLSConfig: conf, ErrorLog: log.New(io.Discard, "", 0)}
 	served := make(chan error, 1)
 	go func() {
 		if conf != nil {
