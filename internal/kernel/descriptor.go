@@ -113,7 +113,7 @@ func (d *descriptor) end() error {
 	d.notes = nil
 	d.mu.Unlock()
 	close(d.closed)
-	d.pollers.Wake()
+	d.pollers.Wake(Changed)
 	for n := range notes {
 		n.drop()
 	}

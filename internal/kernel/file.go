@@ -9,6 +9,13 @@ import (
 // Events is a set of the POLL* bits of poll(2).
 type Events uint16
 
+// What a change may be about.
+const (
+	Readable = Events(netbsd.POLLIN | netbsd.POLLRDNORM)  // there may be something to read
+	Writable = Events(netbsd.POLLOUT | netbsd.POLLWRNORM) // there may be room to write
+	Changed  = ^Events(0)                                 // anything
+)
+
 // File is an open object: what a descriptor leads to. Several descriptors of
 // several processes may share one (dup, fork, SCM_RIGHTS), so its methods are
 // called concurrently.
@@ -35,10 +42,12 @@ type File interface {
 	// Pending is the data field of EVFILT_READ and EVFILT_WRITE: bytes
 	// (of a listener: connections) to read, and bytes of room to write.
 	Pending() (read, write int64)
-	// Watch has w notified at each change that may make Poll say more,
-	// until Unwatch. A notification is a hint: it may come without a
-	// change, so the receiver polls again. Changes from Watch on are
-	// notified, so a caller registers first and tries then.
+	// Watch has w notified at each change that may make Poll say more of
+	// w.Events, until Unwatch. A notification is a hint: it may come
+	// without a change, so the receiver polls again. But kqueue(2)'s EV_CLEAR
+	// shows it to programs, so that it should not come for the other
+	// direction. Changes from Watch on are notified, so a caller registers
+	// first and tries then.
 	Watch(w *Watcher)
 	Unwatch(w *Watcher)
 	// Type is the DTYPE_* of struct file.
@@ -52,6 +61,8 @@ type Watcher struct {
 	// Notify is called at a change, maybe under the file's locks: it must
 	// neither block nor call the file.
 	Notify func()
+	// Events are the changes that are of interest; 0 is all of them.
+	Events Events
 	// State is the file's own, from Watch to Unwatch.
 	State any
 }
@@ -79,11 +90,13 @@ func (s *Watchers) Unwatch(w *Watcher) {
 	delete(s.set, w)
 }
 
-// Wake notifies all watchers.
-func (s *Watchers) Wake() {
+// Wake notifies the watchers that one of events is of interest to.
+func (s *Watchers) Wake(events Events) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for w := range s.set {
-		w.Notify()
+		if w.Events == 0 || w.Events&events != 0 {
+			w.Notify()
+		}
 	}
 }

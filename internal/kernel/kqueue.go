@@ -268,7 +268,10 @@ func (kq *kqueue) add(c *Call, key noteKey, h held, ev *netbsd.Kevent) (*note, e
 		fflags: ev.Fflags, data: ev.Data, udata: ev.Udata,
 		disabled: ev.Flags&netbsd.EV_DISABLE != 0,
 	}
-	n.watch.Notify = n.activate
+	n.watch = Watcher{Notify: n.activate, Events: Readable}
+	if key.filter == netbsd.EVFILT_WRITE {
+		n.watch.Events = Writable
+	}
 	if n.file == nil {
 		if n.data <= 0 {
 			return nil, netbsd.EINVAL
@@ -355,7 +358,7 @@ func (n *note) activate() {
 	fresh := n.enqueue()
 	kq.mu.Unlock()
 	if fresh {
-		kq.watchers.Wake()
+		kq.watchers.Wake(Readable)
 	}
 }
 

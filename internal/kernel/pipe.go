@@ -46,7 +46,7 @@ func (r *pipeReader) Read(b []byte) (int, error) {
 	}
 	n := copy(b, p.data)
 	p.data = append(p.data[:0], p.data[n:]...)
-	p.writers.Wake()
+	p.writers.Wake(Writable)
 	return n, nil
 }
 
@@ -69,7 +69,7 @@ func (w *pipeWriter) Write(b []byte) (int, error) {
 	}
 	n := min(room, len(b))
 	p.data = append(p.data, b[:n]...)
-	p.readers.Wake()
+	p.readers.Wake(Readable)
 	return n, nil
 }
 
@@ -158,7 +158,7 @@ func (r *pipeReader) Close() error {
 	defer r.p.mu.Unlock()
 	r.p.rclosed = true
 	r.p.data = nil
-	r.p.writers.Wake()
+	r.p.writers.Wake(Changed)
 	return nil
 }
 
@@ -166,7 +166,7 @@ func (w *pipeWriter) Close() error {
 	w.p.mu.Lock()
 	defer w.p.mu.Unlock()
 	w.p.wclosed = true
-	w.p.readers.Wake()
+	w.p.readers.Wake(Changed)
 	return nil
 }
 

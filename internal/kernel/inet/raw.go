@@ -124,7 +124,7 @@ func (so *rawSocket) Connect(sa []byte) error {
 	so.remote.addr = e.addr
 	so.connected = true
 	so.mu.Unlock()
-	so.Wake()
+	so.Wake(kernel.Writable)
 	return nil
 }
 

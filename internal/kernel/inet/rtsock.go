@@ -101,7 +101,7 @@ func (so *routeSocket) put(msg []byte) {
 	so.queue = append(so.queue, slices.Clone(msg))
 	so.queued += len(msg)
 	so.mu.Unlock()
-	so.Wake()
+	so.Wake(kernel.Readable)
 }
 
 // Domain implements [kernel.Socket].
@@ -275,7 +275,7 @@ func (so *routeSocket) Shutdown(how int32) error {
 		so.shutWrite = true
 	}
 	so.mu.Unlock()
-	so.Wake()
+	so.Wake(kernel.Changed)
 	return nil
 }
 

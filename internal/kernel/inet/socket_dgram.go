@@ -47,7 +47,7 @@ func (so *dgramSocket) deliver(d datagram) bool {
 	}
 	so.mu.Unlock()
 	if fits {
-		so.Wake()
+		so.Wake(kernel.Readable)
 	}
 	return fits
 }
@@ -57,7 +57,7 @@ func (so *dgramSocket) fail(err netbsd.Errno) {
 	so.mu.Lock()
 	so.err = err
 	so.mu.Unlock()
-	so.Wake()
+	so.Wake(kernel.Changed)
 }
 
 // Recv implements [kernel.Socket].
@@ -173,7 +173,7 @@ func (so *dgramSocket) Shutdown(how int32) error {
 		so.cantSend = true
 	}
 	so.mu.Unlock()
-	so.Wake()
+	so.Wake(kernel.Changed)
 	return nil
 }
 
@@ -202,7 +202,7 @@ func (so *dgramSocket) finish() {
 	so.mu.Unlock()
 	so.groups4.clear(so.stack)
 	so.groups6.clear(so.stack)
-	so.Wake()
+	so.Wake(kernel.Changed)
 }
 
 // pcbSeq implements pcb.

@@ -122,8 +122,23 @@ func (so *tcpSocket) attach(ep *tcp.Endpoint, wq *waiter.Queue) {
 	so.ep, so.wq = ep, wq
 	so.entry = waiter.NewFunctionEntry(
 		waiter.ReadableEvents|waiter.WritableEvents|waiter.EventErr|waiter.EventHUp|waiter.EventRdHUp,
-		func(waiter.EventMask) { so.Wake() })
+		func(mask waiter.EventMask) { so.Wake(changes(mask)) })
 	wq.EventRegister(&so.entry)
+}
+
+// changes is what an endpoint's event means. An end of the connection concerns
+// both directions, the peer's end of sending one.
+func changes(mask waiter.EventMask) (ev kernel.Events) {
+	if mask&(waiter.ReadableEvents|waiter.EventRdHUp) != 0 {
+		ev |= kernel.Readable
+	}
+	if mask&waiter.WritableEvents != 0 {
+		ev |= kernel.Writable
+	}
+	if mask&(waiter.EventErr|waiter.EventHUp) != 0 {
+		ev = kernel.Changed
+	}
+	return ev
 }
 
 // sync brings the socket up to date with its endpoint; so.mu is held.
@@ -393,7 +408,7 @@ func (so *tcpSocket) Shutdown(how int32) error {
 		so.ep.Shutdown(tcpip.ShutdownWrite)
 	}
 	so.mu.Unlock()
-	so.Wake()
+	so.Wake(kernel.Changed)
 	return err
 }
 
@@ -476,7 +491,7 @@ func (so *tcpSocket) Close() error {
 	so.groups4.clear(s)
 	so.groups6.clear(s)
 	forget()
-	so.Wake()
+	so.Wake(kernel.Changed)
 	return nil
 }
 

@@ -142,7 +142,7 @@ func (so *tcpSocket) connectTimeout() {
 		so.drop()
 	}
 	so.mu.Unlock()
-	so.Wake()
+	so.Wake(kernel.Changed)
 }
 
 // drop ends the socket's control block; so.mu is held.

@@ -399,7 +399,7 @@ func (so *udpSocket) Connect(sa []byte) error {
 	if err := s.sockets.connectUDP(so, src, remote); err != nil {
 		return err
 	}
-	so.Wake()
+	so.Wake(kernel.Writable)
 	return nil
 }
 

@@ -118,8 +118,8 @@ func (s *socket) Connect(sa []byte) error {
 	end.addr, end.peerAddr, s.peerAddr = to.addr, s.addr, to.addr
 	end.options = to.options
 	to.accepts = append(to.accepts, end)
-	to.Wake()
-	s.Wake()
+	to.Wake(kernel.Readable)
+	s.Wake(kernel.Changed)
 	return nil
 }
 
@@ -157,15 +157,18 @@ func (s *socket) Shutdown(how int32) error {
 		s.rshut = true
 		dropped = s.d.takeAll(s.queue)
 		s.queue, s.queued = nil, 0
+		if s.connected() && s.peer != nil {
+			s.peer.Wake(kernel.Writable)
+		}
 	}
 	if how != netbsd.SHUT_RD {
 		s.wshut = true
 		if s.connected() && s.peer != nil {
 			s.peer.rshut = true
-			s.peer.Wake()
+			s.peer.Wake(kernel.Readable)
 		}
 	}
-	s.Wake()
+	s.Wake(kernel.Changed)
 	return nil
 }
 
@@ -294,7 +297,7 @@ func (s *socket) put(p packet) {
 		last := &s.queue[n-1]
 		if len(last.files) == 0 && len(last.control) == 0 {
 			last.data = append(last.data, p.data...)
-			s.Wake()
+			s.Wake(kernel.Readable)
 			return
 		}
 	}
@@ -302,7 +305,7 @@ func (s *socket) put(p packet) {
 		return
 	}
 	s.queue = append(s.queue, p)
-	s.Wake()
+	s.Wake(kernel.Readable)
 }
 
 // Recv implements [kernel.Socket].
@@ -351,7 +354,7 @@ func (s *socket) Recv(_ *kernel.Call, m *kernel.Message) (int, error) {
 		s.queue = s.queue[1:]
 	}
 	if s.peer != nil {
-		s.peer.Wake()
+		s.peer.Wake(kernel.Writable)
 	}
 	return n, nil
 }
@@ -474,17 +477,17 @@ func (s *socket) close() []packet {
 	if p := s.peer; p != nil && s.connected() {
 		s.peer = nil
 		p.peer, p.rshut, p.wasPeer = nil, true, true
-		p.Wake()
+		p.Wake(kernel.Changed)
 	}
 	if !s.connected() {
 		for other := range s.d.sockets {
 			if other.peer == s {
 				other.peer = nil
 				other.err = netbsd.ECONNRESET
-				other.Wake()
+				other.Wake(kernel.Changed)
 			}
 		}
 	}
-	s.Wake()
+	s.Wake(kernel.Changed)
 	return queue
 }
