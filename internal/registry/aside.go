@@ -199,8 +199,12 @@ func traced(path string) bool {
 
 // repair gives a kernel its place back if who stood before it has died.
 func repair(path string) error {
-	if !traced(path) || listening(path) {
+	aside, err := os.Lstat(asidePath(path))
+	if err != nil {
 		return nil
+	}
+	if st, err := os.Lstat(path); err == nil && !os.SameFile(st, aside) && listening(path) && listening(asidePath(path)) {
+		return nil // it is traced
 	}
 	unlock, err := lockDir(filepath.Dir(path))
 	if err != nil {
