@@ -690,6 +690,26 @@ func TestDialTimeout(t *testing.T) {
 	if !isTimeout(err) || !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &op) || op.Addr.String() != l.Addr().String() {
 		t.Errorf("with the queue full: %v", err)
 	}
+	// The same port of another address takes connections: it gets its turn soon.
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	six, err := c.Listen(ctx, "tcp", "[::1]:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer six.Close()
+	hosts, err := spclient.ParseHosts(strings.NewReader("127.0.0.1 both\n::1 both\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d = &spclient.Dialer{Conn: c, Resolver: &spclient.Resolver{Conn: c, Hosts: hosts}}
+	nc, err := d.DialContext(ctx, "tcp", "both:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if nc.RemoteAddr().String() != six.Addr().String() {
+		t.Errorf("connected to %v", nc.RemoteAddr())
+	}
 	l.(*spclient.TCPListener).SetDeadline(time.Now().Add(-time.Second))
 	if _, err := l.Accept(); !isTimeout(err) {
 		t.Errorf("accept: %v", err)
