@@ -6,6 +6,7 @@ import (
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 
+	"rumptools/internal/kernel"
 	"rumptools/pkg/netbsd"
 )
 
