@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"os/signal"
 	"syscall"
 	"time"
 
@@ -254,15 +253,20 @@ func (e *programEnd) Error() string {
 
 // exit ends this process as the program has ended.
 func (e *programEnd) exit() {
-	if sig := e.status.Signal; sig != 0 {
-		// The core, if there is one, is the program's.
-		syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{})
-		signal.Reset(sig)
-		syscall.Kill(os.Getpid(), sig)
-		time.Sleep(signalTime)
-		os.Exit(128 + int(sig))
+	sig := e.status.Signal
+	if sig == 0 {
+		os.Exit(e.status.Code)
 	}
-	os.Exit(e.status.Code)
+	// The core, if there is one, is the program's.
+	syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{})
+	if sig != syscall.SIGKILL {
+		// Go's runtime makes something of its own of most signals; a shell in
+		// this process dies of them.
+		syscall.Exec("/bin/sh", []string{"sh", "-c", fmt.Sprintf("kill -%d $$; exit %d", sig, 128+sig)}, os.Environ())
+	}
+	syscall.Kill(os.Getpid(), sig)
+	time.Sleep(signalTime)
+	os.Exit(128 + int(sig))
 }
 
 // signalTime is more than a signal takes that a process sends itself.

@@ -60,6 +60,9 @@ func Interpose(url string) (*Interposition, error) {
 	if longest := (sysproxy.URL{Network: "unix", Address: newPath(path)}); longest.CheckDial() != nil {
 		return nil, fmt.Errorf("%s: too long a path for a second socket beside it", path)
 	}
+	if _, err := os.Lstat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no rump kernel at %s", url)
+	}
 	unlock, err := lockDir(filepath.Dir(path))
 	if err != nil {
 		return nil, err

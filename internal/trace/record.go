@@ -18,6 +18,9 @@ type recorder struct {
 	fail   func(error)
 	failed bool
 	server string // as written, once
+	// opens are connections that have been opened while nothing was said: the
+	// recording begins with the kernel's name.
+	opens []recording.Event
 }
 
 func newRecorder(w io.Writer, start time.Time, fail func(error)) *recorder {
@@ -31,10 +34,27 @@ func (r *recorder) event(c *Conn, kind recording.Kind, fromClient bool, data []b
 	if r == nil {
 		return
 	}
-	r.check(r.w.Event(recording.Event{
+	e := recording.Event{
 		At: max(c.t.now.Sub(r.start), 0), Conn: c.id, Kind: kind,
 		FromClient: fromClient, Data: data, Comment: comment,
-	}))
+	}
+	if kind == recording.Opened && r.server == "" && len(r.opens) < maxOpens {
+		r.opens = append(r.opens, e)
+		return
+	}
+	r.release()
+	r.check(r.w.Event(e))
+}
+
+// maxOpens is how many connections may be opened before anything is said.
+const maxOpens = 1024
+
+// release writes what has been held back.
+func (r *recorder) release() {
+	for _, e := range r.opens {
+		r.check(r.w.Event(e))
+	}
+	r.opens = nil
 }
 
 func (r *recorder) check(err error) {
@@ -52,6 +72,7 @@ func (r *recorder) remark(key, value string) {
 
 func (r *recorder) flush() {
 	if r != nil {
+		r.release()
 		r.check(r.w.Flush())
 	}
 }
