@@ -63,7 +63,7 @@ func complain(err error) {
 func root() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           program,
-		Short:         "start, look at and end rump kernels",
+		Short:         "start, look at, trace and end rump kernels",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
