@@ -22,30 +22,40 @@ func serveKernel(m *netbsd.Machine) (url string, end func(), err error) {
 		return "", nil, err
 	}
 	sock := filepath.Join(dir, "k")
-	l, err := net.Listen("unix", sock)
+	stop, err := serveKernelAt(sock, m)
 	if err != nil {
 		os.RemoveAll(dir)
 		return "", nil, err
+	}
+	return "unix://" + sock, func() {
+		stop()
+		os.RemoveAll(dir)
+	}, nil
+}
+
+// serveKernelAt runs an embedded kernel at a path.
+func serveKernelAt(sock string, m *netbsd.Machine) (end func(), err error) {
+	l, err := net.Listen("unix", sock)
+	if err != nil {
+		return nil, err
 	}
 	k := kernel.New(kernel.Config{Machine: m})
 	local.Register(k)
 	stack, err := inet.New(inet.Config{Kernel: k})
 	if err != nil {
 		l.Close()
-		os.RemoveAll(dir)
-		return "", nil, err
+		return nil, err
 	}
 	served := make(chan struct{})
 	go func() {
 		k.Serve(l)
 		close(served)
 	}()
-	return "unix://" + sock, func() {
+	return func() {
 		k.Halt(true)
 		<-served
 		k.Wait()
 		stack.Close()
-		os.RemoveAll(dir)
 	}, nil
 }
 

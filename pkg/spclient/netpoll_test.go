@@ -1,0 +1,344 @@
+package spclient_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/spclient"
+	"rumptools/pkg/spclient/spclienttest"
+)
+
+// waitPending waits until n calls are under way.
+func waitPending(t *testing.T, c *spclient.Conn, n int) {
+	t.Helper()
+	for end := time.Now().Add(testTimeout / 2); spclient.Pending(c) != n; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d calls under way, want %d", spclient.Pending(c), n)
+		}
+	}
+}
+
+// readAsync reads a byte in the background.
+func readAsync(nc net.Conn) <-chan error {
+	done := make(chan error, 1)
+	go func() {
+		_, err := nc.Read(make([]byte, 1))
+		done <- err
+	}()
+	return done
+}
+
+// TestPausePoll has the wait for all sockets make way, as for an exec.
+func TestPausePoll(t *testing.T) {
+	netKernels(t, func(t *testing.T, url string) {
+		ctx, c := testContext(t), dialKernel(t, url)
+		a, b, l := pipe(t, c, c, "tcp", "127.0.0.1:0")
+		defer l.Close()
+		defer b.Close()
+		defer a.Close()
+		// Nothing to be done.
+		if err := spclient.PausePoll(ctx, c); err != nil {
+			t.Fatal(err)
+		}
+		spclient.ResumePoll(c, false)
+
+		first := readAsync(a)
+		waitPending(t, c, 1)
+		fastest := time.Hour
+		for range 5 {
+			start := time.Now()
+			if err := spclient.PausePoll(ctx, c); err != nil {
+				t.Fatal(err)
+			}
+			fastest = min(fastest, time.Since(start))
+			if n := spclient.Pending(c); n != 0 {
+				t.Errorf("%d calls under way", n)
+			}
+			if fastest > 500*time.Millisecond {
+				spclient.ResumePoll(c, false)
+				waitPending(t, c, 1)
+				continue
+			}
+			break
+		}
+		if fastest > 500*time.Millisecond {
+			t.Errorf("it took %v at best", fastest)
+		}
+		// Whoever comes now waits, too.
+		second := readAsync(b)
+		time.Sleep(50 * time.Millisecond)
+		if n := spclient.Pending(c); n != 0 {
+			t.Errorf("%d calls under way in the pause", n)
+		}
+		if _, err := a.Write([]byte("x")); err != nil {
+			t.Error(err)
+		}
+		if _, err := b.Write([]byte("x")); err != nil {
+			t.Error(err)
+		}
+		spclient.ResumePoll(c, false)
+		for _, done := range []<-chan error{first, second} {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		// One that does not want to wait for it.
+		third := readAsync(a)
+		waitPending(t, c, 1)
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		if err := spclient.PausePoll(ended, c); err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("called off: %v", err)
+		} else if err == nil {
+			spclient.ResumePoll(c, false)
+		}
+		if _, err := b.Write([]byte("x")); err != nil {
+			t.Error(err)
+		}
+		if err := <-third; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestLostQueue closes the kqueue under those who wait, as closefrom would.
+func TestLostQueue(t *testing.T) {
+	netKernels(t, func(t *testing.T, url string) {
+		ctx, c := testContext(t), dialKernel(t, url)
+		a, b, l := pipe(t, c, c, "tcp", "127.0.0.1:0")
+		defer l.Close()
+		defer b.Close()
+		defer a.Close()
+		for range 3 {
+			done := readAsync(a)
+			waitIdle(t, c)
+			waitPending(t, c, 1)
+			kq := spclient.PollQueue(c)
+			if err := c.CloseFD(ctx, kq); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := b.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// TestReconnected loses the kernel and finds another one at its place. Old sockets
+// stay lost, and closing them does nothing to new ones of the same numbers.
+func TestReconnected(t *testing.T) {
+	dir, err := os.MkdirTemp("", "rump-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	sock := filepath.Join(dir, "k")
+	end, err := serveKernelAt(sock, netbsd.AMD64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := testContext(t)
+	c, err := spclient.Dial(ctx, "unix://"+sock, &spclient.Options{Retry: spclient.RetryInfinite, Message: func(string) {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	a, b, l := pipe(t, c, c, "tcp", "127.0.0.1:0")
+	waiting := readAsync(a)
+	waitPending(t, c, 1)
+	end()
+	if err := <-waiting; !errors.Is(err, spclient.ErrLost) {
+		t.Errorf("read: %v", err)
+	}
+	if end, err = serveKernelAt(sock, netbsd.AMD64); err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	na, nb, nl := pipe(t, c, c, "tcp", "127.0.0.1:0")
+	reused := false
+	old := map[int32]bool{}
+	for _, x := range []interface{ FD() spclient.FD }{a.(*spclient.TCPConn), b.(*spclient.TCPConn), l.(*spclient.TCPListener)} {
+		old[x.FD().Int()] = true
+	}
+	for _, x := range []interface{ FD() spclient.FD }{na.(*spclient.TCPConn), nb.(*spclient.TCPConn), nl.(*spclient.TCPListener)} {
+		reused = reused || old[x.FD().Int()]
+	}
+	if !reused {
+		t.Error("the new kernel gave other numbers: nothing is tested")
+	}
+	newWaiting := readAsync(na)
+	for _, err := range []error{
+		func() error { _, err := a.Read(make([]byte, 1)); return err }(),
+		func() error { _, err := b.Write(make([]byte, 1)); return err }(),
+		func() error { _, err := l.Accept(); return err }(),
+		b.(*spclient.TCPConn).SetNoDelay(false),
+	} {
+		if !errors.Is(err, spclient.ErrLost) {
+			t.Errorf("old socket: %v", err)
+		}
+	}
+	for _, x := range []io.Closer{a, b, l} {
+		if err := x.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	}
+	if _, err := nb.Write([]byte("x")); err != nil {
+		t.Error(err)
+	}
+	if err := <-newWaiting; err != nil {
+		t.Error(err)
+	}
+	for _, x := range []io.Closer{na, nb, nl} {
+		if err := x.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestSilentKernel has a kernel that takes calls on a socket and never answers. Nobody
+// waits for it much longer than he wants to.
+func TestSilentKernel(t *testing.T) {
+	t.Parallel()
+	var silent atomic.Bool
+	c := dial(t, spclienttest.NewServer(t, "unix", netbsd.POWERPC, func(p *spclienttest.Peer) {
+		p.ServeAll(func(call *spclienttest.Call) {
+			order := call.Machine.Order
+			switch call.Num {
+			case netbsd.SYS_getsockopt:
+				call.Args.Int()
+				call.Args.Int()
+				call.Args.Int()
+				call.CopyOut(call.Args.Ptr(), order.AppendUint32(nil, netbsd.SOCK_STREAM))
+				call.Reply(0, 0)
+			case netbsd.SYS_getsockname, netbsd.SYS_getpeername:
+				call.Args.Int()
+				call.CopyOut(call.Args.Ptr(), []byte{16, netbsd.AF_INET, 0, 80, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0})
+				call.CopyOut(call.Args.Ptr(), order.AppendUint32(nil, 16))
+				call.Reply(0, 0)
+			case netbsd.SYS_recvfrom, netbsd.SYS_sendto:
+				if !silent.Load() {
+					call.Fail(netbsd.EIO)
+				}
+			default:
+				call.Reply(0, 0)
+			}
+		})
+	}), nil)
+	ctx := testContext(t)
+	open := func(num int32) net.Conn {
+		t.Helper()
+		nc, err := c.NetConn(ctx, c.FD(num))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return nc
+	}
+	a, b := open(3), open(4)
+	if _, err := a.Read(make([]byte, 1)); !errors.Is(err, netbsd.EIO) {
+		t.Fatal(err)
+	}
+	silent.Store(true)
+	start := time.Now()
+	var wg sync.WaitGroup
+	wg.Add(3)
+	go func() {
+		defer wg.Done()
+		a.SetDeadline(time.Now().Add(50 * time.Millisecond))
+		if _, err := a.Read(make([]byte, 1)); !isTimeout(err) {
+			t.Errorf("read at its deadline: %v", err)
+		}
+		// What the call has read, if anything, is lost: there is no going on.
+		a.SetDeadline(time.Time{})
+		if _, err := a.Read(make([]byte, 1)); err == nil || isTimeout(err) {
+			t.Errorf("read after the lost call: %v", err)
+		}
+		a.Close()
+	}()
+	go func() {
+		defer wg.Done()
+		if _, err := b.Write(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("write at close: %v", err)
+		}
+	}()
+	go func() {
+		defer wg.Done()
+		time.Sleep(50 * time.Millisecond)
+		b.Close()
+	}()
+	wg.Wait()
+	if d := time.Since(start); d < time.Second || d > testTimeout {
+		t.Errorf("it took %v", d)
+	}
+}
+
+// TestManyWaiters has many sockets of which few have something at a time.
+func TestManyWaiters(t *testing.T) {
+	netKernels(t, func(t *testing.T, url string) {
+		checkLeaks(t)
+		ctx, c := testContext(t), dialKernel(t, url)
+		const sockets, rounds = 40, 20
+		l, err := c.Listen(ctx, "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for {
+				nc, err := l.Accept()
+				if err != nil {
+					return
+				}
+				wg.Add(1)
+				go func() {
+					defer wg.Done()
+					defer nc.Close()
+					io.Copy(nc, nc)
+				}()
+			}
+		}()
+		var clients sync.WaitGroup
+		for i := range sockets {
+			clients.Add(1)
+			go func() {
+				defer clients.Done()
+				nc, err := c.DialContext(ctx, "tcp", l.Addr().String())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer nc.Close()
+				want := bytes.Repeat([]byte{byte(i)}, 1+i*100)
+				for range rounds {
+					if _, err := nc.Write(want); err != nil {
+						t.Error(err)
+						return
+					}
+					got := make([]byte, len(want))
+					if _, err := io.ReadFull(nc, got); err != nil || !bytes.Equal(got, want) {
+						t.Errorf("%v, other bytes than were sent", err)
+						return
+					}
+				}
+			}()
+		}
+		clients.Wait()
+		l.Close()
+		wg.Wait()
+		c.Close()
+	})
+}
