@@ -3,16 +3,22 @@ package spclient_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/net/icmp"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
 
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
@@ -714,4 +720,119 @@ func TestDialTimeout(t *testing.T) {
 	if _, err := l.Accept(); !isTimeout(err) {
 		t.Errorf("accept: %v", err)
 	}
+}
+
+// TestRaw pings over raw sockets of both versions of IP.
+func TestRaw(t *testing.T) {
+	netKernels(t, func(t *testing.T, url string) {
+		ctx, c := testContext(t), dialKernel(t, url)
+		for _, tt := range []struct {
+			network, listen, to string
+			proto               int
+			request, reply      icmp.Type
+		}{
+			{"ip4:icmp", "0.0.0.0", "127.0.0.1", netbsd.IPPROTO_ICMP, ipv4.ICMPTypeEcho, ipv4.ICMPTypeEchoReply},
+			{"ip4:1", "127.0.0.1", "127.0.0.1", netbsd.IPPROTO_ICMP, ipv4.ICMPTypeEcho, ipv4.ICMPTypeEchoReply},
+			{"ip:icmp", "127.0.0.1", "127.0.0.1", netbsd.IPPROTO_ICMP, ipv4.ICMPTypeEcho, ipv4.ICMPTypeEchoReply},
+			{"ip6:ipv6-icmp", "::", "::1", netbsd.IPPROTO_ICMPV6, ipv6.ICMPTypeEchoRequest, ipv6.ICMPTypeEchoReply},
+			{"ip6:58", "fe80::1%lo0", "fe80::1%lo0", netbsd.IPPROTO_ICMPV6, ipv6.ICMPTypeEchoRequest, ipv6.ICMPTypeEchoReply},
+		} {
+			p, err := c.ListenPacket(ctx, tt.network, tt.listen)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			addr := netip.MustParseAddr(tt.to)
+			to := &net.IPAddr{IP: addr.AsSlice(), Zone: addr.Zone()}
+			data := bytes.Repeat([]byte("data"), 100)
+			m := icmp.Message{Type: tt.request, Body: &icmp.Echo{ID: 77, Seq: 3, Data: data}}
+			b, err := m.Marshal(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// isReply tells whether a message is the answer.
+			isReply := func(b []byte) bool {
+				m, err := icmp.ParseMessage(tt.proto, b)
+				if err != nil {
+					t.Errorf("%s: %v", tt.network, err)
+					return true
+				}
+				echo, ok := m.Body.(*icmp.Echo)
+				return ok && m.Type == tt.reply && echo.ID == 77 && echo.Seq == 3 && bytes.Equal(echo.Data, data)
+			}
+			if n, err := p.WriteTo(b, to); n != len(b) || err != nil {
+				t.Errorf("%s: WriteTo = %d, %v", tt.network, n, err)
+			}
+			buf := make([]byte, 2000)
+			p.SetReadDeadline(time.Now().Add(testTimeout / 2))
+			for {
+				n, from, err := p.ReadFrom(buf)
+				if err != nil {
+					t.Errorf("%s: %v", tt.network, err)
+					break
+				}
+				if isReply(buf[:n]) {
+					if from.String() != tt.to {
+						t.Errorf("%s: from %v", tt.network, from)
+					}
+					break
+				}
+			}
+			p.Close()
+
+			// A connection: its packets have the header that they had on the wire.
+			nc, err := c.DialContext(ctx, tt.network, tt.to)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			if n, err := nc.Write(b); n != len(b) || err != nil {
+				t.Errorf("%s: Write = %d, %v", tt.network, n, err)
+			}
+			nc.SetReadDeadline(time.Now().Add(testTimeout / 2))
+			for {
+				n, err := nc.Read(buf)
+				if err != nil {
+					t.Errorf("%s: %v", tt.network, err)
+					break
+				}
+				payload := buf[:n]
+				if tt.proto == netbsd.IPPROTO_ICMP {
+					total, offset := binary.BigEndian.Uint16(buf[2:]), binary.BigEndian.Uint16(buf[6:])
+					if buf[0] != 0x45 || int(total) != n || offset&0x3fff != 0 || buf[9] != netbsd.IPPROTO_ICMP {
+						t.Errorf("%s: header % x of %d bytes", tt.network, buf[:20], n)
+					}
+					payload = buf[20:n]
+				}
+				if isReply(payload) {
+					break
+				}
+			}
+			nc.Close()
+		}
+	})
+}
+
+// TestInterfaces checks the list against what the kernel says otherwise.
+func TestInterfaces(t *testing.T) {
+	netKernels(t, func(t *testing.T, url string) {
+		ctx, c := testContext(t), dialKernel(t, url)
+		list, err := c.Interfaces(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range list {
+			if i.Name != "lo0" {
+				continue
+			}
+			if i.Index <= 0 || i.MTU < 1500 || i.Flags&net.FlagLoopback == 0 || i.Flags&net.FlagUp == 0 ||
+				!slices.Contains(i.Addrs, netip.MustParsePrefix("127.0.0.1/8")) ||
+				!slices.Contains(i.Addrs, netip.MustParsePrefix("::1/128")) ||
+				!slices.Contains(i.Addrs, netip.MustParsePrefix("fe80::1/64")) {
+				t.Errorf("%+v", i)
+			}
+			return
+		}
+		t.Errorf("no lo0 in %+v", list)
+	})
 }
