@@ -19,6 +19,9 @@ func (c *Call) msgIovecs(hdr *netbsd.Msghdr) (vec []iovec, total uint64, err err
 	return
 }
 
+// msgUserFlags are the flags that a caller may give (MSG_USERFLAGS).
+const msgUserFlags = 0xffffff
+
 // maxControl is the most bytes of control messages of one message.
 const maxControl = 64 << 10
 
@@ -48,8 +51,8 @@ func (c *Call) sendmsg(h held, s Socket, hdr *netbsd.Msghdr, flags int32) (uint6
 			return 0, err
 		}
 	}
-	if hdr.Control != 0 && hdr.Controllen > 0 {
-		if hdr.Controllen > maxControl {
+	if hdr.Control != 0 {
+		if hdr.Controllen < uint32(netbsd.CmsgLen(c.k.machine, 0)) || hdr.Controllen > maxControl {
 			return 0, netbsd.EINVAL
 		}
 		b, err := c.buffer(int(hdr.Controllen))
@@ -138,7 +141,9 @@ func (c *Call) recvmsg(h held, s Socket, hdr *netbsd.Msghdr, flags int32) (uint6
 	if err != nil {
 		return 0, err
 	}
-	hdr.Flags = m.Flags & (netbsd.MSG_TRUNC | netbsd.MSG_CTRUNC | netbsd.MSG_EOR | netbsd.MSG_OOB | netbsd.MSG_BCAST | netbsd.MSG_MCAST)
+	// The caller's own flags come back, too.
+	hdr.Flags = flags&msgUserFlags |
+		m.Flags&(netbsd.MSG_TRUNC|netbsd.MSG_CTRUNC|netbsd.MSG_EOR|netbsd.MSG_OOB|netbsd.MSG_BCAST|netbsd.MSG_MCAST)
 	n32 := min(uint32(len(control)), hdr.Controllen)
 	if err := c.CopyOut(uint64(hdr.Control), control[:n32]); err != nil {
 		return 0, err

@@ -165,6 +165,9 @@ func (so *routeSocket) Send(c *kernel.Call, m *kernel.Message) (int, error) {
 	if m.Flags&netbsd.MSG_OOB != 0 {
 		return 0, netbsd.EOPNOTSUPP
 	}
+	if len(m.Control) > 0 {
+		return 0, netbsd.EINVAL
+	}
 	if len(m.Name) > 0 {
 		return 0, netbsd.EISCONN
 	}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -565,5 +566,46 @@ func TestTCPUnwanted(t *testing.T) {
 	send(t, srv, []byte("hello"), nil)
 	if b := readAll(t, c, 5); string(b) != "hello" {
 		t.Errorf("%q", b)
+	}
+}
+
+// What comes in wakes who waits to read, and room wakes who waits to write.
+func TestTCPWakes(t *testing.T) {
+	s := newStack(t)
+	a, b := connected(t, s, s, "127.0.0.1:4100")
+	ready(t, a, pollWrite)
+	var read, write atomic.Int32
+	for events, n := range map[kernel.Events]*atomic.Int32{kernel.Readable: &read, kernel.Writable: &write} {
+		w := &kernel.Watcher{Events: events, Notify: func() { n.Add(1) }}
+		a.Watch(w)
+		defer a.Unwatch(w)
+	}
+	for range 5 {
+		send(t, b, []byte("data"), nil)
+		readAll(t, a, 4)
+	}
+	if r, w := read.Load(), write.Load(); r == 0 || w != 0 {
+		t.Errorf("data woke %d readers and %d writers", r, w)
+	}
+	for {
+		if _, err := a.Send(nil, &kernel.Message{Data: make([]byte, 4096)}); err != nil {
+			check(t, "a full buffer", err, netbsd.EAGAIN)
+			break
+		}
+	}
+	for end := time.Now().Add(patience); write.Load() == 0; {
+		if _, err := b.Read(make([]byte, 1<<16)); err != nil && err != netbsd.EAGAIN {
+			t.Fatal(err)
+		}
+		if time.Now().After(end) {
+			t.Fatal("room woke no writer")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	read.Store(0)
+	write.Store(0)
+	a.Close()
+	if read.Load() == 0 || write.Load() == 0 {
+		t.Error("the end woke not everybody")
 	}
 }
