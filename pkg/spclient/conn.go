@@ -192,6 +192,7 @@ const (
 
 // tryDial connects, reads the banner and greets.
 func (c *Conn) tryDial(ctx context.Context, greet greeting) (*session, error) {
+	defer holdStdio()()
 	tr, err := connect(ctx, c.url, c.opts.Dial)
 	if err != nil {
 		return nil, err

@@ -23,3 +23,5 @@ func isReset(err error) bool { return errors.Is(err, syscall.ECONNRESET) }
 func inheritTransport(int, int) (transport, error) {
 	return nil, errors.New("not on this system")
 }
+
+func holdStdio() (release func()) { return func() {} }
