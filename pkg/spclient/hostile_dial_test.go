@@ -20,7 +20,7 @@ import (
 // server made it up.
 func checkLine(t *testing.T, err error) {
 	t.Helper()
-	if s := err.Error(); len(s) > 300 || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	if s := err.Error(); len(s) > 600 || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		t.Errorf("the error is no line to be shown: %q", s)
 	}
 }

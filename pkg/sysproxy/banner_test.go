@@ -116,6 +116,17 @@ func TestReadBanner(t *testing.T) {
 }
 
 func FuzzBanner(f *testing.F) {
+	recs, err := recordings()
+	if err != nil {
+		f.Fatal(err)
+	}
+	seen := make(map[string]bool)
+	for _, rec := range recs {
+		if !seen[rec.Server] {
+			seen[rec.Server] = true
+			f.Add(rec.Server)
+		}
+	}
 	for _, tt := range banners {
 		f.Add(tt.line)
 	}
