@@ -138,7 +138,6 @@ func TestTraceExit(t *testing.T) {
 type running struct {
 	*exec.Cmd
 	stdout, stderr *bufio.Scanner
-	done           chan error
 }
 
 func startProgram(t *testing.T, env []string, name string, args ...string) *running {

@@ -129,7 +129,7 @@ func (o *traceOptions) run(ctx context.Context, args []string) (err error) {
 		Errors: func(err error) { failures = append(failures, fmt.Errorf("trace: %w", err)) },
 		Failed: o.failed, Successful: o.successful, Strings: o.strings, Whole: o.whole,
 		Descriptors: o.fds, Clock: o.clockOf(), Durations: o.durations, Quiet: o.quiet,
-		SummaryOnly: o.count, Summary: o.countToo, Record: record, Start: time.Now(),
+		SummaryOnly: o.count, Record: record, Start: time.Now(),
 	})
 	err = o.trace(ctx, t, args)
 	t.Flush()

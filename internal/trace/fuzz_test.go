@@ -37,7 +37,7 @@ func FuzzConversation(f *testing.F) {
 		var out, rec counting
 		tr := New(Options{
 			Output: &out, Record: &rec, Strings: 32, Start: epoch, Whole: options&1 != 0, JSON: options&2 != 0,
-			Descriptors: options&4 != 0, Failed: options&8 != 0, Summary: options&16 != 0, Durations: true, Clock: Relative,
+			Descriptors: options&4 != 0, Failed: options&8 != 0, Quiet: options&16 != 0, Durations: true, Clock: Relative,
 		})
 		conns := []*Conn{tr.Open(epoch, 0), tr.Open(epoch, 7)}
 		at := epoch

@@ -206,12 +206,10 @@ func (r *renderer) routeMessages(b []byte) string {
 func (r *renderer) routeMessage(msg *netbsd.RtMessage) string {
 	var b strings.Builder
 	typ := netbsd.RouteMessages.Format(int64(msg.Type))
-	addrs := uint32(0)
 	family := uint8(0)
 	switch {
 	case msg.Rtm != nil:
 		h := msg.Rtm
-		addrs = uint32(h.Addrs)
 		fmt.Fprintf(&b, "{rtm_msglen=%d, rtm_type=%s, rtm_index=%d, rtm_flags=%s, rtm_addrs=%s, rtm_pid=%d, rtm_seq=%d",
 			h.Msglen, typ, h.Index, netbsd.RouteFlags.Format(uint64(uint32(h.Flags))),
 			netbsd.RouteAddresses.Format(uint64(uint32(h.Addrs))), h.Pid, h.Seq)
@@ -223,15 +221,13 @@ func (r *renderer) routeMessage(msg *netbsd.RtMessage) string {
 		}
 	case msg.Ifm != nil:
 		h := msg.Ifm
-		addrs = uint32(h.Addrs)
 		fmt.Fprintf(&b, "{ifm_msglen=%d, ifm_type=%s, ifm_addrs=%s, ifm_flags=%s, ifm_index=%d, ifm_data={ifi_type=%s, ifi_mtu=%d, ...}",
-			h.Msglen, typ, netbsd.RouteAddresses.Format(uint64(addrs)), netbsd.InterfaceFlags.Format(uint64(uint16(h.Flags))), h.Index,
+			h.Msglen, typ, netbsd.RouteAddresses.Format(uint64(uint32(h.Addrs))), netbsd.InterfaceFlags.Format(uint64(uint16(h.Flags))), h.Index,
 			netbsd.InterfaceTypes.Format(int64(h.Data.Type)), h.Data.Mtu)
 	case msg.Ifam != nil:
 		h := msg.Ifam
-		addrs = uint32(h.Addrs)
 		fmt.Fprintf(&b, "{ifam_msglen=%d, ifam_type=%s, ifam_addrs=%s, ifam_flags=%#x, ifam_index=%d",
-			h.Msglen, typ, netbsd.RouteAddresses.Format(uint64(addrs)), uint32(h.Flags), h.Index)
+			h.Msglen, typ, netbsd.RouteAddresses.Format(uint64(uint32(h.Addrs))), uint32(h.Flags), h.Index)
 	case msg.Ifan != nil:
 		h := msg.Ifan
 		fmt.Fprintf(&b, "{ifan_msglen=%d, ifan_type=%s, ifan_index=%d, ifan_name=%s, ifan_what=%s", h.Msglen, typ, h.Index,

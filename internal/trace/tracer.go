@@ -50,8 +50,8 @@ type Options struct {
 	Durations bool
 	// Quiet leaves out all lines but those of calls and signals.
 	Quiet bool
-	// SummaryOnly counts calls and shows none; Summary counts them too.
-	SummaryOnly, Summary bool
+	// SummaryOnly shows no calls. They are counted in any case.
+	SummaryOnly bool
 	// Record gets a recording of all that passes. nil is none.
 	Record io.Writer
 	// Start is the recording's begin.
