@@ -47,6 +47,14 @@ type Socket interface {
 	Recv(c *Call, m *Message) (int, error)
 }
 
+// Settler is a socket whose connections to this host itself are decided within
+// connect(2), as over a real kernel's lo0: even a call that does not wait finds
+// them made, at both ends, or refused. Where that takes the socket a moment,
+// connect(2) waits as long as Settling says so, but not for long.
+type Settler interface {
+	Settling() bool
+}
+
 // Message is what sendmsg(2) and recvmsg(2) carry, gathered.
 type Message struct {
 	// Name is the other side's sockaddr, empty when there is none.

@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"time"
+
 	"rumptools/pkg/netbsd"
 )
 
@@ -164,7 +166,11 @@ func sysConnect(c *Call) (uint64, error) {
 		return 0, err
 	}
 	err = s.Connect(sa)
-	if err != netbsd.EINPROGRESS || h.nonblocking() {
+	if err != netbsd.EINPROGRESS {
+		return 0, err
+	}
+	if h.nonblocking() {
+		c.settle(h, s)
 		return 0, err
 	}
 	_, timeout := s.Timeouts()
@@ -174,6 +180,32 @@ func sysConnect(c *Call) (uint64, error) {
 		}
 		return netbsd.EAGAIN
 	})
+}
+
+// settleTime is the longest that a connection to this host itself is waited for.
+const settleTime = 250 * time.Millisecond
+
+// settleStep is how often it is looked at when nothing has told of a change.
+const settleStep = time.Millisecond / 2
+
+// settle waits for a [Settler].
+func (c *Call) settle(h held, s Socket) {
+	st, ok := s.(Settler)
+	if !ok || !st.Settling() {
+		return
+	}
+	// Both ends tell of changes, but only this one is watched.
+	for end := time.Now().Add(settleTime); time.Now().Before(end) && c.ctx.Err() == nil; {
+		err := c.wait(h, false, settleStep, func() error {
+			if st.Settling() {
+				return netbsd.EAGAIN
+			}
+			return nil
+		})
+		if err != netbsd.EAGAIN {
+			return
+		}
+	}
 }
 
 func sysListen(c *Call) (uint64, error) {

@@ -423,7 +423,7 @@ var recordedClients = map[string]map[int]string{
 	"prog-rawicmp":  nil,
 	"prog-tcp":      nil,
 	"prog-nbconn": {
-		71: "the refusal may not have come yet: EALREADY",
+		71: "the refusal, from another host, may not have come yet: EALREADY",
 	},
 }
 

@@ -258,6 +258,7 @@ func (so *tcpSocket) bindTo(e endpoint) error {
 		t.releaseTCP(port)
 		return err
 	}
+	t.updateTCP(port, func() { port.owner = so })
 	so.local, so.port = e, port
 	return nil
 }

@@ -163,3 +163,47 @@ func (so *tcpSocket) ConnectResult() error {
 	}
 	return so.takeError()
 }
+
+// Settling implements [kernel.Settler]: a connection to an address of this host
+// stands when the listener has its end.
+func (so *tcpSocket) Settling() bool {
+	so.mu.Lock()
+	so.sync()
+	phase, local, remote, passive := so.phase, so.local, so.remote, so.passive
+	so.mu.Unlock()
+	switch {
+	case passive, !so.stack.isLocal(unmapped(remote.addr)):
+		return false
+	case phase == tcpConnecting:
+		return true
+	}
+	return phase == tcpConnected && !so.stack.sockets.acceptedTCP(local, remote)
+}
+
+// acceptedTCP tells whether there is the other end of a connection from one own
+// address to another, once the listeners have been asked for it.
+func (t *socketTable) acceptedTCP(from, to endpoint) bool {
+	known := func() (found bool, listeners []*tcpSocket) {
+		t.mu.RLock()
+		defer t.mu.RUnlock()
+		for _, p := range t.tcp[to.port] {
+			switch {
+			case p.remote.port == from.port && unmapped(p.remote.addr) == unmapped(from.addr):
+				return true, nil
+			case p.owner != nil && p.remote == (endpoint{}):
+				listeners = append(listeners, p.owner)
+			}
+		}
+		return false, listeners
+	}
+	found, listeners := known()
+	for _, l := range listeners {
+		l.mu.Lock()
+		l.drain()
+		l.mu.Unlock()
+	}
+	if !found {
+		found, _ = known()
+	}
+	return found
+}

@@ -15,6 +15,8 @@ import (
 type tcpPort struct {
 	portHolder
 	ep *tcp.Endpoint
+	// owner is the socket, but of connections that were never bound.
+	owner *tcpSocket
 }
 
 // claimTCP adds a claim to a port, unless others are in its way: EADDRINUSE.
@@ -37,7 +39,7 @@ func (t *socketTable) addTCP(h portHolder, ep *tcp.Endpoint) *tcpPort {
 }
 
 func (t *socketTable) holdTCP(h portHolder, ep *tcp.Endpoint) *tcpPort {
-	p := &tcpPort{h, ep}
+	p := &tcpPort{portHolder: h, ep: ep}
 	t.tcp[h.local.port] = append(t.tcp[h.local.port], p)
 	return p
 }
