@@ -87,6 +87,17 @@ func (s *rumpd) busy() (ns int64) {
 	return ns
 }
 
+// memory is the kernel's resident memory in bytes.
+func (s *rumpd) memory() int64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", s.pid))
+	if err != nil {
+		s.b.Fatal(err)
+	}
+	var size, resident int64
+	fmt.Sscan(string(text), &size, &resident)
+	return resident * int64(os.Getpagesize())
+}
+
 // loop is b.Loop around do. Beside the time it reports the best of slices of
 // it, which other work on the host disturbs least, and the kernel's CPU time.
 func (s *rumpd) loop(do func()) {
