@@ -490,6 +490,7 @@ func (c *Conn) succeeded(call *call) {
 		c.process = true
 		if call.guest != "" {
 			c.name = clip(call.guest)
+			c.files.exec()
 		}
 		if call.cookie != nil {
 			if parent, ok := c.t.preforks[*call.cookie]; ok {

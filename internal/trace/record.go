@@ -70,6 +70,13 @@ func (r *recorder) remark(key, value string) {
 	}
 }
 
+// tick writes what is buffered, but for what is held back.
+func (r *recorder) tick() {
+	if r != nil {
+		r.check(r.w.Flush())
+	}
+}
+
 func (r *recorder) flush() {
 	if r != nil {
 		r.release()

@@ -162,8 +162,10 @@ func (r *renderer) fd(fd int32) string {
 		return "AT_FDCWD"
 	}
 	s := strconv.Itoa(int(fd))
-	if f, ok := r.c.conn.files[fd]; ok && r.t.o.Descriptors {
-		s += "<" + f.String() + ">"
+	if r.t.o.Descriptors {
+		if f := r.c.conn.files[fd].String(); f != "" {
+			s += "<" + f + ">"
+		}
 	}
 	return s
 }

@@ -18,6 +18,7 @@ import (
 
 	"rumptools/internal/registry"
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // Program is a program to trace.
@@ -68,12 +69,11 @@ const (
 // trace of what is left. A context that has ended starts nothing; later it has no
 // meaning.
 func Run(ctx context.Context, t *Tracer, url string, prog Program) (Status, error) {
-	dir, err := os.MkdirTemp("", "rumptrace-")
+	path, err := socketPath()
 	if err != nil {
 		return Status{}, err
 	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "s")
+	defer os.RemoveAll(filepath.Dir(path))
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return Status{}, fmt.Errorf("listen %s: %w", path, cause(err))
@@ -145,6 +145,23 @@ func Run(ctx context.Context, t *Tracer, url string, prog Program) (Status, erro
 		p.Close()
 	}
 	return st, nil
+}
+
+// socketPath makes a private directory and gives the path of a socket in it.
+func socketPath() (string, error) {
+	for _, parent := range []string{os.TempDir(), "/tmp"} {
+		dir, err := os.MkdirTemp(parent, "rumptrace-")
+		if err != nil {
+			return "", err
+		}
+		path := filepath.Join(dir, "s")
+		if (sysproxy.URL{Network: "unix", Address: path}).CheckDial() == nil {
+			return path, nil
+		}
+		// Too long a path for a socket.
+		os.Remove(dir)
+	}
+	return "", errors.New("no directory for a socket: their paths are too long")
 }
 
 // clientEnvironment is an environment in which url is the kernel's.

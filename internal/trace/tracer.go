@@ -178,6 +178,7 @@ func (t *Tracer) Tick(now time.Time) {
 		}
 	}
 	t.out.flush()
+	t.record.tick()
 }
 
 // Flush writes everything, and ends a line that is not whole.
