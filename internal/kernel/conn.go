@@ -351,6 +351,7 @@ func (c *conn) firstRequest(h sysproxy.Header, payload []byte) bool {
 		c.refuse(h, sysproxy.ErrAuth)
 		return false
 	}
+	c.proc.conn.Store(c)
 	return c.send(sysproxy.HandshakeReply{}, h.ReqNo)
 }
 

@@ -24,6 +24,7 @@ type OpenFile struct {
 	owner atomic.Int32 // F_SETOWN's process or, negative, process group
 	// noSigpipe is SO_NOSIGPIPE; O_NOSIGPIPE has the same effect.
 	noSigpipe atomic.Bool
+	async     async
 	// count is the kernel's number of open files, or nil.
 	count *atomic.Int32
 }
@@ -59,6 +60,7 @@ func (of *OpenFile) unref() error {
 	if of.count != nil {
 		of.count.Add(-1)
 	}
+	of.setAsync(nil, false)
 	return of.File.Close()
 }
 

@@ -28,6 +28,8 @@ type Proc struct {
 	fds  fdTable
 
 	umask atomic.Int32
+	// conn is the client's connection, nil before there is one.
+	conn atomic.Pointer[conn]
 }
 
 // newUmask is a first process's file mode mask (CMASK).

@@ -349,6 +349,9 @@ func sysFcntl(c *Call) (uint64, error) {
 	case netbsd.F_SETFL:
 		const settable = netbsd.O_NONBLOCK | netbsd.O_APPEND | netbsd.O_ASYNC
 		h.setFlags(settable, int32(arg))
+		if h.owned() {
+			h.setAsync(c.k, arg&netbsd.O_ASYNC != 0)
+		}
 		return 0, nil
 	case netbsd.F_GETNOSIGPIPE:
 		return boolWord(h.flags.Load()&netbsd.O_NOSIGPIPE != 0), nil
@@ -418,6 +421,9 @@ func sysIoctl(c *Call) (uint64, error) {
 		return 0, nil
 	case netbsd.FIOASYNC.Cmd(m):
 		h.setFlags(netbsd.O_ASYNC, on())
+		if h.owned() {
+			h.setAsync(c.k, on() != 0)
+		}
 		return 0, nil
 	}
 	if h.owned() {
@@ -455,8 +461,7 @@ func sysIoctl(c *Call) (uint64, error) {
 	return 0, nil
 }
 
-// owned reports whether signals about the file have a receiver. They are never
-// sent here.
+// owned reports whether signals about the file can have a receiver.
 func (h held) owned() bool {
 	switch h.Type() {
 	case dtypeSocket, dtypePipe:

@@ -256,6 +256,11 @@ func (c *Call) accept(h held, s Socket, addr, lenAddr uint64, flags int32, inher
 	if err != nil {
 		return 0, err
 	}
+	// SIGIO is inherited with its receiver, though O_ASYNC is not.
+	of.owner.Store(h.owner.Load())
+	if h.isAsync() {
+		of.setAsync(c.k, true)
+	}
 	if inherit {
 		of.setFlags(netbsd.O_NONBLOCK, netbsd.O_NONBLOCK)
 	}
