@@ -39,8 +39,9 @@ func (k ForkCookie) auth(l sysproxy.Layout) (a sysproxy.Auth) {
 
 // Prefork prepares a fork(2) of this process in the kernel: the child has all
 // descriptors that are open now, except kqueues. It takes up its life with
-// [DialFork], in this program or in another one that is given the cookie, while
-// this connection lasts; or [Conn.CancelFork] gives it up.
+// [DialFork], in this program or in another one that is given the cookie, also
+// after this connection has ended; or [Conn.CancelFork] gives it up. Until then
+// the kernel keeps the descriptors open.
 func (c *Conn) Prefork(ctx context.Context) (ForkCookie, error) {
 	var k ForkCookie
 	call := c.session().newCall(0, sysproxy.TypePrefork)
@@ -84,7 +85,7 @@ func (c *Conn) CancelFork(ctx context.Context, cookie ForkCookie) error {
 // them the connection's. Options may be nil; the process has its parent's name.
 //
 // The error is a [*DialError]: sysproxy.ErrInvalidPrefork when the cookie was used,
-// cancelled or never given out, or the parent's connection has ended.
+// cancelled or never given out.
 func DialFork(ctx context.Context, url string, cookie ForkCookie, opts *Options) (*Conn, error) {
 	return dial(ctx, url, opts, func(ctx context.Context, s *session, _ string) error {
 		return s.fork(ctx, cookie, false)
@@ -108,9 +109,9 @@ const ForkEnv = "RUMPTOOLS__FORK"
 
 // StartChild starts a command as a child of this process in the kernel, too: it
 // gets a cookie of [Conn.Prefork] in its environment, with which
-// [DialInherited] connects. If the command does not start, the fork is cancelled. A
-// child that never connects keeps the copies of the descriptors until this
-// connection ends.
+// [DialInherited] connects. If the command does not start, the fork is cancelled.
+// For a child that never connects the kernel keeps the copies of the descriptors
+// open.
 func (c *Conn) StartChild(ctx context.Context, cmd *exec.Cmd) error {
 	cookie, err := c.Prefork(ctx)
 	if err != nil {
