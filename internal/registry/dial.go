@@ -10,18 +10,29 @@ import (
 )
 
 // Dial connects, as the program of that name, to the kernel that is meant (see
-// [Resolve]). When nobody serves there, the error says what to do.
+// [Resolve]). When none is said, and a program that has a connection executed or
+// started this one as rumpclient(3) knows it, the connection is that one. A lost
+// connection is made again as RUMPHIJACK_RETRYCONNECT says. When nobody serves, the
+// error says what to do.
 func Dial(ctx context.Context, said, program string) (*spclient.Conn, error) {
+	retry, err := spclient.RetryFromEnv()
+	if err != nil {
+		return nil, err
+	}
+	opts := &spclient.Options{Name: program, Retry: retry}
+	if said == "" && spclient.Inherited() {
+		return spclient.DialInherited(ctx, opts)
+	}
 	url, err := Resolve(said)
 	if err != nil {
 		return nil, err
 	}
-	c, err := spclient.Dial(ctx, url, &spclient.Options{Name: program})
+	c, err := spclient.Dial(ctx, url, opts)
 	if u, perr := sysproxy.ParseURL(url); errors.Is(err, spclient.ErrNoKernel) && perr == nil && u.Network == "unix" && traced(u.Address) {
 		if err := repair(u.Address); err != nil {
 			return nil, fmt.Errorf("rump kernel at %s: %w", url, err)
 		}
-		c, err = spclient.Dial(ctx, url, &spclient.Options{Name: program})
+		c, err = spclient.Dial(ctx, url, opts)
 	}
 	if errors.Is(err, spclient.ErrNoKernel) {
 		return nil, fmt.Errorf("%w: start one with \"rumpctl start\" or set %s", err, ServerEnv)
