@@ -25,12 +25,7 @@ const msgUserFlags = 0xffffff
 // maxControl is the most bytes of control messages of one message.
 const maxControl = 64 << 10
 
-func sysSendmsg(c *Call) (uint64, error) {
-	h, s, err := c.sock()
-	if err != nil {
-		return 0, err
-	}
-	defer h.release()
+func sysSendmsg(c *Call, h held, s Socket) (uint64, error) {
 	addr, flags := c.args.Ptr(), c.args.Int()
 	var hdr netbsd.Msghdr
 	if err := c.copyInStruct(addr, &hdr); err != nil {
@@ -105,12 +100,7 @@ func (c *Call) takeRights(m *Message) error {
 	return nil
 }
 
-func sysRecvmsg(c *Call) (uint64, error) {
-	h, s, err := c.sock()
-	if err != nil {
-		return 0, err
-	}
-	defer h.release()
+func sysRecvmsg(c *Call, h held, s Socket) (uint64, error) {
 	addr, flags := c.args.Ptr(), c.args.Int()
 	var hdr netbsd.Msghdr
 	if err := c.copyInStruct(addr, &hdr); err != nil {
@@ -262,12 +252,7 @@ func (c *Call) eachMessage(addr uint64, n uint32, do func(hdr *netbsd.Mmsghdr) (
 	return uint64(min(n, maxMessages)), nil
 }
 
-func sysSendmmsg(c *Call) (uint64, error) {
-	h, s, err := c.sock()
-	if err != nil {
-		return 0, err
-	}
-	defer h.release()
+func sysSendmmsg(c *Call, h held, s Socket) (uint64, error) {
 	addr, n, flags := c.args.Ptr(), c.args.Uint(), c.args.Int()
 	return c.eachMessage(addr, n, func(hdr *netbsd.Mmsghdr) (bool, error) {
 		n, err := c.sendmsg(h, s, &hdr.Hdr, flags)
@@ -278,12 +263,7 @@ func sysSendmmsg(c *Call) (uint64, error) {
 
 // sysRecvmmsg: the time limit is looked at after each message only, as in
 // NetBSD.
-func sysRecvmmsg(c *Call) (uint64, error) {
-	h, s, err := c.sock()
-	if err != nil {
-		return 0, err
-	}
-	defer h.release()
+func sysRecvmmsg(c *Call, h held, s Socket) (uint64, error) {
 	addr, n, flags, ts := c.args.Ptr(), c.args.Uint(), c.args.Int(), c.args.Ptr()
 	var end time.Time
 	if ts != 0 {

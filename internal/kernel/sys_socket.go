@@ -9,18 +9,24 @@ import (
 // maxSockaddr is the longest address that sa_len can hold.
 const maxSockaddr = 255
 
-// sock holds the socket of the descriptor that is the next argument.
-func (c *Call) sock() (held, Socket, error) {
-	h, err := c.fd()
-	if err != nil {
-		return h, nil, err
+// socketCall is a system call whose first argument is a socket's descriptor, which
+// is held while it lasts.
+type socketCall func(c *Call, h held, s Socket) (uint64, error)
+
+// onSocket makes it an entry of the table.
+func onSocket(call socketCall) func(*Call) (uint64, error) {
+	return func(c *Call) (uint64, error) {
+		h, err := c.fd()
+		if err != nil {
+			return 0, err
+		}
+		defer h.release()
+		s, ok := h.File.(Socket)
+		if !ok {
+			return 0, netbsd.ENOTSOCK
+		}
+		return call(c, h, s)
 	}
-	s, ok := h.File.(Socket)
-	if !ok {
-		h.release()
-		return h, nil, netbsd.ENOTSOCK
-	}
-	return h, s, nil
 }
 
 // sockaddr reads an address of the caller's and puts its length into sa_len,
@@ -142,12 +148,7 @@ func (c *Call) addPair(a, b *OpenFile, cloexec bool, addr uint64) error {
 	return nil
 }
 
-func sysBind(c *Call) (uint64, error) {
-	h, s, err := c.sock()
-	if err != nil {
-		return 0, err
-	}
-	defer h.release()
+func sysBind(c *Call, _ held, s Socket) (uint64, error) {
 	sa, err := c.sockaddr(c.args.Ptr(), c.args.Uint())
 	if err != nil {
 		return 0, err
@@ -155,12 +156,7 @@ func sysBind(c *Call) (uint64, error) {
 	return 0, s.Bind(sa)
 }
 
-func sysConnect(c *Call) (uint64, error) {
-	h, s, err := c.sock()
-	if err != nil {
-		return 0, err
-	}
-	defer h.release()
+func sysConnect(c *Call, h held, s Socket) (uint64, error) {
 	sa, err := c.sockaddr(c.args.Ptr(), c.args.Uint())
 	if err != nil {
 		return 0, err
@@ -208,32 +204,17 @@ func (c *Call) settle(h held, s Socket) {
 	}
 }
 
-func sysListen(c *Call) (uint64, error) {
-	h, s, err := c.sock()
-	if err != nil {
-		return 0, err
-	}
-	defer h.release()
+func sysListen(c *Call, _ held, s Socket) (uint64, error) {
 	return 0, s.Listen(c.args.Int())
 }
 
-func sysAccept(c *Call) (uint64, error) {
-	h, s, err := c.sock()
-	if err != nil {
-		return 0, err
-	}
-	defer h.release()
+func sysAccept(c *Call, h held, s Socket) (uint64, error) {
 	addr, lenAddr := c.args.Ptr(), c.args.Ptr()
 	return c.accept(h, s, addr, lenAddr, 0, h.nonblocking())
 }
 
 // sysPaccept: a client has no signals here, so the mask has no meaning.
-func sysPaccept(c *Call) (uint64, error) {
-	h, s, err := c.sock()
-	if err != nil {
-		return 0, err
-	}
-	defer h.release()
+func sysPaccept(c *Call, h held, s Socket) (uint64, error) {
 	addr, lenAddr := c.args.Ptr(), c.args.Ptr()
 	c.args.Ptr()
 	return c.accept(h, s, addr, lenAddr, c.args.Int(), false)
@@ -275,41 +256,32 @@ func (c *Call) accept(h held, s Socket, addr, lenAddr uint64, flags int32, inher
 	return uint64(fd), nil
 }
 
-func sysShutdown(c *Call) (uint64, error) {
-	h, s, err := c.sock()
-	if err != nil {
-		return 0, err
-	}
-	defer h.release()
+func sysShutdown(c *Call, _ held, s Socket) (uint64, error) {
 	return 0, s.Shutdown(c.args.Int())
 }
 
-func sysGetsockname(c *Call) (uint64, error) { return c.name(Socket.Name) }
-func sysGetpeername(c *Call) (uint64, error) { return c.name(Socket.Peer) }
+func sysGetsockname(c *Call, _ held, s Socket) (uint64, error) {
+	sa, err := s.Name()
+	return 0, c.putName(sa, err)
+}
 
-func (c *Call) name(which func(Socket) ([]byte, error)) (uint64, error) {
-	h, s, err := c.sock()
+func sysGetpeername(c *Call, _ held, s Socket) (uint64, error) {
+	sa, err := s.Peer()
+	return 0, c.putName(sa, err)
+}
+
+func (c *Call) putName(sa []byte, err error) error {
 	if err != nil {
-		return 0, err
-	}
-	defer h.release()
-	sa, err := which(s)
-	if err != nil {
-		return 0, err
+		return err
 	}
 	addr, lenAddr := c.args.Ptr(), c.args.Ptr()
-	return 0, c.putSockaddr(addr, lenAddr, sa)
+	return c.putSockaddr(addr, lenAddr, sa)
 }
 
 // maxOption is the most bytes of a socket option (MCLBYTES).
 const maxOption = 2048
 
-func sysSetsockopt(c *Call) (uint64, error) {
-	h, s, err := c.sock()
-	if err != nil {
-		return 0, err
-	}
-	defer h.release()
+func sysSetsockopt(c *Call, h held, s Socket) (uint64, error) {
 	level, name, addr, size := c.args.Int(), c.args.Int(), c.args.Ptr(), c.args.Uint()
 	if size > maxOption {
 		return 0, netbsd.EINVAL
@@ -330,12 +302,7 @@ func sysSetsockopt(c *Call) (uint64, error) {
 	return 0, nil
 }
 
-func sysGetsockopt(c *Call) (uint64, error) {
-	h, s, err := c.sock()
-	if err != nil {
-		return 0, err
-	}
-	defer h.release()
+func sysGetsockopt(c *Call, _ held, s Socket) (uint64, error) {
 	level, name, addr, lenAddr := c.args.Int(), c.args.Int(), c.args.Ptr(), c.args.Ptr()
 	order := c.k.machine.Order
 	var b [4]byte
@@ -358,12 +325,7 @@ func sysGetsockopt(c *Call) (uint64, error) {
 	return 0, c.CopyOut(lenAddr, b[:])
 }
 
-func sysSendto(c *Call) (uint64, error) {
-	h, s, err := c.sock()
-	if err != nil {
-		return 0, err
-	}
-	defer h.release()
+func sysSendto(c *Call, h held, s Socket) (uint64, error) {
 	vec, total, err := c.oneIovec()
 	if err != nil {
 		return 0, err
@@ -433,12 +395,7 @@ func (c *Call) transmit(h held, s Socket, vec []iovec, total uint64, m *Message)
 	return done, nil
 }
 
-func sysRecvfrom(c *Call) (uint64, error) {
-	h, s, err := c.sock()
-	if err != nil {
-		return 0, err
-	}
-	defer h.release()
+func sysRecvfrom(c *Call, h held, s Socket) (uint64, error) {
 	vec, total, err := c.oneIovec()
 	if err != nil {
 		return 0, err
