@@ -162,7 +162,10 @@ func (c *Conn) Exec(ctx context.Context, path string, argv, env []string) error 
 	if lookup(env, ServerEnv) != "" || lookup(env, rumpServerEnv) != url {
 		env = setenv(env, ServerEnv, url)
 	}
-	env = setenv(env, BannerEnv, url+" "+s.banner.String())
+	env = unsetenv(env, BannerEnv)
+	if s.banner.OSType != "" { // else it is not known but that the machine is the host's
+		env = append(env, BannerEnv+"="+url+" "+s.banner.String())
+	}
 	tr, ok := s.tr.(interface {
 		exec(path string, argv, env []string) error
 	})
