@@ -239,20 +239,24 @@ const tickTime = 50 * time.Millisecond
 
 // ticking looks after a live trace until stop is called.
 func (t *Tracer) ticking() (stop func()) {
-	done := make(chan struct{})
-	tick := time.NewTicker(tickTime)
+	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
+		defer close(done)
+		tick := time.NewTicker(tickTime)
+		defer tick.Stop()
 		for {
 			select {
 			case now := <-tick.C:
 				t.Tick(now)
-			case <-done:
-				tick.Stop()
+			case <-quit:
 				return
 			}
 		}
 	}()
-	return func() { close(done) }
+	return func() {
+		close(quit)
+		<-done
+	}
 }
 
 // cause is the innermost error: the packages' own chains name what they did
