@@ -51,10 +51,11 @@ type conn struct {
 	execs  sync.WaitGroup
 	memory memory // what the calls hold
 
-	inBuf    []byte // the reader's
-	spare    *Call  // the reader's: to be used again
-	ended    bool   // the reader's: nothing more is read
-	finished func() // called when all is over
+	inBuf    []byte             // the reader's
+	spare    *Call              // the reader's: to be used again
+	small    *[smallBuffer]byte // the reader's: to be used again, or nil
+	ended    bool               // the reader's: nothing more is read
+	finished func()             // called when all is over
 
 	mu     sync.Mutex
 	nreq   uint64 // the next copy request's number

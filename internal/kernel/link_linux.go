@@ -214,7 +214,6 @@ type hostLink struct {
 	poller *poller
 	id     uint64
 	fd     int
-	limit  int32 // maxDirects
 
 	// The poller's messages, and hints only.
 	readable, writable chan struct{}
@@ -227,6 +226,7 @@ type hostLink struct {
 	direct bool   // it waits directly
 	quick  int    // quick frames in a row
 	seen   uint32 // the poller's wakes at the last wait
+	limit  int32  // maxDirects when it was last asked
 }
 
 // control changes what the poller watches.
@@ -320,8 +320,10 @@ func (l *hostLink) others() bool {
 	return int32(n) > l.limit
 }
 
-// enterDirect begins to wait directly unless too many do.
+// enterDirect begins to wait directly unless too many do. The number of Ps may
+// have changed since the last time.
 func (l *hostLink) enterDirect() {
+	l.limit = maxDirects()
 	if directs.Add(1) > l.limit {
 		directs.Add(-1)
 		return

@@ -179,6 +179,35 @@ func TestLinkLimit(t *testing.T) {
 	}
 }
 
+// A link that waits directly when the last P but one is taken away does so no
+// more, however quick its frames are.
+func TestLinkLastP(t *testing.T) {
+	procs := runtime.GOMAXPROCS(2)
+	defer runtime.GOMAXPROCS(procs)
+	var ls links
+	l, peer := linkPair(t, &ls)
+	l.enterDirect()
+	if !l.direct {
+		t.Fatal("it does not wait directly")
+	}
+	runtime.GOMAXPROCS(1)
+	ended := echo(l)
+	waitDirects(t, 0)
+	p := make([]byte, 8)
+	for range 100 {
+		peer.Write(p)
+		if _, err := io.ReadFull(peer, p); err != nil {
+			t.Fatal(err)
+		}
+		if directs.Load() != 0 {
+			t.Fatal("it waits directly with the only P")
+		}
+	}
+	peer.Close()
+	<-ended
+	l.close()
+}
+
 // When other clients are busy, a link leaves the P to them.
 func TestLinkOthers(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))

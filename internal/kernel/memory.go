@@ -70,22 +70,47 @@ func (c *Call) giveBack(n int64) {
 	}
 }
 
-// chunks are buffers of ioChunk bytes for what is received: a call that waits
-// for data holds none, and takes one at each try.
+// chunks are buffers of ioChunk bytes that one call after the other uses.
 var chunks = sync.Pool{New: func() any { return new([ioChunk]byte) }}
 
-// chunk makes a buffer for n bytes to be received. done must be called when its
-// contents have gone.
-func (c *Call) chunk(n int) (b []byte, done func(), err error) {
+// chunk is a buffer for one step of a transfer. Who gets its bytes must not keep
+// them.
+type chunk struct {
+	b     []byte
+	large *[ioChunk]byte     // of chunks
+	small *[smallBuffer]byte // the connection's
+}
+
+// chunk makes a buffer of n bytes. A call that waits for data holds none, and
+// takes one at each try.
+func (c *Call) chunk(n int) (k chunk, err error) {
 	if err := c.charge(n); err != nil {
-		return nil, nil, err
+		return k, err
 	}
-	if n <= smallBuffer || n > ioChunk {
-		return make([]byte, n), func() { c.release(n) }, nil
+	switch {
+	case n <= smallBuffer && c.reading:
+		// The reader's calls have one at a time.
+		if k.small = c.conn.small; k.small == nil {
+			k.small = new([smallBuffer]byte)
+		}
+		c.conn.small = nil
+		k.b = k.small[:n]
+	case n <= smallBuffer || n > ioChunk:
+		k.b = make([]byte, n)
+	default:
+		k.large = chunks.Get().(*[ioChunk]byte)
+		k.b = k.large[:n]
 	}
-	p := chunks.Get().(*[ioChunk]byte)
-	return p[:n], func() {
-		chunks.Put(p)
-		c.release(n)
-	}, nil
+	return k, nil
+}
+
+// free ends the use of a chunk.
+func (c *Call) free(k chunk) {
+	switch {
+	case k.large != nil:
+		chunks.Put(k.large)
+	case k.small != nil && c.reading:
+		c.conn.small = k.small
+	}
+	c.release(len(k.b))
 }

@@ -161,24 +161,22 @@ func (c *Call) readFrom(vecs vecFunc) (uint64, error) {
 		m.dropFiles()
 		return n, err
 	}
-	var buf []byte
-	var done func()
+	var buf chunk
+	var n int
 	err = c.wait(h, h.nonblocking(), 0, func() (err error) {
-		if buf, done, err = c.chunk(int(min(total, ioChunk))); err != nil {
+		if buf, err = c.chunk(int(min(total, ioChunk))); err != nil {
 			return err
 		}
-		n, err := h.Read(buf)
-		if err != nil {
-			done()
+		if n, err = h.Read(buf.b); err != nil {
+			c.free(buf)
 		}
-		buf = buf[:n]
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	defer done()
-	return uint64(len(buf)), c.scatter(vec, buf)
+	defer c.free(buf)
+	return uint64(n), c.scatter(vec, buf.b[:n])
 }
 
 func (c *Call) writeTo(vecs vecFunc) (uint64, error) {
@@ -204,13 +202,14 @@ func (c *Call) writeTo(vecs vecFunc) (uint64, error) {
 // parts and fails with EAGAIN when there is no room. What has gone when an
 // error comes is the result, as with any write(2).
 func (c *Call) stream(h held, vec []iovec, total uint64, timeout time.Duration, write func([]byte) (int, error)) (uint64, error) {
-	buf, err := c.buffer(int(min(total, ioChunk)))
+	buf, err := c.chunk(int(min(total, ioChunk)))
 	if err != nil {
 		return 0, err
 	}
+	defer c.free(buf)
 	var done uint64
 	for first := true; first || done < total; first = false {
-		chunk := buf[:min(total-done, ioChunk)]
+		chunk := buf.b[:min(total-done, ioChunk)]
 		if err := c.gather(vec, done, chunk); err != nil {
 			return partial(done, err)
 		}

@@ -363,11 +363,22 @@ func (c *Call) transmit(h held, s Socket, vec []iovec, total uint64, m *Message)
 	} else if size > maxDatagram {
 		return 0, netbsd.EMSGSIZE
 	}
-	buf, err := c.buffer(int(size))
-	if err != nil {
-		return 0, err
+	var buf []byte
+	if stream {
+		k, err := c.chunk(int(size))
+		if err != nil {
+			return 0, err
+		}
+		defer c.free(k)
+		buf = k.b
+	} else {
+		// A datagram may be on its way when the call has ended.
+		var err error
+		if buf, err = c.buffer(int(size)); err != nil {
+			return 0, err
+		}
+		defer c.release(len(buf))
 	}
-	defer c.release(len(buf))
 	var done uint64
 	for first := true; first || done < total; first = false {
 		m.Data = buf[:min(total-done, size)]
@@ -427,20 +438,20 @@ func (c *Call) receive(h held, s Socket, vec []iovec, total uint64, m *Message) 
 	for {
 		size := int(min(room, total-done))
 		var n int
-		var free func()
+		var buf chunk
 		err := c.wait(h, nonblock, timeout, func() (err error) {
-			if m.Data, free, err = c.chunk(size); err != nil {
+			if buf, err = c.chunk(size); err != nil {
 				return err
 			}
-			m.Flags = flags
+			m.Data, m.Flags = buf.b, flags
 			if n, err = s.Recv(c, m); err != nil {
-				free()
+				c.free(buf)
 			}
 			return err
 		})
 		if err == nil {
 			err = c.scatter(skip(vec, done), m.Data[:min(n, size)])
-			free()
+			c.free(buf)
 		}
 		m.Data = nil
 		if err != nil {
