@@ -488,7 +488,7 @@ func TestTraceAttachLetsGo(t *testing.T) {
 		ping := startProgram(t, nil, "rping", "--server", "k", "127.0.0.1")
 		line(t, ping.stdout, "icmp_seq=0")
 		p.signal(t, syscall.SIGTERM)
-		line(t, p.stderr, "1 clients are still connected through the trace; interrupt again to cut them off")
+		line(t, p.stderr, "1 client is still connected through the trace; interrupt again to cut it off")
 		if got := leftIn(t, dir); got != "k" {
 			t.Errorf("left: %s", got)
 		}

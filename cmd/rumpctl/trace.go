@@ -34,12 +34,13 @@ type traceOptions struct {
 func traceCommand() *cobra.Command {
 	var o traceOptions
 	cmd := &cobra.Command{
-		Use:   "trace [-o FILE] [--server KERNEL] -- PROGRAM [ARGUMENT]...",
+		Use:   "trace [FLAG]... [--server KERNEL] -- PROGRAM [ARGUMENT]... | --attach KERNEL | --read FILE",
 		Short: "show the system calls that programs make in a kernel",
 		Long: "Trace runs a program as a client of a kernel and shows the system calls that it\n" +
 			"and all that it starts make there, as strace(1) does for the host's. With\n" +
 			"--attach it shows those of all clients that connect to a running kernel, with\n" +
 			"--read those of a recording.",
+		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.run(cmd.Context(), args)
 		},

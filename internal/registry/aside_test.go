@@ -166,8 +166,8 @@ func TestThereIsAlwaysAWay(t *testing.T) {
 			t.Fatal(err)
 		}
 		// As its user does: who has found it is still served.
-		i.SetDeadline(time.Now().Add(10 * time.Millisecond))
-		time.Sleep(10 * time.Millisecond)
+		i.SetDeadline(time.Now().Add(20 * time.Millisecond))
+		time.Sleep(20 * time.Millisecond)
 		i.Close()
 	}
 	close(stop)

@@ -75,7 +75,7 @@ func Attach(ctx context.Context, t *Tracer, url string, say func(string)) error 
 		case <-time.After(drainTime):
 		}
 		if n := p.Clients(); n > 0 {
-			say(fmt.Sprintf("%d clients are still connected through the trace; interrupt again to cut them off", n))
+			say(stillConnected(n))
 		}
 		select {
 		case <-left:
@@ -83,6 +83,13 @@ func Attach(ctx context.Context, t *Tracer, url string, say func(string)) error 
 		}
 	}
 	return nil
+}
+
+func stillConnected(n int) string {
+	if n == 1 {
+		return "1 client is still connected through the trace; interrupt again to cut it off"
+	}
+	return fmt.Sprintf("%d clients are still connected through the trace; interrupt again to cut them off", n)
 }
 
 // watchTime is between two looks at a kernel that has closed a connection.

@@ -85,7 +85,8 @@ type Tracer struct {
 	sysctl  *sysctlNames
 	record  *recorder
 	summary *Summary
-	process int // of the program that was started, 0 if none
+	process int    // of the program that was started, 0 if none
+	name    string // that the program's last connection had
 }
 
 // parent is a client that has made a cookie for a child.
@@ -143,7 +144,7 @@ func (t *Tracer) Exited(at time.Time, pid int, how string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.begin(at)
-	t.marked(&Conn{t: t, pid: pid}, "exit", "+++ "+how+" +++")
+	t.marked(&Conn{t: t, pid: pid, name: t.name}, "exit", "+++ "+how+" +++")
 	t.finish()
 }
 
@@ -287,7 +288,10 @@ func (t *Tracer) note(c *Conn, text string) {
 // closed shows the end of a client that has been a process. The end of the
 // program itself is shown when it is known how it ended.
 func (t *Tracer) closed(c *Conn) {
-	if c.process && (c.pid == 0 || c.pid != t.process) {
+	switch {
+	case c.pid != 0 && c.pid == t.process:
+		t.name = c.name
+	case c.process:
 		t.marked(c, "exit", "+++ disconnected +++")
 	}
 }
