@@ -13,6 +13,16 @@
 // is built with [Conn.NewCall]. Calls of any number of goroutines may be under
 // way on one connection.
 //
+// # Sockets as Go knows them
+//
+// [Conn.DialContext], [Conn.Listen] and [Conn.ListenPacket] return package net's
+// interfaces, so that whatever uses those uses the kernel's network:
+//
+//	client := http.Client{Transport: &http.Transport{DialContext: c.DialContext}}
+//
+// Names are looked up by a [Resolver] that the caller provides, through the
+// kernel's network too; nothing of the host's resolver is used.
+//
 // # Memory
 //
 // The kernel reads and writes a call's buffers by asking for addresses. No
@@ -48,9 +58,48 @@
 // [ErrLost]; a peer that does not keep to the protocol does so with the same
 // [*ProtocolError]; calls of a connection that was closed get [ErrClosed].
 //
+// # Lost connections
+//
+// By default a connection that is lost stays lost. With another [Retry] in
+// [Options] the next call that has no descriptors among its arguments connects
+// again, as a new process of the kernel's. What belonged to the old one says so:
+// its descriptors are [ErrStale] and never stand for those of the new kernel.
+//
+// # Fork and exec
+//
+// [Conn.Prefork] gives a cookie with which another connection, of this program or
+// of another one, becomes a copy of this process with its descriptors
+// ([DialFork]); [Conn.StartChild] hands it to a command. [Conn.Exec] executes a
+// program that goes on as the same process, and [DialInherited] is what that
+// program calls. The environment variables are those of NetBSD's client, so that
+// its programs and those of this package can execute each other.
+//
 // # Descriptors
 //
 // Descriptors of the kernel's are values of type [FD], which know the
-// connection that they came from. The connection's own descriptor is
-// close-on-exec and never 0, 1 or 2.
+// connection that they came from.
+//
+// On Linux a connection has two descriptors of the host's: its socket, and an epoll
+// instance that looks at it. They are close-on-exec, but for the socket in
+// [Conn.Exec], and never 0, 1 or 2; while a connection is being made those numbers
+// are kept occupied if they are free.
+//
+// A program may close them, or put other files there, with dup2(2) or
+// closefrom(3), without knowing. So the socket's identity is compared before
+// anything is sent, received or closed, and if it is another file's the
+// connection is lost, or made again, like one whose kernel has ended. Only
+// sendmsg(2) and recvmsg(2) are used, which fail for all but sockets. What remains is
+// a race: another thread may replace the descriptor between the comparison and
+// the call that follows it at once. If it puts another socket there in that
+// moment, bytes go to it or come from it; files and pipes are safe then, too. While a
+// call waits in the kernel the comparison is made every second.
+//
+// # Speed
+//
+// On Linux a caller that finds nobody reading reads its answer itself: it waits up
+// to 100 microseconds in the host's ppoll(2), with the runtime's processor in its
+// hand, as no goroutine is then to be switched to and back. If the answer takes
+// longer a goroutine of the connection's waits in its place, with the runtime's
+// poller. A signal of the kernel's, or its end, is noticed up to 10 milliseconds
+// after the last call.
 package spclient
