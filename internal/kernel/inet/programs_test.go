@@ -46,7 +46,6 @@ var recordedPrograms = []struct {
 	{name: "prog-fork"},
 	{name: "prog-kq"},
 	{name: "prog-kqsock", differs: map[int]string{
-		36: "the listener's event may come a moment after the client's",
 		71: "the second write does not wait for the first one's acknowledgement, which comes sooner here",
 	}},
 	{name: "prog-misc", skip: files, differs: map[int]string{
