@@ -112,3 +112,24 @@ func TestHostDown(t *testing.T) {
 		t.Errorf("asked %d times", asked)
 	}
 }
+
+// A host that was down, and has an address entered by hand since, is waited for:
+// a connect(2) that does not wait is under way.
+func TestStaticNeighbourDown(t *testing.T) {
+	t.Parallel()
+	s := host(t, newSegment().join(), "10.0.0.1/24")
+	sa := addr(s, "10.0.0.77:9")
+	err := connect(t, open(t, s, netbsd.AF_INET, stream, 0), sa)
+	if err != netbsd.EHOSTDOWN && err != netbsd.EHOSTUNREACH {
+		t.Fatalf("nobody answers: %v", err)
+	}
+	check(t, "while it is down", open(t, s, netbsd.AF_INET, stream, 0).Connect(sa), netbsd.EHOSTDOWN)
+	s.mu.Lock()
+	err = s.addNeighbour(s.ifByName["shmif0"], mustAddr("10.0.0.77"), peerMAC, 0, false)
+	s.mu.Unlock()
+	must(t, err)
+	eventually(t, "it is tried again", func() bool {
+		so := open(t, s, netbsd.AF_INET, stream, 0)
+		return so.Connect(sa) == netbsd.EINPROGRESS && so.ConnectResult() == netbsd.EINPROGRESS
+	})
+}
