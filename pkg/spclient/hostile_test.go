@@ -500,3 +500,56 @@ func TestAttackAbandoned(t *testing.T) {
 		})
 	}
 }
+
+// TestHostilePrefork has servers answer a PREFORK with what is no cookie. None may
+// be taken for one.
+func TestHostilePrefork(t *testing.T) {
+	send := func(m sysproxy.Message) func(*spclienttest.Peer, uint64) {
+		return func(p *spclienttest.Peer, reqno uint64) { p.Send(m, reqno) }
+	}
+	payload := func(n int) func(*spclienttest.Peer, uint64) {
+		return func(p *spclienttest.Peer, reqno uint64) {
+			p.Write(append(p.Layout.AppendHeader(nil, sysproxy.Header{
+				Len: sysproxy.HeaderLen + uint64(n), ReqNo: reqno, Class: sysproxy.Resp, Type: sysproxy.TypePrefork,
+			}), make([]byte, n)...))
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		do   func(p *spclienttest.Peer, reqno uint64)
+		want error
+	}{
+		{"no cookie", payload(0), errProtocol},
+		{"short cookie", payload(15), errProtocol},
+		{"long cookie", payload(17), errProtocol},
+		{"cookie of 2^31 bytes", func(p *spclienttest.Peer, reqno uint64) {
+			p.Write(p.Layout.AppendHeader(nil, sysproxy.Header{Len: 1 << 31, ReqNo: reqno, Class: sysproxy.Resp, Type: sysproxy.TypePrefork}))
+		}, errProtocol},
+		{"cookie for nobody", func(p *spclienttest.Peer, reqno uint64) { p.Send(sysproxy.PreforkReply{}, reqno+1000) }, errProtocol},
+		{"system call's answer", send(sysproxy.SyscallReply{}), errProtocol},
+		{"handshake's answer", send(sysproxy.HandshakeReply{}), errProtocol},
+		{"refusal", send(sysproxy.Refusal{Code: sysproxy.ErrRforkFailed}), sysproxy.ErrRforkFailed},
+		{"end", func(p *spclienttest.Peer, _ uint64) { p.Hangup() }, spclient.ErrLost},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			checkLeaks(t)
+			checkMemory(t, attackMemory)
+			srv := spclienttest.NewServer(t, "unix", netbsd.AMD64, func(p *spclienttest.Peer) {
+				p.Handshake()
+				f := p.NextRequest()
+				if f.Message != (sysproxy.Prefork{}) {
+					t.Errorf("client sent %#v", f.Message)
+				}
+				tt.do(p, f.Header.ReqNo)
+				p.WaitGone()
+			})
+			c := dial(t, srv, nil)
+			cookie, err := c.Prefork(testContext(t))
+			if err == nil {
+				t.Fatalf("cookie %x", cookie)
+			}
+			checkError(t, err, tt.want)
+			checkLine(t, err)
+		})
+	}
+}
