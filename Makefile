@@ -29,6 +29,8 @@ test: build
 demo: build
 	@sh examples/demo.sh bin
 
+# Also beside NetBSD's C client and on its kernel, where BENCH_CCLIENT is the
+# program that bench/cclient makes and BENCH_SERVER the kernel's URL.
 bench: build
 	$(GO) test -run '^$$' -bench . -benchmem ./bench/...
 
