@@ -2,6 +2,7 @@ package spclient_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -59,10 +60,29 @@ func childEnviron(name, url string, more ...string) []string {
 	return append(append(env, childEnv+"="+name, childURL+"="+url), more...)
 }
 
+// emulatorEnv has the path of the program that runs the test binary, where that is
+// another machine's than the host's: qemu-user. Then it runs children, too.
+const emulatorEnv = "TEST_EMULATOR"
+
+// self returns what executes the test binary: a path, and the arguments from the
+// first on.
+func self() (path string, argv []string) {
+	if emulator := os.Getenv(emulatorEnv); emulator != "" {
+		return emulator, []string{emulator, os.Args[0]}
+	}
+	return os.Args[0], []string{os.Args[0]}
+}
+
+// selfCommand returns a command that runs the test binary.
+func selfCommand(ctx context.Context) *exec.Cmd {
+	path, argv := self()
+	return exec.CommandContext(ctx, path, argv[1:]...)
+}
+
 // child returns a command that runs the test binary as a child.
 func child(t *testing.T, name, url string, more ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.CommandContext(testContext(t), os.Args[0])
+	cmd := selfCommand(testContext(t))
 	cmd.Env = childEnviron(name, url, more...)
 	return cmd
 }

@@ -75,7 +75,8 @@ func beforeExec(url string) error {
 		time.Sleep(time.Millisecond)
 	}
 	state := fmt.Sprint(pid, kept.Int(), shut.Int(), r.Int())
-	return c.Exec(ctx, "/proc/self/exe", []string{"after"}, childEnviron("after exec", url, execState+"="+state))
+	path, argv := self()
+	return c.Exec(ctx, path, argv, childEnviron("after exec", url, execState+"="+state))
 }
 
 // afterExec is the same process of the kernel's, with another name and without the

@@ -108,7 +108,8 @@ func frameStorm(url string) error {
 				time.Sleep(time.Millisecond)
 			}
 			done := round - max(todo.Load(), 0)
-			errs <- c.Exec(ctx, "/proc/self/exe", []string{"frames"},
+			path, argv := self()
+			errs <- c.Exec(ctx, path, argv,
 				childEnviron("frames", url, framesLeft+"="+fmt.Sprint(left-done)))
 		}()
 		return <-errs // Exec has failed
@@ -149,7 +150,7 @@ func TestWholeFrames(t *testing.T) {
 	// A call is two frames: the call and what it gives to be read.
 	ctx, cancel := contextFor(5 * testTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0])
+	cmd := selfCommand(ctx)
 	cmd.Env = childEnviron("frames", srv.URL(), framesLeft+"="+fmt.Sprint(want*11/20))
 	out, err := os.CreateTemp(t.TempDir(), "out")
 	if err != nil {
