@@ -58,6 +58,12 @@ type ioSide struct {
 	// lock lets one operation at a time.
 	lock   sync.Mutex
 	filter uint32
+	// once is that each wait asks for an event anew.
+	once bool
+	// full is, under lock, that the last call wrote a part: the next one would say
+	// EAGAIN at once. There is no such thing for reading: that the end of a stream
+	// has come with the last bytes is no event of its own.
+	full bool
 	// wake has a value when there is a reason to look again: an event, a
 	// deadline, the end.
 	wake chan struct{}
@@ -106,6 +112,8 @@ func newNetFD(c *Conn, network string, family, typ int32) *netFD {
 	fd.stop.done = make(chan struct{})
 	fd.rd.wake, fd.rd.filter = make(chan struct{}, 1), netbsd.EVFILT_READ
 	fd.wr.wake, fd.wr.filter = make(chan struct{}, 1), netbsd.EVFILT_WRITE
+	// Who writes seldom waits, and what has been sent makes room all the time.
+	fd.wr.once = true
 	return fd
 }
 
@@ -281,6 +289,15 @@ func (fd *netFD) ready(w *ioSide) error {
 // transfer makes a call until the kernel has more to say than EAGAIN. w.lock is
 // held.
 func (fd *netFD) transfer(w *ioSide, build func() *Call) (reply sysproxy.SyscallReply, err error) {
+	if w.full {
+		w.full = false
+		if err = fd.ready(w); err == nil {
+			err = fd.wait(w, nil)
+		}
+		if err != nil {
+			return reply, err
+		}
+	}
 	for {
 		// What was there before is seen by the call.
 		select {
@@ -449,7 +466,9 @@ func (fd *netFD) send(p, sa []byte) (int, error) {
 	if err != nil {
 		return 0, wrapErrno("sendto", err)
 	}
-	return int(min(reply.Retval[0], uint64(len(p)))), nil
+	n := int(min(reply.Retval[0], uint64(len(p))))
+	fd.wr.full = n < len(p)
+	return n, nil
 }
 
 // readFrom receives one message into p, and its sender's address into sa, of

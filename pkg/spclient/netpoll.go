@@ -26,9 +26,9 @@ const (
 
 // A netpoll waits for all sockets of a session with one kqueue in the kernel.
 //
-// Sockets are in the kqueue from the first time on that one of their calls would
-// have blocked, once for reading and once for writing, and tell of changes only
-// (EV_CLEAR). One goroutine calls kevent(2), and only while somebody waits; what
+// A socket is in the kqueue for reading from the first time on that a call would
+// have blocked, and tells of changes only (EV_CLEAR); for writing it is there while
+// somebody waits for that (EV_ONESHOT). One goroutine calls kevent(2), and only while somebody waits; what
 // happens meanwhile stays in the kqueue. So any number of waits take one worker
 // of the kernel's.
 type netpoll struct {
@@ -168,7 +168,7 @@ func (fd *netFD) wait(w *ioSide, done <-chan struct{}) error {
 	p.mu.Unlock()
 	var err error
 	// While there is no kqueue its maker wakes everybody when there is.
-	if kq.Valid() && known != epoch {
+	if kq.Valid() && (known != epoch || w.once) {
 		err = fd.register(w, kq, epoch)
 	}
 	if err == nil {
@@ -197,8 +197,12 @@ func (fd *netFD) register(w *ioSide, kq FD, epoch uint32) error {
 	}
 	defer fd.end()
 	p := &fd.s.net
+	flags := uint32(netbsd.EV_ADD | netbsd.EV_CLEAR)
+	if w.once {
+		flags = netbsd.EV_ADD | netbsd.EV_ONESHOT
+	}
 	errno, err := fd.s.change(&fd.stop, kq, netbsd.Kevent{
-		Ident: netbsd.Ptr(fd.fd.num), Filter: w.filter, Flags: netbsd.EV_ADD | netbsd.EV_CLEAR,
+		Ident: netbsd.Ptr(fd.fd.num), Filter: w.filter, Flags: flags,
 	})
 	switch {
 	case err == netbsd.EBADF:

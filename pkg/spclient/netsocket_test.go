@@ -255,6 +255,44 @@ func TestHalfClose(t *testing.T) {
 	})
 }
 
+// TestEndOfStream has the end come together with the last bytes, or a moment later,
+// for one who waits.
+func TestEndOfStream(t *testing.T) {
+	netKernels(t, func(t *testing.T, url string) {
+		server, client := dialKernel(t, url), dialKernel(t, url)
+		for i := range 30 {
+			network, address := "tcp", "127.0.0.1:0"
+			if i%2 == 1 {
+				network, address = "unix", "/tmp/end-of-stream"
+			}
+			a, b, l := pipe(t, server, client, network, address)
+			got := make(chan string, 1)
+			go func() {
+				data, err := io.ReadAll(b)
+				if err != nil {
+					t.Error(err)
+				}
+				got <- string(data)
+			}()
+			if i%3 > 0 {
+				time.Sleep(time.Millisecond) // it waits by now
+			}
+			if _, err := a.Write([]byte("last")); err != nil {
+				t.Error(err)
+			}
+			if i%5 == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			a.Close()
+			if data := <-got; data != "last" {
+				t.Errorf("read %q", data)
+			}
+			b.Close()
+			l.Close()
+		}
+	})
+}
+
 func TestTCPOptions(t *testing.T) {
 	netKernels(t, func(t *testing.T, url string) {
 		ctx, c := testContext(t), dialKernel(t, url)
@@ -515,6 +553,10 @@ func TestLargeDatagrams(t *testing.T) {
 func TestUnixDatagrams(t *testing.T) {
 	netKernels(t, func(t *testing.T, url string) {
 		ctx, c := testContext(t), dialKernel(t, url)
+		for _, name := range []string{"/tmp/gram-a", "/tmp/gram-b"} {
+			// As in package net, these stay where there are file systems.
+			defer c.NewCall(netbsd.SYS_unlink).String(name).Do(ctx)
+		}
 		a, err := c.ListenPacket(ctx, "unixgram", "/tmp/gram-a")
 		if err != nil {
 			t.Fatal(err)
