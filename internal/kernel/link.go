@@ -22,15 +22,12 @@ type link interface {
 type netLink struct{ net.Conn }
 
 func (l netLink) write(a, b []byte) error {
-	if len(a) > 0 {
-		if _, err := l.Write(a); err != nil {
-			return err
-		}
-	}
 	if len(b) == 0 {
-		return nil
+		_, err := l.Write(a)
+		return err
 	}
-	_, err := l.Write(b)
+	both := net.Buffers{a, b}
+	_, err := both.WriteTo(l.Conn)
 	return err
 }
 

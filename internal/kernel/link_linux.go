@@ -23,9 +23,11 @@ import (
 // of the Ps alone; and none is begun while other clients are as busy.
 //
 // The runtime must not watch a descriptor that is read directly, for every frame
-// would wake its epoll_wait(2), too. So the descriptors are in an epoll set of the
-// kernel's own, where they can be taken out of and put back, and the runtime
-// watches that set.
+// would wake its epoll_wait(2), too. So a link that is to wait directly for the
+// first time leaves the runtime for an epoll set of the kernel's own, where its
+// descriptor can be taken out of and put back, and the runtime watches that set. A
+// link that never was so busy stays with the runtime, which has one goroutine less
+// to wake.
 const (
 	// directWait is how long a direct wait lasts: the host rounds it up to
 	// its clock's tick, 1 to 10 ms. It is made with SO_RCVTIMEO since that
@@ -50,16 +52,17 @@ func maxDirects() int32 { return int32(runtime.GOMAXPROCS(0) / 2) }
 // links is what the links of a kernel share.
 type links struct {
 	mu     sync.Mutex
-	poller *poller // while there are links
+	poller *poller // while there are links in its set
 	users  int
+
+	// wakes counts frames that were not waited for directly.
+	wakes atomic.Uint32
 }
 
 // poller watches hostLinks that do not wait directly.
 type poller struct {
 	file *os.File // the epoll set, watched by the runtime
 	fd   int
-	// wakes counts what it told links.
-	wakes atomic.Uint32
 
 	mu    sync.Mutex
 	links map[uint64]*hostLink
@@ -68,49 +71,49 @@ type poller struct {
 
 // open makes a link of a connection. It takes nc over.
 func (ls *links) open(nc net.Conn) link {
-	if l := ls.host(nc); l != nil {
-		nc.Close()
-		return l
+	if _, ok := nc.(syscall.Conn); !ok {
+		return netLink{nc}
 	}
-	return netLink{nc}
+	return &hostLink{
+		nc: nc, shared: ls, limit: maxDirects(),
+		readable: make(chan struct{}, 1), writable: make(chan struct{}, 1),
+	}
 }
 
-// host makes a hostLink on a descriptor of its own, or nil where that can't be.
-func (ls *links) host(nc net.Conn) *hostLink {
-	sc, ok := nc.(syscall.Conn)
-	if !ok {
-		return nil
+// adopt takes the link's descriptor from the runtime. Where that can't be, and
+// while a write is under way, it does nothing.
+func (l *hostLink) adopt() {
+	if !l.writing.TryLock() {
+		return
 	}
-	rc, err := sc.SyscallConn()
+	defer l.writing.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	rc, err := l.nc.(syscall.Conn).SyscallConn()
 	if err != nil {
-		return nil
+		return
 	}
 	fd := -1
-	err = rc.Control(func(old uintptr) {
+	rc.Control(func(old uintptr) {
 		if fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 3); err != nil {
 			fd = -1
 		}
 	})
-	if err != nil || fd < 0 {
-		return nil
+	if fd < 0 {
+		return
 	}
-	l := &hostLink{
-		fd: fd, shared: ls, limit: maxDirects(),
-		readable: make(chan struct{}, 1), writable: make(chan struct{}, 1),
-	}
+	l.fd = fd
 	tv := unix.NsecToTimeval(directWait.Nanoseconds())
 	// Some hosts lack the call by itself (Linux on i386 before 4.3).
 	if _, e := l.recv(nil, unix.MSG_DONTWAIT|unix.MSG_PEEK); e == unix.ENOSYS ||
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv) != nil ||
-		!ls.add(l) {
+		!l.shared.add(l) {
 		unix.Close(fd)
-		return nil
+		return
 	}
-	if unix.SetNonblock(fd, false) != nil {
-		l.close()
-		return nil
-	}
-	return l
+	unix.SetNonblock(fd, false)
+	l.nc.Close()
+	l.nc = nil
 }
 
 // add has a poller watch l; the first link makes it.
@@ -188,7 +191,6 @@ func (p *poller) collect(uintptr) bool {
 				continue
 			}
 			if e.Events&^unix.EPOLLOUT != 0 {
-				p.wakes.Add(1)
 				notify(l.readable)
 			}
 			if e.Events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) != 0 {
@@ -208,12 +210,18 @@ func notify(c chan struct{}) {
 	}
 }
 
-// hostLink is a link over a socket of the host, with direct host calls.
+// hostLink is a link over a socket of the host, with direct host calls once it has
+// been busy.
 type hostLink struct {
 	shared *links
+	// nc is the connection until adopt; then the rest is.
+	nc     net.Conn
 	poller *poller
 	id     uint64
 	fd     int
+
+	// writing is held by who writes, and over adopt.
+	writing sync.Mutex
 
 	// The poller's messages, and hints only.
 	readable, writable chan struct{}
@@ -258,6 +266,20 @@ func (l *hostLink) recv(p []byte, flags int) (int, syscall.Errno) {
 }
 
 func (l *hostLink) Read(p []byte) (int, error) {
+	if l.nc != nil && l.busy() {
+		l.adopt()
+		if l.nc == nil {
+			l.enterDirect()
+		} else {
+			l.quick = 0
+		}
+	}
+	if l.nc != nil {
+		start := time.Now()
+		n, err := l.nc.Read(p)
+		l.waited(start)
+		return n, err
+	}
 	if l.direct && l.others() {
 		l.leaveDirect()
 	}
@@ -288,15 +310,24 @@ func (l *hostLink) Read(p []byte) (int, error) {
 func (l *hostLink) await() {
 	start := time.Now()
 	<-l.readable
-	if time.Since(start) < quickGap {
+	l.waited(start)
+	if l.busy() {
+		l.enterDirect()
+	}
+}
+
+// waited notes that a frame has come that was waited for since start.
+func (l *hostLink) waited(start time.Time) {
+	l.shared.wakes.Add(1)
+	if others := l.others(); time.Since(start) < quickGap && !others {
 		l.quick++
 	} else {
 		l.quick = 0
 	}
-	if l.quick >= quickFrames && !l.others() {
-		l.enterDirect()
-	}
 }
+
+// busy reports whether the link's frames speak for direct waits.
+func (l *hostLink) busy() bool { return l.quick >= quickFrames && directs.Load() < maxDirects() }
 
 func received(n int, e syscall.Errno) (int, error) {
 	switch {
@@ -311,7 +342,7 @@ func received(n int, e syscall.Errno) (int, error) {
 // others reports whether other links were busy since it was last asked: more of
 // them than there are Ps left to serve them.
 func (l *hostLink) others() bool {
-	wakes := l.poller.wakes.Load()
+	wakes := l.shared.wakes.Load()
 	n := wakes - l.seen
 	l.seen = wakes
 	if !l.direct {
@@ -339,6 +370,11 @@ func (l *hostLink) leaveDirect() {
 }
 
 func (l *hostLink) write(a, b []byte) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if l.nc != nil {
+		return netLink{l.nc}.write(a, b)
+	}
 	for len(a)+len(b) > 0 {
 		n, e := l.sendmsg(a, b)
 		switch e {
@@ -378,22 +414,29 @@ func (l *hostLink) sendmsg(a, b []byte) (int, syscall.Errno) {
 func (l *hostLink) hangup() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.closed {
+	switch {
+	case l.nc != nil:
+		l.nc.Close()
+	case !l.closed:
 		unix.Shutdown(l.fd, unix.SHUT_RDWR)
 	}
 }
 
 func (l *hostLink) close() {
+	if l.nc != nil {
+		l.nc.Close()
+		return
+	}
 	if l.direct {
 		l.direct = false
 		directs.Add(-1)
 	}
-	l.shared.mu.Lock()
 	l.mu.Lock()
 	l.closed = true
 	unix.EpollCtl(l.poller.fd, unix.EPOLL_CTL_DEL, l.fd, nil)
 	unix.Close(l.fd)
 	l.mu.Unlock()
+	l.shared.mu.Lock()
 	l.shared.remove(l)
 	l.shared.mu.Unlock()
 }

@@ -14,8 +14,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// linkPair makes a link and its other end.
+// linkPair makes a link with a descriptor of its own, and its other end.
 func linkPair(t *testing.T, ls *links) (*hostLink, *net.UnixConn) {
+	t.Helper()
+	l, peer := youngPair(t, ls)
+	if l.adopt(); l.nc != nil {
+		t.Fatal("the runtime keeps the descriptor")
+	}
+	return l, peer
+}
+
+// youngPair makes a link that the runtime still has, and its other end.
+func youngPair(t *testing.T, ls *links) (*hostLink, *net.UnixConn) {
 	t.Helper()
 	nl, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
@@ -72,7 +82,7 @@ func waitDirects(t *testing.T, n int32) {
 func TestLinkDirect(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
 	var ls links
-	l, peer := linkPair(t, &ls)
+	l, peer := youngPair(t, &ls)
 	ended := echo(l)
 	p := make([]byte, 8)
 	ask := func() {
@@ -219,7 +229,7 @@ func TestLinkOthers(t *testing.T) {
 	p := make([]byte, 8)
 	for range 3 {
 		bpeer.Write(p)
-		<-b.readable
+		b.await()
 		if n, err := b.Read(p); n != len(p) || err != nil {
 			t.Fatal(n, err)
 		}
