@@ -123,7 +123,7 @@ func TestStaticNeighbourDown(t *testing.T) {
 	if err != netbsd.EHOSTDOWN && err != netbsd.EHOSTUNREACH {
 		t.Fatalf("nobody answers: %v", err)
 	}
-	check(t, "while it is down", open(t, s, netbsd.AF_INET, stream, 0).Connect(sa), netbsd.EHOSTDOWN)
+	eventually(t, "it is down", func() bool { return s.neighbourError(s.ifByName["shmif0"].NICID, mustAddr("10.0.0.77")) != nil })
 	s.mu.Lock()
 	err = s.addNeighbour(s.ifByName["shmif0"], mustAddr("10.0.0.77"), peerMAC, 0, false)
 	s.mu.Unlock()
