@@ -649,6 +649,13 @@ func (fd *netFD) close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
+	// NetBSD's close(2) of what a kqueue watches waits, without letting others have
+	// the processor, for a kevent(2) that is looking at it just now: on a kernel
+	// with one processor, or with EV_ONESHOT, all of it stops (knote_detach in
+	// kern_event.c).
+	if fd.s.net.watched(fd) && fd.s.pausePoll(ctx) == nil {
+		defer fd.s.resumePoll(false)
+	}
 	for {
 		reply, err := fd.s.net.do(ctx, fd.newCall(netbsd.SYS_close))
 		switch {

@@ -46,6 +46,10 @@ type netpoll struct {
 	// running is closed when the goroutine that calls kevent(2) has ended; nil
 	// when there is none.
 	running chan struct{}
+	// wakeR and wakeW are a pipe that the kqueue watches, to end a kevent(2) early;
+	// the zero FD when there is none. wakes counts the bytes in it.
+	wakeR, wakeW FD
+	wakes        int
 
 	once   sync.Once // for layout and gate
 	layout keventLayout
@@ -312,9 +316,11 @@ func (p *netpoll) open(s *session) error {
 	if reply.Errno != 0 {
 		return sysError("kqueue", netbsd.Errno(reply.Errno))
 	}
+	kq := FD{int32(reply.Retval[0]), s.gen}
+	r, w := s.wakePipe(kq)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.kq = FD{int32(reply.Retval[0]), s.gen}
+	p.kq, p.wakeR, p.wakeW, p.wakes = kq, r, w, 0
 	p.epoch++
 	for _, fd := range p.socks {
 		fd.rd.kick()
@@ -357,23 +363,70 @@ func (p *netpoll) fail(err error) {
 	}
 }
 
+// wakePipe makes a pipe that a kqueue watches. Without one, for want of descriptors,
+// kevent(2) is ended with a timer, which takes until the kernel's clock ticks.
+func (s *session) wakePipe(kq FD) (r, w FD) {
+	ctx := context.Background()
+	var pair [8]byte
+	reply, err := s.newCall(netbsd.SYS_pipe2, sysproxy.TypeSyscall).
+		Out(pair[:]).Int(netbsd.O_CLOEXEC | netbsd.O_NONBLOCK).do(ctx)
+	if err != nil || reply.Errno != 0 {
+		return FD{}, FD{}
+	}
+	order := s.machine.Order
+	r, w = FD{int32(order.Uint32(pair[:])), s.gen}, FD{int32(order.Uint32(pair[4:])), s.gen}
+	errno, err := s.change(ctx, kq, netbsd.Kevent{
+		Ident: netbsd.Ptr(r.num), Filter: netbsd.EVFILT_READ, Flags: netbsd.EV_ADD | netbsd.EV_CLEAR,
+	})
+	if err != nil || errno != 0 {
+		return FD{}, FD{}
+	}
+	return r, w
+}
+
+// maxWakes is how many bytes the pipe may hold before it is emptied.
+const maxWakes = 512
+
+// wakePoll ends the kevent(2) that is under way. Should it fail, that ends by
+// itself.
+func (s *session) wakePoll(ctx context.Context, kq FD) {
+	p := &s.net
+	p.mu.Lock()
+	r, w := p.wakeR, p.wakeW
+	p.wakes++
+	full := p.wakes >= maxWakes
+	if full {
+		p.wakes = 0
+	}
+	p.mu.Unlock()
+	if !w.Valid() {
+		s.change(ctx, kq, netbsd.Kevent{
+			Ident: wakeTimer, Filter: netbsd.EVFILT_TIMER, Flags: netbsd.EV_ADD | netbsd.EV_ONESHOT, Data: 1,
+		})
+		return
+	}
+	if full {
+		var buf [2 * maxWakes]byte
+		p.do(ctx, s.newCall(netbsd.SYS_read, sysproxy.TypeSyscall).FD(r).Out(buf[:]).Word(uint64(len(buf))))
+	}
+	p.do(ctx, s.newCall(netbsd.SYS_write, sysproxy.TypeSyscall).FD(w).In([]byte{0}).Word(1))
+}
+
 // pausePoll has no call of kevent(2) be under way until resumePoll, as an exec
-// needs it, which waits for all calls to end. One that is under way is ended by
-// a timer. When ctx or the session ends first nothing has changed.
+// needs it, which waits for all calls to end, and closing a socket. One that is under
+// way is ended. When ctx or the session ends first nothing has changed.
 func (s *session) pausePoll(ctx context.Context) error {
 	p := &s.net
 	p.mu.Lock()
 	p.paused++
+	first := p.paused == 1
 	running, kq := p.running, p.kq
 	p.mu.Unlock()
 	if running == nil {
 		return nil
 	}
-	if kq.Valid() {
-		// Should it fail, the call ends by itself.
-		s.change(ctx, kq, netbsd.Kevent{
-			Ident: wakeTimer, Filter: netbsd.EVFILT_TIMER, Flags: netbsd.EV_ADD | netbsd.EV_ONESHOT, Data: 1,
-		})
+	if first && kq.Valid() {
+		s.wakePoll(ctx, kq)
 	}
 	var err error
 	select {
@@ -386,6 +439,13 @@ func (s *session) pausePoll(ctx context.Context) error {
 	}
 	s.resumePoll(false)
 	return err
+}
+
+// watched tells whether the kqueue has ever been told of fd.
+func (p *netpoll) watched(fd *netFD) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return fd.rd.epoch != 0 || fd.wr.epoch != 0
 }
 
 // resumePoll undoes one pausePoll. When the process has executed a program, its
