@@ -197,7 +197,7 @@ func (s *session) hold(ctx context.Context) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			s.resumePoll(false)
+			s.resumePoll()
 		}
 	}()
 	s.mu.Lock()
@@ -275,7 +275,7 @@ func (s *session) unhold() {
 	}
 	s.mu.Unlock()
 	s.release()
-	s.resumePoll(false)
+	s.resumePoll()
 }
 
 // release lets calls go on.

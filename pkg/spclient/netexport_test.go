@@ -12,7 +12,7 @@ func Pending(c *Conn) int {
 
 // PausePoll and ResumePoll are what an exec does.
 func PausePoll(ctx context.Context, c *Conn) error { return c.session().pausePoll(ctx) }
-func ResumePoll(c *Conn, execed bool)              { c.session().resumePoll(execed) }
+func ResumePoll(c *Conn)                           { c.session().resumePoll() }
 
 // PollQueue returns the kqueue that sockets are waited for with.
 func PollQueue(c *Conn) FD {

@@ -47,7 +47,6 @@ type netFD struct {
 	// come to a successor of the same number.
 	life   sync.RWMutex
 	closed atomic.Bool
-	execs  uint32 // execs of the process before the socket was made
 	stop   callStop
 
 	rd, wr ioSide
@@ -120,7 +119,7 @@ func newNetFD(c *Conn, network string, family, typ int32) *netFD {
 // belong gives fd its descriptor, which is one of a session's.
 func (fd *netFD) belong(s *session, num int32) {
 	s.net.init(s.machine)
-	fd.s, fd.fd, fd.execs = s, FD{num, s.gen}, s.net.execs.Load()
+	fd.s, fd.fd = s, FD{num, s.gen}
 }
 
 // socketFlags are those of all sockets: as with package net, they do not survive an
@@ -196,7 +195,7 @@ func (fd *netFD) follow(ctx context.Context) func() {
 // begin lets the caller use the descriptor in a call, until end.
 func (fd *netFD) begin() error {
 	fd.life.RLock()
-	if fd.closed.Load() || fd.execs != fd.s.net.execs.Load() {
+	if fd.closed.Load() {
 		fd.life.RUnlock()
 		return net.ErrClosed
 	}
@@ -644,9 +643,6 @@ func (fd *netFD) close() error {
 	defer fd.life.Unlock()
 	t.Stop()
 	fd.s.net.forget(fd)
-	if fd.execs != fd.s.net.execs.Load() {
-		return nil // the exec has closed it
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
 	// NetBSD's close(2) of what a kqueue watches waits, without letting others have
@@ -654,7 +650,7 @@ func (fd *netFD) close() error {
 	// with one processor, or with EV_ONESHOT, all of it stops (knote_detach in
 	// kern_event.c).
 	if fd.s.net.watched(fd) && fd.s.pausePoll(ctx) == nil {
-		defer fd.s.resumePoll(false)
+		defer fd.s.resumePoll()
 	}
 	for {
 		reply, err := fd.s.net.do(ctx, fd.newCall(netbsd.SYS_close))

@@ -3,7 +3,6 @@ package spclient
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"rumptools/pkg/netbsd"
@@ -32,9 +31,6 @@ const (
 // happens meanwhile stays in the kqueue. So any number of waits take one worker
 // of the kernel's.
 type netpoll struct {
-	// execs counts execs of this process, each of which closed its sockets.
-	execs atomic.Uint32
-
 	mu sync.Mutex
 	kq FD
 	// epoch counts kqueues. Registrations with an earlier one are void.
@@ -437,7 +433,7 @@ func (s *session) pausePoll(ctx context.Context) error {
 	case <-s.done:
 		err = s.Err()
 	}
-	s.resumePoll(false)
+	s.resumePoll()
 	return err
 }
 
@@ -448,22 +444,11 @@ func (p *netpoll) watched(fd *netFD) bool {
 	return fd.rd.epoch != 0 || fd.wr.epoch != 0
 }
 
-// resumePoll undoes one pausePoll. When the process has executed a program, its
-// sockets and its kqueue are gone: those who wait and all who come later are
-// told that their socket is closed.
-func (s *session) resumePoll(execed bool) {
+// resumePoll undoes one pausePoll.
+func (s *session) resumePoll() {
 	p := &s.net
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.paused--
-	if execed {
-		p.execs.Add(1)
-		p.kq = FD{}
-		for _, fd := range p.socks {
-			fd.rd.kick()
-			fd.wr.kick()
-		}
-		clear(p.socks)
-	}
 	p.start(s)
 }

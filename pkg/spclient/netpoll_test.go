@@ -50,7 +50,7 @@ func TestPausePoll(t *testing.T) {
 		if err := spclient.PausePoll(ctx, c); err != nil {
 			t.Fatal(err)
 		}
-		spclient.ResumePoll(c, false)
+		spclient.ResumePoll(c)
 
 		first := readAsync(a)
 		waitPending(t, c, 1)
@@ -65,7 +65,7 @@ func TestPausePoll(t *testing.T) {
 				t.Errorf("%d calls under way", n)
 			}
 			if fastest > 500*time.Millisecond {
-				spclient.ResumePoll(c, false)
+				spclient.ResumePoll(c)
 				waitPending(t, c, 1)
 				continue
 			}
@@ -86,7 +86,7 @@ func TestPausePoll(t *testing.T) {
 		if _, err := b.Write([]byte("x")); err != nil {
 			t.Error(err)
 		}
-		spclient.ResumePoll(c, false)
+		spclient.ResumePoll(c)
 		for _, done := range []<-chan error{first, second} {
 			if err := <-done; err != nil {
 				t.Error(err)
@@ -100,7 +100,7 @@ func TestPausePoll(t *testing.T) {
 		if err := spclient.PausePoll(ended, c); err != nil && !errors.Is(err, context.Canceled) {
 			t.Errorf("called off: %v", err)
 		} else if err == nil {
-			spclient.ResumePoll(c, false)
+			spclient.ResumePoll(c)
 		}
 		if _, err := b.Write([]byte("x")); err != nil {
 			t.Error(err)
