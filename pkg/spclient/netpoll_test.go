@@ -342,3 +342,57 @@ func TestManyWaiters(t *testing.T) {
 		c.Close()
 	})
 }
+
+// TestCloseBusy closes sockets while others are waited for and have events all the
+// time. NetBSD's kernel stops for good if one is closed while kevent(2) looks at it.
+func TestCloseBusy(t *testing.T) {
+	netKernels(t, func(t *testing.T, url string) {
+		ctx, c := testContext(t), dialKernel(t, url)
+		l, err := c.Listen(ctx, "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		go func() {
+			for {
+				nc, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer nc.Close()
+					io.Copy(nc, nc)
+				}()
+			}
+		}()
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				for i := range 15 {
+					nc, err := c.DialContext(ctx, "tcp", l.Addr().String())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					nc.SetDeadline(time.Now().Add(testTimeout))
+					data := make([]byte, 40000)
+					if i%3 == 0 {
+						// Closed in the midst of it.
+						go nc.Write(data)
+						nc.Read(data[:1000])
+					} else if _, err := nc.Write(data[:1000]); err != nil {
+						t.Error(err)
+					} else if _, err := io.ReadFull(nc, data[:1000]); err != nil {
+						t.Error(err)
+					}
+					if err := nc.Close(); err != nil {
+						t.Error(err)
+					}
+				}
+			}()
+		}
+		wg.Wait()
+	})
+}
