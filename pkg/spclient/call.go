@@ -27,7 +27,10 @@ type Call struct {
 	num  uint32
 	err  error // of building
 	fds  bool  // has descriptors, which are the session's
-	args netbsd.Args
+	// blocks is set when the answer is awaited by intent, short while it may
+	// come any moment.
+	blocks, short bool
+	args          netbsd.Args
 
 	// mem holds the bytes of all buffers. Until the call is sent it is the
 	// builder's; from then on the reader's, until the call is answered.
@@ -79,6 +82,7 @@ func (c *Conn) NewCall(num uint32) *Call {
 func (s *session) newCall(num uint32, kind sysproxy.Type) *Call {
 	call := callPool.Get().(*Call)
 	call.s, call.num, call.kind = s, num, kind
+	call.blocks = mayBlock(num)
 	call.args.Reset(s.machine)
 	return call
 }

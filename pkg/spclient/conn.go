@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -282,6 +283,11 @@ func newSession(url string, tr transport, onRaise func(int32)) *session {
 		turn:    turnWatcher,
 	}
 	s.direct, _ = tr.(directTransport)
+	s.maxReaders = int32(max(1, runtime.GOMAXPROCS(0)-1))
+	if s.direct != nil && s.direct.isLocal() {
+		// Who answers needs what the caller would hold.
+		s.maxReaders = 0
+	}
 	s.out.tr = tr
 	s.out.broken = s.sendFailed
 	return s

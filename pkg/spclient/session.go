@@ -53,16 +53,22 @@ type session struct {
 	// parked is set while the watcher of a transport that is not direct waits
 	// between two frames.
 	parked bool
-	// long is how many of the pending calls the watcher has been waiting for,
-	// the last of which is longUntil.
-	long      int
-	longUntil uint64
+	// short is how many of the pending calls may be answered any moment.
+	short int
+	// maxReaders is how many callers of all connections may read for
+	// themselves at a time.
+	maxReaders int32
+	// contended is set when callers come while another reads; turns counts
+	// those who did.
+	contended bool
+	turns     uint
 	// skip is how many callers shall not read for themselves, misses how
 	// often in turn that was in vain.
 	skip, misses int
 	// calls counts calls for tick, which comes when ticking, if not 0, is
 	// over, and has seen callsSeen of them.
 	calls, callsSeen uint64
+	reqnoSeen        uint64
 	tick             *time.Timer
 	ticking          time.Duration
 }
@@ -92,6 +98,10 @@ func (s *session) enter(call *Call) (mine bool, err error) {
 		}
 	}
 	mine = s.takeTurn(call)
+	if !call.blocks {
+		call.short = true
+		s.short++
+	}
 	s.reqno++
 	call.reqno = s.reqno
 	s.layout.Order.PutUint64(call.frame[8:], call.reqno)
@@ -118,9 +128,7 @@ func (s *session) withdraw(call *Call) bool {
 // remove forgets a call that is pending; s.mu is held.
 func (s *session) remove(call *Call) {
 	delete(s.pending, call.reqno)
-	if call.reqno <= s.longUntil {
-		s.long--
-	}
+	s.unshort(call)
 	if s.drained != nil && len(s.pending) == 0 {
 		close(s.drained)
 		s.drained = nil

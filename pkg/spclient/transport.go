@@ -40,11 +40,14 @@ type transport interface {
 // poller, and so without the switches between threads that it costs.
 type directTransport interface {
 	transport
-	// receiveSoon is receive that waits for a short time.
+	// receiveSoon is receive that waits for a short time, with one of the
+	// runtime's processors in its hand.
 	receiveSoon(p, more []byte) (int, error)
 	// unwatch takes a watch back. An await that it has woken already may
 	// return.
 	unwatch() error
+	// isLocal tells whether the server is in this process.
+	isLocal() bool
 }
 
 // errReplaced says that the number of the connection's descriptor is no longer

@@ -12,11 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// soon is how long receiveSoon waits. The thread that waits keeps its share of
-// the runtime's processors, so this must be short; it covers what most calls
-// take, for which a switch to another goroutine and back costs more.
-const soon = 100 * time.Microsecond
-
 // linuxTransport is a transport over a socket's descriptor that is read with
 // direct calls of the host's. The runtime's poller does not know the socket, for it
 // would wake a thread for each frame. It knows an epoll descriptor in its place,
@@ -44,8 +39,6 @@ type linuxTransport struct {
 		msg unix.Msghdr
 		iov [2]unix.Iovec
 	}
-	pfd  unix.PollFd
-	wait unix.Timespec
 }
 
 // newTransport takes a connection over. When it has a descriptor, that is
@@ -92,8 +85,14 @@ func newSocketTransport(fd int) (_ transport, err error) {
 	if t.id, err = identify(fd); err != nil {
 		return nil, err
 	}
-	if err := unix.SetNonblock(fd, true); err != nil {
+	// Who must not wait says so in the call.
+	if err := unix.SetNonblock(fd, false); err != nil {
 		return nil, os.NewSyscallError("fcntl", err)
+	}
+	// The shortest time that there is: one tick of the host's clock.
+	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 1})
+	if err != nil {
+		return nil, os.NewSyscallError("setsockopt", err)
 	}
 	low, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -123,7 +122,6 @@ func newSocketTransport(fd int) (_ transport, err error) {
 		return nil, err
 	}
 	t.ready = t.fired
-	t.pfd = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
 	t.rd.msg.Iov, t.wr.msg.Iov = &t.rd.iov[0], &t.wr.iov[0]
 	return t, nil
 }
@@ -208,7 +206,7 @@ func (t *linuxTransport) receive(p, more []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	defer t.release()
-	return t.recvmsg(p, more)
+	return t.recvmsg(p, more, unix.MSG_DONTWAIT)
 }
 
 func (t *linuxTransport) receiveSoon(p, more []byte) (int, error) {
@@ -216,29 +214,26 @@ func (t *linuxTransport) receiveSoon(p, more []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	defer t.release()
-	t.pfd.Revents = 0
-	t.wait = unix.NsecToTimespec(int64(soon))
-	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&t.pfd)), 1,
-		uintptr(unsafe.Pointer(&t.wait)), 0, 0, 0)
-	if errno != 0 || n == 0 {
-		// Nothing, or the runtime wants this thread (EINTR).
-		return 0, nil
-	}
-	return t.recvmsg(p, more)
+	// The socket blocks, for as long as its SO_RCVTIMEO says. The runtime's
+	// signals end that, too, when it wants this thread. To wait with ppoll
+	// first would take a timer of high resolution, which costs more than all
+	// the rest where the host is a virtual machine.
+	return t.recvmsg(p, more, 0)
 }
 
-func (t *linuxTransport) recvmsg(p, more []byte) (int, error) {
+// recvmsg receives without waiting, unless flags lack MSG_DONTWAIT.
+func (t *linuxTransport) recvmsg(p, more []byte, flags uintptr) (int, error) {
 	if err := t.same(); err != nil {
 		return 0, err
 	}
 	n := setIovecs(&t.rd.msg, &t.rd.iov, p, more)
 	for {
 		got, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(t.fd),
-			uintptr(unsafe.Pointer(&t.rd.msg)), unix.MSG_DONTWAIT)
+			uintptr(unsafe.Pointer(&t.rd.msg)), flags)
 		switch {
-		case errno == unix.EINTR:
+		case errno == unix.EINTR && flags != 0:
 			continue
-		case errno == unix.EAGAIN:
+		case errno == unix.EAGAIN || errno == unix.EINTR:
 			return 0, nil
 		case errno != 0:
 			return 0, os.NewSyscallError("recvmsg", errno)
@@ -373,7 +368,17 @@ func (t *linuxTransport) exec(path string, argv, env []string) error {
 	if err := t.same(); err != nil {
 		return err
 	}
+	// NetBSD's client expects a socket that does not block.
+	if err := unix.SetNonblock(t.fd, true); err != nil {
+		return os.NewSyscallError("fcntl", err)
+	}
+	defer unix.SetNonblock(t.fd, false)
 	return execWith(t.fd, path, argv, env)
+}
+
+func (t *linuxTransport) isLocal() bool {
+	cred, err := unix.GetsockoptUcred(t.fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	return err == nil && int(cred.Pid) == os.Getpid()
 }
 
 func (t *linuxTransport) expire(at time.Time) { t.epoll.SetReadDeadline(at) }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"rumptools/pkg/netbsd"
@@ -37,7 +38,16 @@ const (
 	// maxSkip is the number of calls that do not read for themselves after many
 	// in vain.
 	maxSkip = 64
+	// soon is how long an answer may take for which it is worth to wait so.
+	soon = 100 * time.Microsecond
+	// yieldEvery is how many calls in a row are made without a look whether
+	// other goroutines wait for the processor.
+	yieldEvery = 16
 )
+
+// readers is how many callers wait for their answers in the host, each with one of
+// the runtime's processors in its hand.
+var readers atomic.Int32
 
 // mayBlock tells whether a call is one whose answer is awaited by intent.
 func mayBlock(num uint32) bool {
@@ -49,27 +59,28 @@ func mayBlock(num uint32) bool {
 	return false
 }
 
-// takeTurn makes the reading a caller's if it may be; s.mu is held.
+// takeTurn makes the reading a caller's if it may be; s.mu is held, and the call
+// is not pending yet.
 func (s *session) takeTurn(call *Call) bool {
-	if s.direct == nil || mayBlock(call.num) {
+	if s.turn == turnCaller {
+		s.contended = true
 		return false
 	}
-	switch s.turn {
-	case turnNobody:
-	case turnWatched:
-		// Calls for which the watcher has been waiting do not count: most
-		// of them wait in the kernel.
-		if len(s.pending) > s.long {
-			return false
-		}
-	default:
+	// A call that is meant to wait, or that finds others that may be answered
+	// any moment, is better off with the watcher.
+	if s.direct == nil || call.blocks || s.short > 0 || s.turn == turnWatcher {
 		return false
 	}
 	if s.skip > 0 {
 		s.skip--
 		return false
 	}
+	if readers.Add(1) > s.maxReaders {
+		readers.Add(-1)
+		return false
+	}
 	if s.turn == turnWatched && s.direct.unwatch() != nil {
+		readers.Add(-1)
 		return false
 	}
 	s.turn = turnCaller
@@ -79,7 +90,6 @@ func (s *session) takeTurn(call *Call) bool {
 // giveTurn leaves the reading to the watcher; s.mu is held.
 func (s *session) giveTurn() {
 	s.turn = turnWatched
-	s.long, s.longUntil = len(s.pending), s.reqno
 	if err := s.tr.watch(); err != nil {
 		go s.end(&LostError{s.url, err})
 	}
@@ -87,6 +97,13 @@ func (s *session) giveTurn() {
 
 // readFor reads until the call is answered, or it takes too long.
 func (s *session) readFor(ctx context.Context, call *Call) {
+	defer readers.Add(-1)
+	if s.turns++; s.contended || s.turns%yieldEvery == 0 {
+		// Those who wait for the processor may have calls to make, which are
+		// answered together.
+		runtime.Gosched()
+	}
+	start := time.Now()
 	late := false
 	for {
 		ok, err := s.step(true)
@@ -100,7 +117,7 @@ func (s *session) readFor(ctx context.Context, call *Call) {
 		case ok:
 			continue
 		}
-		if len(call.done) > 0 {
+		if len(call.done) > 0 || late {
 			break
 		}
 		select {
@@ -114,10 +131,8 @@ func (s *session) readFor(ctx context.Context, call *Call) {
 			}
 			late = !got
 		}
-		if late {
-			break
-		}
 	}
+	late = late || time.Since(start) > soon
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
@@ -126,10 +141,14 @@ func (s *session) readFor(ctx context.Context, call *Call) {
 	if late {
 		s.misses = min(s.misses+1, 6)
 		s.skip = min(1<<s.misses, maxSkip)
+		if call.state == waiting {
+			s.unshort(call)
+		}
 	} else {
 		s.misses = 0
 	}
-	if late || len(s.pending) > 0 || s.in.inFrame() {
+	s.contended = s.contended && len(s.pending) > 0
+	if len(s.pending) > 0 || s.in.inFrame() {
 		s.giveTurn()
 		return
 	}
@@ -137,11 +156,20 @@ func (s *session) readFor(ctx context.Context, call *Call) {
 	s.tickIn(idleTime)
 }
 
+// unshort notes that a pending call waits for something; s.mu is held.
+func (s *session) unshort(call *Call) {
+	if call.short {
+		call.short = false
+		s.short--
+	}
+}
+
 // dropTurn ends the turn of a caller whose call was not sent: the session is about
 // to end, and what the server said before may be read.
 func (s *session) dropTurn() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	readers.Add(-1)
 	if s.err == nil {
 		s.giveTurn()
 	}
@@ -197,10 +225,20 @@ func (s *session) ticked() {
 			return
 		}
 		s.ticking = checkTime
+		if s.short > 0 {
+			// What has been waiting since the last time waits for
+			// something.
+			for reqno, call := range s.pending {
+				if reqno <= s.reqnoSeen {
+					s.unshort(call)
+				}
+			}
+			s.ticking = idleTime
+		}
 	default:
 		return
 	}
-	s.callsSeen = s.calls
+	s.callsSeen, s.reqnoSeen = s.calls, s.reqno
 	s.tick.Reset(s.ticking)
 }
 
