@@ -39,7 +39,7 @@ const (
 	// in vain.
 	maxSkip = 64
 	// soon is how long an answer may take for which it is worth to wait so.
-	soon = 100 * time.Microsecond
+	soon = 500 * time.Microsecond
 	// yieldEvery is how many calls in a row are made without a look whether
 	// other goroutines wait for the processor.
 	yieldEvery = 16
