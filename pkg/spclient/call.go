@@ -488,7 +488,7 @@ func (call *Call) start(ctx context.Context) (mine bool, err error) {
 			return false, err
 		}
 		s := call.s
-		if err := s.out.wait(ctx); err != nil {
+		if err := s.out.wait(ctx, maxQueued); err != nil {
 			if ctx.Err() != nil {
 				return false, ctx.Err()
 			}

@@ -296,7 +296,7 @@ func TestWait(t *testing.T) {
 	s.take()
 	// Poll's own timeout.
 	s.expect(1000, 0)
-	fds := []netbsd.Pollfd{{Fd: 3, Events: netbsd.POLLIN}}
+	fds := []spclient.PollFD{{FD: c.FD(3), Events: netbsd.POLLIN}}
 	n, err := c.Poll(context.Background(), fds, 1500*time.Microsecond)
 	if got := s.take(); n != 0 || err != nil || !slices.Equal(got, []int32{2}) {
 		t.Errorf("Poll = %d, %v, timeouts %v", n, err, got)

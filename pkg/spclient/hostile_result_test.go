@@ -181,7 +181,7 @@ func TestLies(t *testing.T) {
 		}},
 		{"Pipe", func(ctx context.Context, c *spclient.Conn) error { c.Pipe(ctx); return nil }},
 		{"Poll", func(ctx context.Context, c *spclient.Conn) error {
-			fds := make([]netbsd.Pollfd, 3)
+			fds := make([]spclient.PollFD, 3)
 			n, err := c.Poll(ctx, fds, 0)
 			return within("Poll", n, 3, err)
 		}},

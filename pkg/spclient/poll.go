@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // How long a wait that can be cancelled blocks in the kernel at a time. When it
@@ -56,28 +57,42 @@ func inSlices(ctx context.Context, timeout time.Duration, wait func(time.Duratio
 	}
 }
 
+// PollFD is what is asked of a descriptor, and told: struct pollfd (poll(2)).
+type PollFD struct {
+	FD      FD
+	Events  int16 // netbsd.POLLIN, POLLOUT …
+	Revents int16 // of those, and POLLERR, POLLHUP and POLLNVAL, what is so
+}
+
 // Poll waits until something that was asked for of one of the descriptors is
-// so, and returns for how many (poll(2)). A negative timeout is none; after the
-// timeout it returns 0. The kernel's clock ticks every 10 ms.
-func (c *Conn) Poll(ctx context.Context, fds []netbsd.Pollfd, timeout time.Duration) (n int, err error) {
-	m := c.Machine()
-	size := netbsd.Sizeof(m, netbsd.Pollfd{})
+// so, and returns for how many (poll(2)). A zero FD is passed over. A negative
+// timeout is none; after the timeout it returns 0. The kernel's clock ticks every
+// 10 ms.
+func (c *Conn) Poll(ctx context.Context, fds []PollFD, timeout time.Duration) (n int, err error) {
+	s := c.session()
+	size := netbsd.Sizeof(s.machine, netbsd.Pollfd{})
 	buf := make([]byte, 0, size*len(fds))
-	for i := range fds {
-		buf = netbsd.Append(m, buf, &fds[i])
+	for _, p := range fds {
+		if p.FD.Valid() && p.FD.gen != s.gen {
+			return 0, callError("poll", s.stale(p.FD))
+		}
+		buf = netbsd.Append(s.machine, buf, &netbsd.Pollfd{Fd: p.FD.Int(), Events: p.Events})
 	}
 	err = inSlices(ctx, timeout, func(d time.Duration) (bool, error) {
-		n, err = count(ctx, c.NewCall(netbsd.SYS_poll).
-			InOut(buf).Uint(uint32(len(fds))).Int(millis(d)), len(fds))
+		// In the session of the descriptors, whatever has come after it.
+		call := s.newCall(netbsd.SYS_poll, sysproxy.TypeSyscall)
+		n, err = count(ctx, call.InOut(buf).Uint(uint32(len(fds))).Int(millis(d)), len(fds))
 		return n > 0, err
 	})
 	if err != nil {
 		return 0, err
 	}
 	for i := range fds {
-		if err := netbsd.Unmarshal(m, buf[i*size:], &fds[i]); err != nil {
+		var p netbsd.Pollfd
+		if err := netbsd.Unmarshal(s.machine, buf[i*size:], &p); err != nil {
 			return 0, err
 		}
+		fds[i].Revents = p.Revents
 	}
 	return n, nil
 }
@@ -102,11 +117,10 @@ func (c *Conn) WaitWritable(ctx context.Context, fd FD) error {
 
 // waitFor waits for events, an error or the peer's end.
 func (c *Conn) waitFor(ctx context.Context, fd FD, events int16) error {
-	s := c.session()
-	if fd.gen != s.gen {
-		return s.stale(fd)
+	if !fd.Valid() {
+		return ErrStale
 	}
-	fds := []netbsd.Pollfd{{Fd: fd.num, Events: events}}
+	fds := []PollFD{{FD: fd, Events: events}}
 	if _, err := c.Poll(ctx, fds, -1); err != nil {
 		return err
 	}

@@ -280,7 +280,7 @@ func (s *session) copyIn(h sysproxy.Header, addr, n uint64) error {
 // respond sends the answer to a request of the server's. A server that asks
 // and does not read what it is told is not read from either.
 func (s *session) respond(head, body []byte) error {
-	if err := s.out.wait(context.Background()); err != nil {
+	if err := s.out.wait(context.Background(), maxAnswers); err != nil {
 		return err
 	}
 	s.out.send(head, body)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"testing"
 	"time"
 
@@ -114,9 +115,14 @@ func replacedConnection(url string) error {
 			return err
 		}
 		check := func(int) error { return nil }
-		if kind := os.Getenv(replacement); kind == "nothing" {
+		switch kind := os.Getenv(replacement); kind {
+		case "nothing":
 			unix.Close(conn)
-		} else {
+		case "nothing anywhere":
+			if err := closeFrom(3, conn); err != nil {
+				return err
+			}
+		default:
 			s, err := newStranger(kind)
 			if err != nil {
 				return err
@@ -147,6 +153,28 @@ func replacedConnection(url string) error {
 			return err
 		}
 		unix.Close(conn)
+	}
+	return nil
+}
+
+// closeFrom does what closefrom(3) does, but for what Go's runtime needs to live: its
+// epoll descriptor, which does not look at the connection, and what wakes that.
+func closeFrom(first, conn int) error {
+	for fd := first; fd < 100; fd++ {
+		name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+		if err != nil || name == "anon_inode:[eventfd]" {
+			continue
+		}
+		if name == "anon_inode:[eventpoll]" {
+			info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
+			if err != nil {
+				return err
+			}
+			if !regexp.MustCompile(fmt.Sprintf(`(?m)^tfd: +%d `, conn)).Match(info) {
+				continue
+			}
+		}
+		unix.Close(fd)
 	}
 	return nil
 }
@@ -196,7 +224,7 @@ func replacedWhileWaiting(url string) error {
 // TestReplaced closes or replaces the connection's descriptor.
 func TestReplaced(t *testing.T) {
 	url := kernelURL(t, netbsd.AMD64)
-	for _, kind := range []string{"nothing", "file", "socket", "pipe"} {
+	for _, kind := range []string{"nothing", "nothing anywhere", "file", "socket", "pipe"} {
 		t.Run(kind, func(t *testing.T) { runChild(t, child(t, "replaced", url, replacement+"="+kind)) })
 	}
 	t.Run("while a call waits", func(t *testing.T) { runChild(t, child(t, "replaced while waiting", url)) })

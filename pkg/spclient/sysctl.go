@@ -10,6 +10,9 @@ import (
 // MaxSysctl is the longest value that [Conn.SysctlBytes] reads, in bytes.
 const MaxSysctl = 64 << 20
 
+// MaxSysctlString is the longest string that [Conn.SysctlString] reads, in bytes.
+const MaxSysctlString = 64 << 10
+
 // Limits on sysctl's work.
 const (
 	// maxMIB is CTL_MAXNAME.
@@ -50,13 +53,17 @@ func (c *Conn) Sysctl(ctx context.Context, mib []int32, old, newp []byte) (int, 
 // SysctlBytes reads a value of any length up to [MaxSysctl], such as a list of
 // interfaces or sockets.
 func (c *Conn) SysctlBytes(ctx context.Context, mib []int32) ([]byte, error) {
+	return c.sysctlUpTo(ctx, mib, MaxSysctl)
+}
+
+func (c *Conn) sysctlUpTo(ctx context.Context, mib []int32, limit int) ([]byte, error) {
 	n, err := c.Sysctl(ctx, mib, nil, nil)
 	for try := 0; err == nil && try < sysctlTries; try++ {
 		if n == 0 {
 			return nil, nil
 		}
-		if n > MaxSysctl {
-			return nil, fmt.Errorf("sysctl: value of %d bytes, at most %d expected", n, MaxSysctl)
+		if n > limit {
+			return nil, fmt.Errorf("sysctl: value of %d bytes, at most %d expected", n, limit)
 		}
 		buf := make([]byte, n)
 		var got int
@@ -66,7 +73,7 @@ func (c *Conn) SysctlBytes(ctx context.Context, mib []int32) ([]byte, error) {
 			return nil, err
 		}
 		// It has grown: leave room for more of that.
-		n, err = min(max(got, n), MaxSysctl+1), nil
+		n, err = min(max(got, n), limit+1), nil
 		n += n / 8
 	}
 	if err == nil {
@@ -103,9 +110,9 @@ func (c *Conn) SysctlQuad(ctx context.Context, mib []int32) (uint64, error) {
 	return c.Machine().Order.Uint64(b), nil
 }
 
-// SysctlString reads a value that is a string.
+// SysctlString reads a value that is a string of up to [MaxSysctlString].
 func (c *Conn) SysctlString(ctx context.Context, mib []int32) (string, error) {
-	b, err := c.SysctlBytes(ctx, mib)
+	b, err := c.sysctlUpTo(ctx, mib, MaxSysctlString)
 	return netbsd.CString(b), err
 }
 

@@ -6,9 +6,13 @@ import (
 )
 
 const (
-	// maxQueued is how many bytes may wait to be sent before callers, and
-	// the reader that answers copy requests, wait for the server to read.
+	// maxQueued is how many bytes may wait to be sent before callers wait for
+	// the server to read.
 	maxQueued = 256 << 10
+	// maxAnswers is how many before the reader does, which answers copy
+	// requests. It is much more than what callers alone can bring about: a server
+	// that waits for this client to read must not be waited for.
+	maxAnswers = 1 << 20
 	// maxSpare is the largest queue buffer that is kept.
 	maxSpare = 64 << 10
 	// maxRounds is how many times a sender sends what others have left to
@@ -38,11 +42,11 @@ type writer struct {
 	room chan struct{}
 }
 
-// wait waits until the queue has room, or ctx ends.
-func (w *writer) wait(ctx context.Context) error {
+// wait waits until fewer than limit bytes are queued, or ctx ends.
+func (w *writer) wait(ctx context.Context, limit int) error {
 	for {
 		w.mu.Lock()
-		err, full := w.err, len(w.queue) >= maxQueued
+		err, full := w.err, len(w.queue) >= limit
 		var room chan struct{}
 		if full && err == nil {
 			if w.room == nil {
@@ -62,11 +66,11 @@ func (w *writer) wait(ctx context.Context) error {
 	}
 }
 
-// full tells whether a frame would have to wait for room.
+// full tells whether an answer would have to wait for room.
 func (w *writer) full() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.err == nil && len(w.queue) >= maxQueued
+	return w.err == nil && len(w.queue) >= maxAnswers
 }
 
 // send sends a frame that is made of head and body, or queues what can't be
