@@ -3,7 +3,9 @@ package spclient_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"testing"
 	"time"
@@ -231,27 +233,68 @@ func TestLies(t *testing.T) {
 		{"Uname", func(ctx context.Context, c *spclient.Conn) error { c.Uname(ctx); return nil }},
 		{"DialContext", func(ctx context.Context, c *spclient.Conn) error {
 			nc, err := c.DialContext(ctx, "tcp", "127.0.0.1:80")
-			if err == nil {
-				nc.SetDeadline(time.Now().Add(lieTime))
-				n, err := nc.Write(make([]byte, 10))
-				nc.Close()
-				return within("Write", n, 10, err)
+			if err != nil {
+				return nil
 			}
-			return nil
+			defer nc.Close()
+			// After a part there may be no room for the rest.
+			nc.SetDeadline(time.Now().Add(lieTime))
+			n, err := nc.Write(make([]byte, 10))
+			if n == 0 && isTimeout(err) {
+				return errors.New("Write makes the same call for ever")
+			}
+			return cmpErr(within("Write", n, 10, err), endAddr[*net.TCPAddr]("LocalAddr", nc.LocalAddr()),
+				endAddr[*net.TCPAddr]("RemoteAddr", nc.RemoteAddr()))
 		}},
 		{"Listen", func(ctx context.Context, c *spclient.Conn) error {
 			l, err := c.Listen(ctx, "tcp", "127.0.0.1:0")
-			if err == nil {
-				l.Close()
+			if err != nil {
+				return nil
 			}
-			return nil
+			defer l.Close()
+			errs := endAddr[*net.TCPAddr]("Addr", l.Addr())
+			// Some lies are that there is nothing to accept.
+			l.(*spclient.TCPListener).SetDeadline(time.Now().Add(lieTime))
+			if nc, err := l.Accept(); err == nil {
+				errs = cmpErr(errs, endAddr[*net.TCPAddr]("LocalAddr", nc.LocalAddr()), endAddr[*net.TCPAddr]("RemoteAddr", nc.RemoteAddr()))
+				nc.Close()
+			}
+			return errs
+		}},
+		{"Listen of a local socket", func(ctx context.Context, c *spclient.Conn) error {
+			l, err := c.Listen(ctx, "unix", "/tmp/s")
+			if err != nil {
+				return nil
+			}
+			defer l.Close()
+			return endAddr[*net.UnixAddr]("Addr", l.Addr())
 		}},
 		{"ListenPacket", func(ctx context.Context, c *spclient.Conn) error {
 			p, err := c.ListenPacket(ctx, "udp", "127.0.0.1:0")
-			if err == nil {
-				p.SetDeadline(time.Now().Add(lieTime))
-				p.WriteTo([]byte("x"), p.LocalAddr())
-				p.Close()
+			if err != nil {
+				return nil
+			}
+			defer p.Close()
+			p.SetDeadline(time.Now().Add(lieTime))
+			p.WriteTo([]byte("x"), p.LocalAddr())
+			return endAddr[*net.UDPAddr]("LocalAddr", p.LocalAddr())
+		}},
+		{"ListenPacket of a raw socket", func(ctx context.Context, c *spclient.Conn) error {
+			p, err := c.ListenPacket(ctx, "ip4:icmp", "127.0.0.1")
+			if err != nil {
+				return nil
+			}
+			defer p.Close()
+			return endAddr[*net.IPAddr]("LocalAddr", p.LocalAddr())
+		}},
+		{"NetConn", func(ctx context.Context, c *spclient.Conn) error {
+			nc, err := c.NetConn(ctx, c.FD(3))
+			if err != nil {
+				return nil
+			}
+			defer nc.Close()
+			if nc.LocalAddr() == nil {
+				return errors.New("no LocalAddr")
 			}
 			return nil
 		}},
@@ -277,6 +320,14 @@ func TestLies(t *testing.T) {
 			})
 		}
 	}
+}
+
+// endAddr checks that an end of a socket has an address of its network's type.
+func endAddr[A net.Addr](what string, got net.Addr) error {
+	if _, ok := got.(A); !ok {
+		return fmt.Errorf("%s is %T", what, got)
+	}
+	return nil
 }
 
 // cmpErr returns the first error.

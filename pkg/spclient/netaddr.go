@@ -23,6 +23,9 @@ func (fd *netFD) addr(sa []byte) net.Addr {
 	if err != nil {
 		return nil
 	}
+	if fd.network[:2] == "un" != (a.Family == netbsd.AF_LOCAL) {
+		return nil
+	}
 	switch a.Family {
 	case netbsd.AF_LOCAL:
 		if a.Path == "" && fd.network == "unixgram" {
@@ -41,6 +44,24 @@ func (fd *netFD) addr(sa []byte) net.Addr {
 		return &net.IPAddr{IP: ip, Zone: zone}
 	}
 	return nil
+}
+
+// endAddr returns a socket address as that of an end of the socket: of one that the kernel
+// does not tell it is the zero address of the network's type, as who has a socket of
+// that network may count on the type.
+func (fd *netFD) endAddr(sa []byte) net.Addr {
+	if a := fd.addr(sa); a != nil {
+		return a
+	}
+	switch fd.network[:2] {
+	case "tc":
+		return &net.TCPAddr{}
+	case "ud":
+		return &net.UDPAddr{}
+	case "ip":
+		return &net.IPAddr{}
+	}
+	return &net.UnixAddr{Net: fd.network}
 }
 
 // addrPort reads a socket address of IP's without allocating memory for it.

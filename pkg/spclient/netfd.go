@@ -445,6 +445,9 @@ func (fd *netFD) write(p []byte) (n int, err error) {
 		if err != nil {
 			return n, err
 		}
+		if m == 0 {
+			return n, io.ErrUnexpectedEOF // no kernel says so, and it would say so for ever
+		}
 	}
 	return n, nil
 }
@@ -550,7 +553,7 @@ func (fd *netFD) accept() (*netFD, error) {
 		}
 		nfd := newNetFD(fd.c, fd.network, fd.family, fd.typ)
 		nfd.belong(fd.s, int32(reply.Retval[0]))
-		nfd.raddr = nfd.addr(sa[:min(order.Uint32(length), maxSockaddr)])
+		nfd.raddr = nfd.endAddr(sa[:min(order.Uint32(length), maxSockaddr)])
 		return nfd, nil
 	}
 }
@@ -571,7 +574,7 @@ func (fd *netFD) name(num uint32, what string) ([]byte, error) {
 func (fd *netFD) learn() error {
 	sa, err := fd.name(netbsd.SYS_getsockname, "getsockname")
 	if err == nil {
-		fd.laddr = fd.addr(sa)
+		fd.laddr = fd.endAddr(sa)
 	}
 	return err
 }

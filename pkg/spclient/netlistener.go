@@ -65,7 +65,7 @@ func (lc *ListenConfig) Listen(ctx context.Context, network, address string) (ne
 		return &UnixListener{netListener{fd: fd}, address}, nil
 	}
 	l := netListener{fd: fd, keepAlive: lc.KeepAlive}
-	if a, ok := fd.laddr.(*net.TCPAddr); ok && !a.IP.IsUnspecified() {
+	if a, ok := fd.laddr.(*net.TCPAddr); ok && len(a.IP) != 0 && !a.IP.IsUnspecified() {
 		l.laddr = a
 	}
 	return &TCPListener{l}, nil
@@ -226,9 +226,6 @@ func (l *netListener) accept() (*netFD, error) {
 		}
 		if fd.laddr = l.laddr; fd.laddr == nil && err == nil {
 			err = fd.learn()
-		}
-		if fd.raddr == nil && fd.family == netbsd.AF_LOCAL {
-			fd.raddr = &net.UnixAddr{Net: fd.network}
 		}
 		switch {
 		case err == nil:

@@ -289,9 +289,9 @@ func (c *Conn) adopt(ctx context.Context, desc FD) (*netFD, netKind, error) {
 		return nil, k, os.NewSyscallError("getsockname", netbsd.EAFNOSUPPORT)
 	}
 	k.name, fd.network = name, name
-	fd.laddr = fd.addr(sa)
+	fd.laddr = fd.endAddr(sa)
 	if sa, err := fd.name(netbsd.SYS_getpeername, "getpeername"); err == nil {
-		fd.raddr = fd.addr(sa)
+		fd.raddr = fd.endAddr(sa)
 	}
 	for _, set := range [...]struct{ get, set, flag int32 }{
 		{netbsd.F_GETFL, netbsd.F_SETFL, netbsd.O_NONBLOCK | netbsd.O_NOSIGPIPE},

@@ -123,15 +123,6 @@ func (c *Conn) renew(ctx context.Context, call *Call, err error) error {
 	return nil
 }
 
-// live returns the session, or the one after it if that was lost.
-func (c *Conn) live(ctx context.Context) (*session, error) {
-	s := c.session()
-	if err := s.Err(); err != nil {
-		return c.after(ctx, s, err)
-	}
-	return s, nil
-}
-
 // after returns the session after one that ended with err, if the policy has one.
 func (c *Conn) after(ctx context.Context, s *session, err error) (*session, error) {
 	switch {
