@@ -56,6 +56,6 @@ func (k *Kernel) raise(pid int32, sig netbsd.Signal) {
 		return
 	}
 	if c := p.conn.Load(); c != nil {
-		c.raise(uint32(sig))
+		c.raise(uint32(sig), false)
 	}
 }

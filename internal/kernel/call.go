@@ -92,13 +92,13 @@ func (c *Call) CopyOut(addr uint64, p []byte) error {
 		c.late = append(c.late, lateCopy{addr, bytes.Clone(p)})
 		return nil
 	}
-	return c.conn.copyOut(addr, p)
+	return c.conn.copyOut(c, addr, p)
 }
 
 // Raise raises a signal in the caller.
 func (c *Call) Raise(sig netbsd.Signal) {
 	if c.conn != nil {
-		c.conn.raise(uint32(sig))
+		c.conn.raise(uint32(sig), c.reading)
 	}
 }
 

@@ -91,7 +91,7 @@ func (w *copyWait) finish() {
 
 func newConn(k *Kernel, l link) *conn {
 	c := &conn{k: k, link: l, layout: k.layout, copies: make(map[uint64]*copyWait)}
-	c.out.init(l)
+	c.out.init(l, &k.memory)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -193,7 +193,7 @@ func (c *conn) nextFrame() (*Call, bool) {
 	call, ok := c.request(h, payload)
 	if !ok {
 		// A breach, unlike a client that goes, ends both directions.
-		c.out.flush()
+		c.out.drain()
 		c.link.hangup()
 	}
 	return call, ok
@@ -231,7 +231,7 @@ func (c *conn) finish() {
 	c.leave()
 	c.calls.Wait()
 	c.execs.Wait()
-	c.out.flush()
+	c.out.close()
 	c.link.close()
 	if c.proc != nil {
 		c.k.leave(c.proc)
@@ -309,7 +309,7 @@ func (c *conn) prefork(h sysproxy.Header, payload []byte) bool {
 	if err != nil {
 		return c.refuse(h, sysproxy.ErrRforkFailed)
 	}
-	return c.send(sysproxy.PreforkReply{Auth: auth}, h.ReqNo)
+	return c.send(sysproxy.PreforkReply{Auth: auth}, h.ReqNo, true)
 }
 
 // cname is a program's name up to its NUL.
@@ -353,7 +353,7 @@ func (c *conn) firstRequest(h sysproxy.Header, payload []byte) bool {
 		return false
 	}
 	c.proc.conn.Store(c)
-	return c.send(sysproxy.HandshakeReply{}, h.ReqNo)
+	return c.send(sysproxy.HandshakeReply{}, h.ReqNo, true)
 }
 
 // execRunning reports whether an exec waits for calls to end.
@@ -393,7 +393,7 @@ func (c *conn) exec(h sysproxy.Header, payload []byte) bool {
 		}
 		c.inExec = false
 		c.mu.Unlock()
-		c.send(sysproxy.HandshakeReply{}, h.ReqNo)
+		c.send(sysproxy.HandshakeReply{}, h.ReqNo, false)
 	}()
 	return true
 }
@@ -447,9 +447,9 @@ func (c *conn) carryOut(call *Call) {
 // reply is send for the answer to a call. As in copies, the message is appended
 // as what it is: as a [sysproxy.Message] it would be allocated.
 func (c *conn) reply(m sysproxy.SyscallReply, reqno uint64, reading bool) bool {
-	c.out.begin()
+	c.out.begin(reading)
 	c.out.pending = m.Append(c.out.pending, c.layout, reqno)
-	return c.out.end(!reading)
+	return c.out.end(!reading, reading)
 }
 
 // errnoOf is the errno for an error of a system call. Other errors than
@@ -465,17 +465,17 @@ func errnoOf(err error) netbsd.Errno {
 	return netbsd.EIO
 }
 
-// refuse answers with an ERROR frame.
+// refuse answers with an ERROR frame, for the reader.
 func (c *conn) refuse(h sysproxy.Header, code sysproxy.ErrorCode) bool {
-	return c.send(sysproxy.Refusal{Code: code}, h.ReqNo)
+	return c.send(sysproxy.Refusal{Code: code}, h.ReqNo, true)
 }
 
-// send sends a frame. It reports whether the connection is still good for
-// writing.
-func (c *conn) send(m sysproxy.Message, reqno uint64) bool {
-	c.out.begin()
+// send sends a frame; reader is whether the connection's reader does. It reports
+// whether the connection is still good for writing.
+func (c *conn) send(m sysproxy.Message, reqno uint64, reader bool) bool {
+	c.out.begin(reader)
 	c.out.pending = m.Append(c.out.pending, c.layout, reqno)
-	return c.out.end(true)
+	return c.out.end(true, reader)
 }
 
 // copyRequest asks the client for memory and waits for it.
@@ -494,13 +494,13 @@ func (c *conn) copyRequest(call *Call, addr uint64, buf []byte, isStr bool) (n i
 	c.nreq++
 	c.copies[reqno] = w
 	c.mu.Unlock()
-	c.out.begin()
+	c.out.begin(call.reading)
 	if isStr {
 		c.out.pending = sysproxy.CopyInStr{Len: uint64(len(buf)), Addr: addr}.Append(c.out.pending, c.layout, reqno)
 	} else {
 		c.out.pending = sysproxy.CopyIn{Len: uint64(len(buf)), Addr: addr}.Append(c.out.pending, c.layout, reqno)
 	}
-	c.out.end(!call.reading)
+	c.out.end(!call.reading, call.reading)
 	// No context here: the client owes an answer, and a late one would
 	// find nobody. A client that goes ends the wait.
 	if !call.reading {
@@ -538,14 +538,14 @@ func (c *conn) copyInStr(call *Call, addr uint64, limit int) (string, error) {
 
 // copyOut writes to the client's memory. The numbers are of the same count as
 // those of the requests that are answered.
-func (c *conn) copyOut(addr uint64, p []byte) error {
+func (c *conn) copyOut(call *Call, addr uint64, p []byte) error {
 	for len(p) > 0 {
 		n := min(len(p), copyChunk)
 		c.mu.Lock()
 		reqno := c.nreq
 		c.nreq++
 		c.mu.Unlock()
-		if !c.out.copyOut(c.layout, reqno, addr, p[:n]) {
+		if !c.out.copyOut(call, c.layout, reqno, addr, p[:n]) {
 			return netbsd.EFAULT
 		}
 		p, addr = p[n:], addr+uint64(n)
@@ -553,4 +553,4 @@ func (c *conn) copyOut(addr uint64, p []byte) error {
 	return nil
 }
 
-func (c *conn) raise(sig uint32) { c.send(sysproxy.Raise{Signo: sig}, 0) }
+func (c *conn) raise(sig uint32, reader bool) { c.send(sysproxy.Raise{Signo: sig}, 0, reader) }

@@ -36,3 +36,13 @@ func (k *Kernel) Sizes() (conns, procs, files int) {
 	defer k.mu.Unlock()
 	return len(k.conns), len(k.procs), int(k.nfiles.Load())
 }
+
+// MaxCalls is how many calls of one client may be under way, and OutMost how many
+// bytes wait for one that does not read.
+const (
+	MaxCalls = maxCalls
+	OutMost  = outMost
+)
+
+// Held tells how many bytes calls and clients that do not read hold.
+func (k *Kernel) Held() int64 { return k.memory.used.Load() }

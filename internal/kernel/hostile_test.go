@@ -25,7 +25,7 @@ var wire = sysproxy.Layout{Order: binary.LittleEndian, WordSize: 8}
 
 // hostile is a client that says what it wants.
 type hostile struct {
-	*net.UnixConn
+	net.Conn
 	r     *bufio.Reader
 	reqno uint64
 }
@@ -39,7 +39,7 @@ func attack(t *testing.T, url string, greet bool) *hostile {
 	}
 	t.Cleanup(func() { nc.Close() })
 	nc.SetDeadline(time.Now().Add(20 * time.Second))
-	h := &hostile{UnixConn: nc.(*net.UnixConn), r: bufio.NewReader(nc)}
+	h := &hostile{Conn: nc, r: bufio.NewReader(nc)}
 	if _, err := h.r.ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func TestHostileLengths(t *testing.T) {
 				h.Write(wire.AppendHeader(nil, sysproxy.Header{Len: length, ReqNo: 1, Class: class, Type: sysproxy.TypeSyscall}))
 				h.Write(make([]byte, 100))
 				if length%2 == 0 {
-					h.CloseWrite()
+					h.Conn.(*net.UnixConn).CloseWrite()
 					io.Copy(io.Discard, h)
 				}
 				served()
@@ -170,7 +170,7 @@ func TestHostileCuts(t *testing.T) {
 		c := attack(t, url, false)
 		c.Write(talk[:n])
 		if n%2 == 0 {
-			c.CloseWrite()
+			c.Conn.(*net.UnixConn).CloseWrite()
 			if _, err := io.Copy(io.Discard, c.r); err != nil {
 				t.Errorf("cut at %d: %v", n, err)
 			}

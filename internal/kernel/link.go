@@ -9,8 +9,12 @@ type link interface {
 	// Read is for the connection's reader alone. At the end it fails with
 	// io.EOF.
 	Read(p []byte) (int, error)
-	// write writes a, then b, whole. One goroutine at a time calls it.
+	// write writes a, then b, whole. One goroutine at a time calls it or
+	// tryWrite.
 	write(a, b []byte) error
+	// tryWrite writes as much of a, then b, as needs no waiting, which may
+	// be nothing, and gives the number of bytes.
+	tryWrite(a, b []byte) (int, error)
 	// hangup ends both directions: Read and write fail. Anybody may call
 	// it at any time.
 	hangup()
@@ -30,6 +34,9 @@ func (l netLink) write(a, b []byte) error {
 	_, err := both.WriteTo(l.Conn)
 	return err
 }
+
+// tryWrite can't tell what needs no waiting.
+func (l netLink) tryWrite(a, b []byte) (int, error) { return 0, nil }
 
 func (l netLink) hangup() { l.Close() }
 func (l netLink) close()  { l.Close() }

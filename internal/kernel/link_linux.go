@@ -71,13 +71,20 @@ type poller struct {
 
 // open makes a link of a connection. It takes nc over.
 func (ls *links) open(nc net.Conn) link {
-	if _, ok := nc.(syscall.Conn); !ok {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
 		return netLink{nc}
 	}
-	return &hostLink{
-		nc: nc, shared: ls, limit: maxDirects(),
+	rc, err := sc.SyscallConn()
+	if err != nil {
+		return netLink{nc}
+	}
+	l := &hostLink{
+		nc: nc, raw: rc, shared: ls, limit: maxDirects(),
 		readable: make(chan struct{}, 1), writable: make(chan struct{}, 1),
 	}
+	l.out.send = l.hosted
+	return l
 }
 
 // adopt takes the link's descriptor from the runtime. Where that can't be, and
@@ -89,12 +96,8 @@ func (l *hostLink) adopt() {
 	defer l.writing.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	rc, err := l.nc.(syscall.Conn).SyscallConn()
-	if err != nil {
-		return
-	}
-	fd := -1
-	rc.Control(func(old uintptr) {
+	fd, err := -1, error(nil)
+	l.raw.Control(func(old uintptr) {
 		if fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 3); err != nil {
 			fd = -1
 		}
@@ -113,7 +116,7 @@ func (l *hostLink) adopt() {
 	}
 	unix.SetNonblock(fd, false)
 	l.nc.Close()
-	l.nc = nil
+	l.nc, l.raw = nil, nil
 }
 
 // add has a poller watch l; the first link makes it.
@@ -216,12 +219,14 @@ type hostLink struct {
 	shared *links
 	// nc is the connection until adopt; then the rest is.
 	nc     net.Conn
+	raw    syscall.RawConn
 	poller *poller
 	id     uint64
 	fd     int
 
 	// writing is held by who writes, and over adopt.
 	writing sync.Mutex
+	out     hostedWrite // of who writes, until adopt
 
 	// The poller's messages, and hints only.
 	readable, writable chan struct{}
@@ -373,10 +378,11 @@ func (l *hostLink) write(a, b []byte) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	if l.nc != nil {
-		return netLink{l.nc}.write(a, b)
+		_, err := l.writeHosted(a, b, true)
+		return err
 	}
 	for len(a)+len(b) > 0 {
-		n, e := l.sendmsg(a, b)
+		n, e := sendmsg(l.fd, a, b)
 		switch e {
 		case 0:
 			k := min(n, len(a))
@@ -393,12 +399,84 @@ func (l *hostLink) write(a, b []byte) error {
 	return nil
 }
 
+func (l *hostLink) tryWrite(a, b []byte) (int, error) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if l.nc != nil {
+		return l.writeHosted(a, b, false)
+	}
+	for {
+		n, e := sendmsg(l.fd, a, b)
+		switch e {
+		case 0:
+			return n, nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return 0, nil
+		default:
+			return 0, os.NewSyscallError("sendmsg", e)
+		}
+	}
+}
+
+// hostedWrite is a write through a descriptor that the runtime has.
+type hostedWrite struct {
+	a, b []byte             // what is left
+	wait bool               // for room
+	err  syscall.Errno      // of the host
+	send func(uintptr) bool // hosted, made once
+}
+
+// writeHosted is write, or tryWrite without wait, until adopt.
+func (l *hostLink) writeHosted(a, b []byte, wait bool) (int, error) {
+	w := &l.out
+	w.a, w.b, w.wait, w.err = a, b, wait, 0
+	err := l.raw.Write(w.send)
+	n := len(a) + len(b) - len(w.a) - len(w.b)
+	w.a, w.b = nil, nil
+	if w.err != 0 {
+		err = os.NewSyscallError("writev", w.err)
+	}
+	return n, err
+}
+
+// hosted writes what there is room for. It reports false for the runtime to wait
+// for more.
+func (l *hostLink) hosted(fd uintptr) bool {
+	w := &l.out
+	for len(w.a)+len(w.b) > 0 {
+		n, e := writev(int(fd), w.a, w.b)
+		switch e {
+		case 0:
+			k := min(n, len(w.a))
+			w.a, w.b = w.a[k:], w.b[n-k:]
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return !w.wait
+		default:
+			w.err = e
+			return true
+		}
+	}
+	return true
+}
+
+// writev is writev(2), which every host has, to a descriptor that does not wait.
+func writev(fd int, a, b []byte) (int, syscall.Errno) {
+	ioSends()
+	iov := [2]unix.Iovec{{Base: unsafe.SliceData(a)}, {Base: unsafe.SliceData(b)}}
+	iov[0].SetLen(len(a))
+	iov[1].SetLen(len(b))
+	n, _, e := syscall.RawSyscall(unix.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&iov[0])), uintptr(len(iov)))
+	return int(n), e
+}
+
 // sendmsg is sendmsg(2) of as much of a and b as there is room for.
-func (l *hostLink) sendmsg(a, b []byte) (int, syscall.Errno) {
+func sendmsg(fd int, a, b []byte) (int, syscall.Errno) {
 	const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 	ioSends()
 	if len(b) == 0 {
-		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(l.fd),
+		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd),
 			uintptr(unsafe.Pointer(unsafe.SliceData(a))), uintptr(len(a)), flags, 0, 0)
 		return int(n), e
 	}
@@ -407,7 +485,7 @@ func (l *hostLink) sendmsg(a, b []byte) (int, syscall.Errno) {
 	iov[1].SetLen(len(b))
 	m := unix.Msghdr{Iov: &iov[0]}
 	m.SetIovlen(len(iov))
-	n, _, e := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(l.fd), uintptr(unsafe.Pointer(&m)), flags)
+	n, _, e := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&m)), flags)
 	return int(n), e
 }
 
