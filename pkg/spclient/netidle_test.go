@@ -85,7 +85,7 @@ func execKernel(t testing.TB, m *netbsd.Machine) (url string) {
 func TestIdle(t *testing.T) {
 	connections := 10000
 	const mostEach = 16 << 10
-	if raceEnabled {
+	if raceEnabled || testing.Short() {
 		connections = 1000 // the detector's memory is counted too, and it is slow
 	}
 	url := os.Getenv("SPCLIENT_TEST_SERVER")
