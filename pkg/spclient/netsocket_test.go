@@ -45,7 +45,7 @@ func TestNetDialErrors(t *testing.T) {
 			{ctx, "tcp", "localhost:1", netbsd.ECONNREFUSED, "dial tcp 127.0.0.1:1: connect: Connection refused"},
 			{ctx, "tcp6", "localhost:1", netbsd.ECONNREFUSED, "dial tcp6 [::1]:1: connect: Connection refused"},
 			{ctx, "tcp4", "[::1]:1", nil, "dial tcp4: address ::1: no suitable address found"},
-			{ctx, "tcp", "192.0.2.1:80", nil, ""},
+			{ctx, "tcp", "192.0.2.1:80", netbsd.EADDRNOTAVAIL, "dial tcp 192.0.2.1:80: connect: Can't assign requested address"},
 			{ctx, "tcp", "www.example.org:80", nil, "dial tcp: lookup www.example.org: names need a Resolver for the kernel's network"},
 			{ctx, "tcp", "127.0.0.1", nil, "dial tcp: address 127.0.0.1: missing port in address"},
 			{ctx, "tcp", "127.0.0.1:99999", nil, "dial tcp: address 99999: invalid port"},

@@ -74,6 +74,44 @@ func (s *Stack) findRoute(p sendPath) (*stack.Route, error) {
 	return nil, netbsd.EHOSTUNREACH
 }
 
+// selectSource4 is in_selectsrc: which address a socket that has none gets to send
+// to dst from. It is that of the interface that a route leads to, unless that is
+// lo0; else the one whose network dst is in, or else the first that is not lo0's.
+// If there is none it is EADDRNOTAVAIL. Whether a packet would leave is another
+// matter: see findRoute.
+func (s *Stack) selectSource4(dst netip.Addr, dontRoute bool) (netip.Addr, error) {
+	if s.isLocal(dst) {
+		return dst, nil
+	}
+	if !dontRoute {
+		if ifa := s.routedAddr(dst); ifa != nil && ifa.family == netbsd.AF_INET {
+			return ifa.addr, nil
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ifa := s.ifaWithNet(sockaddrInet(dst)); ifa != nil {
+		return ifa.addr, nil
+	}
+	for _, ifp := range s.interfaces {
+		if ifa := ifp.first(netbsd.AF_INET); ifa != nil && !ifp.is(netbsd.IFF_LOOPBACK) {
+			return ifa.addr, nil
+		}
+	}
+	return netip.Addr{}, netbsd.EADDRNOTAVAIL
+}
+
+// routedAddr is the address of the route to dst, unless that leads to lo0.
+func (s *Stack) routedAddr(dst netip.Addr) *ifaddr {
+	t := &s.routes
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if rt := t.findLocked(dst); rt != nil && !rt.ifp.is(netbsd.IFF_LOOPBACK) {
+		return rt.ifa
+	}
+	return nil
+}
+
 // countUnreachable counts a destination that there is no route to.
 func (s *Stack) countUnreachable(dst netip.Addr) {
 	s.stats.unreach.Add(1)

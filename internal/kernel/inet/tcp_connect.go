@@ -61,6 +61,7 @@ func (so *tcpSocket) route(sa []byte) (remote endpoint, nic tcpip.NICID, err err
 	}
 	so.mu.Lock()
 	local, v6only := so.local.addr, so.ip6.flags&in6pV6Only != 0
+	dontRoute := so.options&netbsd.SO_DONTROUTE != 0
 	so.mu.Unlock()
 	switch {
 	case remote.port == 0, unmapped(remote.addr).IsMulticast():
@@ -69,19 +70,29 @@ func (so *tcpSocket) route(sa []byte) (remote endpoint, nic tcpip.NICID, err err
 		if remote.addr = s.firstAddr4(false); !remote.addr.IsValid() {
 			return remote, 0, netbsd.EADDRNOTAVAIL
 		}
+	case so.family == netbsd.AF_INET && remote.addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		if b := s.firstAddr4(true); b.IsValid() {
+			remote.addr = b
+		}
 	case !remote.addr.IsValid():
 		remote.addr = netip.IPv6Loopback()
 	case remote.addr.Is4In6() && (v6only || local.IsValid() && !local.Is4In6()),
 		so.family == netbsd.AF_INET6 && !remote.addr.Is4In6() && local.Is4In6():
 		return remote, 0, netbsd.EINVAL
 	}
-	r, err := s.findRoute(sendPath{dst: unmapped(remote.addr)})
+	dst := unmapped(remote.addr)
+	if dst.Is4() && (!local.IsValid() || isAny(unmapped(local))) {
+		if _, err := s.selectSource4(dst, dontRoute); err != nil {
+			return remote, 0, err
+		}
+	}
+	r, err := s.findRoute(sendPath{dst: dst, dontRoute: dontRoute && dst.Is4()})
 	if err != nil {
 		return remote, 0, err
 	}
 	defer r.Release()
 	if r.IsOutboundBroadcast() {
-		return remote, 0, netbsd.EADDRNOTAVAIL
+		return remote, 0, netbsd.EACCES
 	}
 	return remote, r.NICID(), nil
 }

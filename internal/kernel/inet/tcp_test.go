@@ -246,7 +246,7 @@ func TestTCPErrors(t *testing.T) {
 		{"192.168.1.1:80", netbsd.EHOSTUNREACH},
 		{"127.0.0.1:0", netbsd.EADDRNOTAVAIL},
 		{"224.0.0.1:80", netbsd.EADDRNOTAVAIL},
-		{"10.0.0.255:80", netbsd.EADDRNOTAVAIL},
+		{"10.0.0.255:80", netbsd.EACCES},
 		{"[2001:db8::1]:80", netbsd.EHOSTUNREACH},
 		{"[::ffff:127.0.0.1]:80", netbsd.EINVAL},
 	} {

@@ -236,6 +236,11 @@ func (so *udpSocket) Send(_ *kernel.Call, m *kernel.Message) (int, error) {
 		if connected {
 			return 0, netbsd.EISCONN
 		}
+		if dst := unmapped(remote.addr); dst.Is4() && !local.addr.IsValid() && !so.stack.isLocal(dst) {
+			if _, err := so.sourceFor(remote.addr); err != nil {
+				return 0, err
+			}
+		}
 		if local.port == 0 {
 			if local, err = so.stack.sockets.bindUDPSocket(so, endpoint{}, true); err != nil {
 				return 0, err
@@ -315,7 +320,7 @@ func (so *udpSocket) destination(sa []byte) (endpoint, error) {
 	switch {
 	case so.family == netbsd.AF_INET && !e.addr.IsValid():
 		if e.addr = s.firstAddr4(false); !e.addr.IsValid() {
-			return e, netbsd.EHOSTUNREACH
+			return e, netbsd.EADDRNOTAVAIL
 		}
 	case so.family == netbsd.AF_INET && e.addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		if b := s.firstAddr4(true); b.IsValid() {
@@ -403,24 +408,25 @@ func (so *udpSocket) Connect(sa []byte) error {
 	return nil
 }
 
-// sourceFor chooses the local address of a connection.
+// sourceFor chooses the local address of a connection. To an IPv4 address there
+// need not be a route: sending tells.
 func (so *udpSocket) sourceFor(dst netip.Addr) (netip.Addr, error) {
 	if !unmapped(dst).Is4() {
 		return so.source6(dst)
 	}
-	p := sendPath{dst: unmapped(dst)}
+	to := unmapped(dst)
 	so.mu.Lock()
-	p.dontRoute = so.options&netbsd.SO_DONTROUTE != 0
-	if p.dst.IsMulticast() {
-		p.nic = so.ip4.mcastIf
-	}
+	dontRoute, mcastIf := so.options&netbsd.SO_DONTROUTE != 0, so.ip4.mcastIf
 	so.mu.Unlock()
-	r, err := so.stack.findRoute(p)
+	src, err := so.stack.selectSource4(to, dontRoute)
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	defer r.Release()
-	src := netipAddr(r.LocalAddress())
+	if to.IsMulticast() && mcastIf != 0 && so.family == netbsd.AF_INET {
+		if src = so.stack.primaryAddr4(mcastIf); !src.IsValid() {
+			return netip.Addr{}, netbsd.EADDRNOTAVAIL
+		}
+	}
 	if so.family == netbsd.AF_INET6 {
 		src = mappedAddr(src)
 	}
