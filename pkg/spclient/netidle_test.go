@@ -42,11 +42,8 @@ func TestKernelProcess(t *testing.T) {
 // execKernel runs a kernel in a process of its own, until the test ends.
 func execKernel(t testing.TB, m *netbsd.Machine) (url string) {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(exe, "-test.run=^TestKernelProcess$")
+	path, argv := self()
+	cmd := exec.Command(path, append(argv[1:], "-test.run=^TestKernelProcess$")...)
 	cmd.Env = append(os.Environ(), kernelEnv+"="+m.Name)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rumptools/pkg/netbsd"
@@ -60,7 +61,7 @@ type session struct {
 	maxReaders int32
 	// contended is set when callers come while another reads; turns counts
 	// those who did.
-	contended bool
+	contended atomic.Bool
 	turns     uint
 	// skip is how many callers shall not read for themselves, misses how
 	// often in turn that was in vain.

@@ -240,6 +240,7 @@ func (t *linuxTransport) recvmsg(p, more []byte, flags uintptr) (int, error) {
 		case got == 0 && n > 0:
 			return 0, io.EOF
 		}
+		ioReceived(t.fd)
 		return int(got), nil
 	}
 }
@@ -275,6 +276,7 @@ func (t *linuxTransport) sendmsg(head, body []byte) (sent int, err error) {
 			head, body = body, nil
 		}
 		setIovecs(&t.wr.msg, &t.wr.iov, head, body)
+		ioSends()
 		r, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(t.fd),
 			uintptr(unsafe.Pointer(&t.wr.msg)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		switch {

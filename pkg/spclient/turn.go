@@ -63,7 +63,7 @@ func mayBlock(num uint32) bool {
 // is not pending yet.
 func (s *session) takeTurn(call *Call) bool {
 	if s.turn == turnCaller {
-		s.contended = true
+		s.contended.Store(true)
 		return false
 	}
 	// A call that is meant to wait, or that finds others that may be answered
@@ -98,7 +98,7 @@ func (s *session) giveTurn() {
 // readFor reads until the call is answered, or it takes too long.
 func (s *session) readFor(ctx context.Context, call *Call) {
 	defer readers.Add(-1)
-	if s.turns++; s.contended || s.turns%yieldEvery == 0 {
+	if s.turns++; s.contended.Load() || s.turns%yieldEvery == 0 {
 		// Those who wait for the processor may have calls to make, which are
 		// answered together.
 		runtime.Gosched()
@@ -147,7 +147,9 @@ func (s *session) readFor(ctx context.Context, call *Call) {
 	} else {
 		s.misses = 0
 	}
-	s.contended = s.contended && len(s.pending) > 0
+	if len(s.pending) == 0 && s.contended.Load() {
+		s.contended.Store(false)
+	}
 	if len(s.pending) > 0 || s.in.inFrame() {
 		s.giveTurn()
 		return
