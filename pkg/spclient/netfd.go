@@ -57,20 +57,25 @@ type ioSide struct {
 	// lock lets one operation at a time.
 	lock   sync.Mutex
 	filter uint32
+	// counts is that events tell how many bytes there are to read: those of TCP
+	// connections.
+	counts bool
 	// once is that each wait asks for an event anew.
 	once bool
 	// full is, under lock, that the last call wrote a part: the next one would say
-	// EAGAIN at once. There is no such thing for reading: that the end of a stream
-	// has come with the last bytes is no event of its own.
+	// EAGAIN at once.
 	full bool
 	// wake has a value when there is a reason to look again: an event, a
 	// deadline, the end.
 	wake chan struct{}
 
-	// Guarded by the netpoll's lock: the kqueue that knows the direction, and
-	// why a wait failed.
+	// Guarded by the netpoll's lock: the kqueue that knows the direction, why a
+	// wait failed, whether somebody waits who has not been woken by an event, and
+	// the last event.
 	epoch uint32
 	err   error
+	waits bool
+	last  lastEvent
 
 	// deadline is a time in nanoseconds after clockStart, 0 for none.
 	deadline atomic.Int64
@@ -78,6 +83,47 @@ type ioSide struct {
 	calls   atomic.Uint32
 	timerMu sync.Mutex
 	timer   *time.Timer
+}
+
+// A lastEvent is what is known of a direction since its last event. It spares reads
+// that would say EAGAIN: when all bytes that the event told of have been read, by
+// calls that were made after it, and it did not tell of the end, then whatever else
+// has come since, the end included, is an event that is still to come. How much a call
+// returned of what it asked for says nothing of the kind: the end may have come with
+// the last bytes, and its event before them.
+type lastEvent struct {
+	// count numbers events, and other reasons to look.
+	count uint32
+	// looked is that a call has been made after it.
+	looked bool
+	// ended is that it told of the end, or is not known.
+	ended bool
+	// bytes are those that it told of and have not been read.
+	bytes int64
+}
+
+// tell notes an event, and look a reason to look that is none; the netpoll's lock is
+// held.
+func (e *lastEvent) tell(bytes int64, ended bool) {
+	*e = lastEvent{count: e.count + 1, ended: ended, bytes: bytes}
+}
+
+func (e *lastEvent) look() { e.tell(0, true) }
+
+// begin is called before a read and tells whether that would find nothing; done
+// takes what it found, for the number that begin returned.
+func (e *lastEvent) begin() (count uint32, nothing bool) {
+	if e.looked && !e.ended && e.bytes <= 0 {
+		return 0, true
+	}
+	e.looked = true
+	return e.count, false
+}
+
+func (e *lastEvent) done(count uint32, n int64) {
+	if e.count == count {
+		e.bytes -= n
+	}
 }
 
 // clockStart is what deadlines count from.
@@ -110,6 +156,8 @@ func newNetFD(c *Conn, network string, family, typ int32) *netFD {
 	fd := &netFD{c: c, network: network, family: family, typ: typ}
 	fd.stop.done = make(chan struct{})
 	fd.rd.wake, fd.rd.filter = make(chan struct{}, 1), netbsd.EVFILT_READ
+	fd.rd.counts = typ == netbsd.SOCK_STREAM && (family == netbsd.AF_INET || family == netbsd.AF_INET6)
+	fd.rd.last.look()
 	fd.wr.wake, fd.wr.filter = make(chan struct{}, 1), netbsd.EVFILT_WRITE
 	// Who writes seldom waits, and what has been sent makes room all the time.
 	fd.wr.once = true
@@ -306,8 +354,18 @@ func (fd *netFD) transfer(w *ioSide, build func() *Call) (reply sysproxy.Syscall
 		if err = fd.ready(w); err != nil {
 			return reply, err
 		}
+		event, nothing := fd.beginRead(w)
+		if nothing {
+			if err = fd.wait(w, nil); err != nil {
+				return reply, err
+			}
+			continue
+		}
 		reply, err = fd.attempt(w, build)
 		switch {
+		case err == nil && w.counts:
+			fd.doneRead(w, event, int64(min(reply.Retval[0], 1<<32)))
+			return reply, nil
 		case err == netbsd.EAGAIN:
 		case err == netbsd.EINTR:
 			continue
@@ -318,6 +376,24 @@ func (fd *netFD) transfer(w *ioSide, build func() *Call) (reply sysproxy.Syscall
 			return reply, err
 		}
 	}
+}
+
+// beginRead is lastEvent.begin, and doneRead lastEvent.done.
+func (fd *netFD) beginRead(w *ioSide) (event uint32, nothing bool) {
+	if !w.counts {
+		return 0, false
+	}
+	p := &fd.s.net
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return w.last.begin()
+}
+
+func (fd *netFD) doneRead(w *ioSide, event uint32, n int64) {
+	p := &fd.s.net
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.last.done(event, n)
 }
 
 // attempt makes a call once. One that is under way at the deadline may take its
@@ -587,6 +663,7 @@ func (fd *netFD) bind(sa []byte) error {
 }
 
 func (fd *netFD) listen(backlog int32) error {
+	fd.rd.counts = false // its events tell of connections
 	_, err := fd.control("listen", func() *Call { return fd.newCall(netbsd.SYS_listen).Int(backlog) })
 	return err
 }
@@ -595,6 +672,10 @@ func (fd *netFD) shutdown(how int32) error {
 	_, err := fd.control("shutdown", func() *Call { return fd.newCall(netbsd.SYS_shutdown).Int(how) })
 	// Whoever waits must look, whether or not the kernel tells.
 	if how != netbsd.SHUT_WR {
+		p := &fd.s.net
+		p.mu.Lock()
+		fd.rd.last.look()
+		p.mu.Unlock()
 		fd.rd.kick()
 	}
 	if how != netbsd.SHUT_RD {

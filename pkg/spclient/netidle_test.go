@@ -156,7 +156,7 @@ func TestIdle(t *testing.T) {
 		}()
 	}
 	// They all wait when the kernel has seen their last calls. What it does for
-	// them meanwhile is one kevent(2) a second.
+	// them meanwhile is one kevent(2).
 	waitIdle(t, client)
 	after := memory()
 	each := (int64(after) - int64(before)) / int64(connections)

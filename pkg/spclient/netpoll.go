@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// pollSlice is how long kevent(2) waits at a time. One that nobody needs
-	// any more holds a worker of the kernel's for as long.
+	// pollSlice is how long a kevent(2) goes on that nobody needs any more: it
+	// holds a worker of the kernel's, but somebody may soon wait again.
 	pollSlice = time.Second
 	// pollEvents is how many events one kevent(2) brings: 4 KiB of them.
 	pollEvents = 128
@@ -27,21 +27,24 @@ const (
 //
 // A socket is in the kqueue for reading from the first time on that a call would
 // have blocked, and tells of changes only (EV_CLEAR); for writing it is there while
-// somebody waits for that (EV_ONESHOT). One goroutine calls kevent(2), and only while somebody waits; what
-// happens meanwhile stays in the kqueue. So any number of waits take one worker
-// of the kernel's.
+// somebody waits for that (EV_ONESHOT). One goroutine calls kevent(2), and only while
+// somebody waits who has not been woken; what happens meanwhile stays in the kqueue.
+// So any number of waits take one worker of the kernel's.
 type netpoll struct {
 	mu sync.Mutex
 	kq FD
 	// epoch counts kqueues. Registrations with an earlier one are void.
 	epoch uint32
 	// socks are the sockets that have ever waited, by descriptor.
-	socks   map[int32]*netFD
+	socks map[int32]*netFD
+	// waiting counts the directions whose waits is set.
 	waiting int
 	paused  int
 	// running is closed when the goroutine that calls kevent(2) has ended; nil
 	// when there is none.
 	running chan struct{}
+	// linger ends a kevent(2) that nobody needs.
+	linger *time.Timer
 	// wakeR and wakeW are a pipe that the kqueue watches, to end a kevent(2) early;
 	// the zero FD when there is none. wakes counts the bytes in it.
 	wakeR, wakeW FD
@@ -158,7 +161,7 @@ func (fd *netFD) wait(w *ioSide, done <-chan struct{}) error {
 	s, p := fd.s, &fd.s.net
 	p.mu.Lock()
 	p.waiting++
-	w.err = nil
+	w.waits, w.err = true, nil
 	if p.socks == nil {
 		p.socks = make(map[int32]*netFD)
 	}
@@ -180,7 +183,11 @@ func (fd *netFD) wait(w *ioSide, done <-chan struct{}) error {
 		}
 	}
 	p.mu.Lock()
-	p.waiting--
+	if w.waits {
+		w.waits = false
+		p.waiting--
+		p.unneeded(s)
+	}
 	if err == nil {
 		err = w.err
 	}
@@ -265,7 +272,7 @@ func (p *netpoll) run(s *session, ended chan struct{}) {
 	}
 	for {
 		p.mu.Lock()
-		kq := p.kq
+		kq, wakeable := p.kq, p.wakeW.Valid()
 		if p.waiting == 0 || p.paused > 0 || s.Err() != nil {
 			p.running = nil
 			close(ended)
@@ -277,9 +284,15 @@ func (p *netpoll) run(s *session, ended chan struct{}) {
 		if !kq.Valid() {
 			err = p.open(s)
 		} else {
+			call := s.newCall(netbsd.SYS___kevent50, sysproxy.TypeSyscall).FD(kq).Ptr(0).Word(0).
+				Out(p.events).Word(pollEvents)
+			if wakeable {
+				call.Ptr(0) // there is no time for the kernel to ask for
+			} else {
+				call.In(p.slice)
+			}
 			var reply sysproxy.SyscallReply
-			reply, err = s.newCall(netbsd.SYS___kevent50, sysproxy.TypeSyscall).FD(kq).Ptr(0).Word(0).
-				Out(p.events).Word(pollEvents).In(p.slice).do(context.Background())
+			reply, err = call.do(context.Background())
 			if err == nil && reply.Errno != 0 {
 				err = netbsd.Errno(reply.Errno)
 			}
@@ -300,6 +313,28 @@ func (p *netpoll) run(s *session, ended chan struct{}) {
 			p.fail(err)
 		}
 	}
+}
+
+// unneeded has kevent(2) be ended in some time if nobody waits now and then; p.mu is
+// held. Without a pipe it ends by itself.
+func (p *netpoll) unneeded(s *session) {
+	if p.waiting > 0 || p.running == nil || !p.wakeW.Valid() {
+		return
+	}
+	if p.linger != nil {
+		p.linger.Reset(pollSlice)
+		return
+	}
+	p.linger = time.AfterFunc(pollSlice, func() {
+		p.mu.Lock()
+		kq, end := p.kq, p.waiting == 0 && p.running != nil && p.paused == 0
+		p.mu.Unlock()
+		if end && kq.Valid() {
+			ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+			defer cancel()
+			s.wakePoll(ctx, kq)
+		}
+	})
 }
 
 // open makes the kqueue and has all who wait register with it.
@@ -330,17 +365,25 @@ func (p *netpoll) dispatch(m *netbsd.Machine, l keventLayout, events []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for ; len(events) >= l.size; events = events[l.size:] {
-		ident := m.Word(events[l.ident:])
+		fd := p.socks[int32(m.Word(events[l.ident:]))]
+		if fd == nil {
+			continue
+		}
+		w := &fd.rd
 		switch m.Order.Uint32(events[l.filter:]) {
 		case netbsd.EVFILT_READ:
-			if fd := p.socks[int32(ident)]; fd != nil {
-				fd.rd.kick()
-			}
+			w.last.tell(int64(m.Order.Uint64(events[l.data:])), m.Order.Uint32(events[l.flags:])&netbsd.EV_EOF != 0)
 		case netbsd.EVFILT_WRITE:
-			if fd := p.socks[int32(ident)]; fd != nil {
-				fd.wr.kick()
-			}
+			w = &fd.wr
+		default:
+			continue
 		}
+		if w.waits {
+			// It need not be waited for any more.
+			w.waits = false
+			p.waiting--
+		}
+		w.kick()
 	}
 }
 
@@ -383,8 +426,7 @@ func (s *session) wakePipe(kq FD) (r, w FD) {
 // maxWakes is how many bytes the pipe may hold before it is emptied.
 const maxWakes = 512
 
-// wakePoll ends the kevent(2) that is under way. Should it fail, that ends by
-// itself.
+// wakePoll ends the kevent(2) that is under way.
 func (s *session) wakePoll(ctx context.Context, kq FD) {
 	p := &s.net
 	p.mu.Lock()
@@ -403,9 +445,20 @@ func (s *session) wakePoll(ctx context.Context, kq FD) {
 	}
 	if full {
 		var buf [2 * maxWakes]byte
-		p.do(ctx, s.newCall(netbsd.SYS_read, sysproxy.TypeSyscall).FD(r).Out(buf[:]).Word(uint64(len(buf))))
+		p.insist(ctx, func() *Call {
+			return s.newCall(netbsd.SYS_read, sysproxy.TypeSyscall).FD(r).Out(buf[:]).Word(uint64(len(buf)))
+		})
 	}
-	p.do(ctx, s.newCall(netbsd.SYS_write, sysproxy.TypeSyscall).FD(w).In([]byte{0}).Word(1))
+	p.insist(ctx, func() *Call { return s.newCall(netbsd.SYS_write, sysproxy.TypeSyscall).FD(w).In([]byte{0}).Word(1) })
+}
+
+// insist makes a call, again and again while the kernel refuses, until ctx ends.
+func (p *netpoll) insist(ctx context.Context, build func() *Call) {
+	for {
+		if _, err := p.do(ctx, build()); !refused(err) || sleep(ctx, refusedDelayMin) != nil {
+			return
+		}
+	}
 }
 
 // pausePoll has no call of kevent(2) be under way until resumePoll, as an exec

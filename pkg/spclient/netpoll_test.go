@@ -343,6 +343,35 @@ func TestManyWaiters(t *testing.T) {
 	})
 }
 
+// TestUnneededWait gives up waiting: no kevent(2) holds a worker of the kernel's for
+// ever, and who waits again is woken.
+func TestUnneededWait(t *testing.T) {
+	netKernels(t, func(t *testing.T, url string) {
+		c := dialKernel(t, url)
+		a, b, l := pipe(t, c, c, "tcp", "127.0.0.1:0")
+		defer l.Close()
+		defer a.Close()
+		defer b.Close()
+		buf := make([]byte, 1)
+		for range 2 {
+			a.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+			if _, err := a.Read(buf); !isTimeout(err) {
+				t.Fatalf("a read at its deadline: %v", err)
+			}
+			for end := time.Now().Add(testTimeout); spclient.Pending(c) > 0; time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatal("a call is still under way")
+				}
+			}
+			a.SetReadDeadline(time.Time{})
+			go b.Write([]byte("x"))
+			if _, err := a.Read(buf); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 // TestCloseBusy closes sockets while others are waited for and have events all the
 // time. NetBSD's kernel stops for good if one is closed while kevent(2) looks at it.
 func TestCloseBusy(t *testing.T) {
