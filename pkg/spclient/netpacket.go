@@ -41,6 +41,10 @@ func (fd *netFD) sendTo(p []byte, to netip.AddrPort) (int, error) {
 // UDPConn is a UDP socket in the kernel's network: a [net.PacketConn], and a [net.Conn]
 // when it was dialled. A read of one that was dialled fails with ECONNREFUSED when the
 // peer's host said that nobody has the port.
+//
+// Control messages and multicast groups have no methods here: [Conn.Setsockopt],
+// [Conn.Recvmsg] and [Conn.Sendmsg] on its FD do them, which say EAGAIN where a method
+// would wait.
 type UDPConn struct{ netConn }
 
 // ReadFrom receives a message and its sender's address, a [*net.UDPAddr]. Of one that
