@@ -142,10 +142,14 @@ func (c *Conn) install(s *session) {
 
 // sessionEnded ends the connection with its session unless it may come back.
 func (c *Conn) sessionEnded(err error) {
-	if c.opts.Retry != RetryNone && errors.Is(err, ErrLost) {
-		return
+	if !c.mayRenew(err) {
+		c.finish(err)
 	}
-	c.finish(err)
+}
+
+// mayRenew tells whether there may be a session after one that ended with err.
+func (c *Conn) mayRenew(err error) bool {
+	return c.opts.Retry != RetryNone && errors.Is(err, ErrLost)
 }
 
 // finish ends the connection for good. Only the first reason counts.
@@ -385,5 +389,12 @@ func (c *Conn) Done() <-chan struct{} { return c.done }
 func (c *Conn) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.err
+	if c.err != nil {
+		return c.err
+	}
+	// The session may have ended just now.
+	if err := c.session().Err(); err != nil && !c.mayRenew(err) {
+		return err
+	}
+	return nil
 }

@@ -2,7 +2,6 @@ package spclient
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -126,7 +125,7 @@ func (c *Conn) renew(ctx context.Context, call *Call, err error) error {
 // after returns the session after one that ended with err, if the policy has one.
 func (c *Conn) after(ctx context.Context, s *session, err error) (*session, error) {
 	switch {
-	case c.opts.Retry == RetryNone || !errors.Is(err, ErrLost):
+	case !c.mayRenew(err):
 		return nil, err
 	case c.opts.Retry == RetryDie:
 		c.say(err.Error())

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"runtime"
 	"testing"
 	"time"
 
@@ -209,7 +210,8 @@ func replacedWhileWaiting(url string) error {
 	select {
 	case err = <-done:
 	case <-time.After(testTimeout / 2):
-		err = errors.New("still waiting")
+		stacks := make([]byte, 64<<10)
+		err = fmt.Errorf("still waiting\n%s", stacks[:runtime.Stack(stacks, true)])
 	}
 	if !errors.Is(err, spclient.ErrLost) {
 		return fmt.Errorf("the call that waited: %v", err)
