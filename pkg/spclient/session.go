@@ -99,6 +99,9 @@ func (s *session) enter(call *Call) (mine bool, err error) {
 		}
 	}
 	mine = s.takeTurn(call)
+	if !mine && s.turn == turnNobody {
+		s.giveTurn()
+	}
 	if !call.blocks {
 		call.short = true
 		s.short++

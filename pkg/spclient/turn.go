@@ -217,7 +217,7 @@ func (s *session) ticked() {
 	}
 	switch {
 	case s.turn == turnNobody && s.calls == s.callsSeen:
-		s.giveTurn()
+		s.giveTurn() // and no call is pending
 		return
 	case s.turn == turnNobody || s.turn == turnCaller:
 		s.ticking = idleTime
