@@ -96,10 +96,13 @@
 //
 // # Speed
 //
-// On Linux a caller that finds nobody reading reads its answer itself: it waits up
-// to 100 microseconds in the host's ppoll(2), with the runtime's processor in its
-// hand, as no goroutine is then to be switched to and back. If the answer takes
-// longer a goroutine of the connection's waits in its place, with the runtime's
-// poller. A signal of the kernel's, or its end, is noticed up to 10 milliseconds
-// after the last call.
+// On Linux a caller that finds nobody reading reads its answer itself: it waits in
+// the host's recvmsg(2), for a tick of the host's clock (1 to 10 milliseconds) at
+// most, with the runtime's processor in its hand, as no goroutine is then to be
+// switched to and back. The runtime's signals end that wait. If answers take longer
+// than half a millisecond, or others make calls at the same time, a goroutine of
+// the connection's waits in their place, with the runtime's poller, and sees the
+// answers of all. A signal of the kernel's, or its end, is noticed up to 10
+// milliseconds after the last call; and so much later a call returns when its
+// context ends.
 package spclient
