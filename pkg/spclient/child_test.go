@@ -107,7 +107,12 @@ func skipIfForeign(t *testing.T, err error) {
 	}
 }
 
-// eachKernel runs a test on embedded kernels of every machine.
+// eachKernel runs a test on embedded kernels of every machine, or on the one that
+// SPCLIENT_TEST_SERVER names.
 func eachKernel(t *testing.T, f func(t *testing.T, url string)) {
+	if url := os.Getenv("SPCLIENT_TEST_SERVER"); url != "" {
+		t.Run("given", func(t *testing.T) { f(t, url) })
+		return
+	}
 	eachMachine(t, func(t *testing.T, m *netbsd.Machine) { f(t, kernelURL(t, m)) })
 }

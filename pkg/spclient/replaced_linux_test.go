@@ -225,7 +225,10 @@ func replacedWhileWaiting(url string) error {
 
 // TestReplaced closes or replaces the connection's descriptor.
 func TestReplaced(t *testing.T) {
-	url := kernelURL(t, netbsd.AMD64)
+	url := os.Getenv("SPCLIENT_TEST_SERVER")
+	if url == "" {
+		url = kernelURL(t, netbsd.AMD64)
+	}
 	for _, kind := range []string{"nothing", "nothing anywhere", "file", "socket", "pipe"} {
 		t.Run(kind, func(t *testing.T) { runChild(t, child(t, "replaced", url, replacement+"="+kind)) })
 	}
