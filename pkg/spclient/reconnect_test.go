@@ -72,6 +72,22 @@ func (r *restartable) end() {
 	}
 }
 
+// endUnder ends the kernel and returns when a connection to it has noticed: until
+// then a call is sent, and fails as one that may have happened.
+func (r *restartable) endUnder(c *spclient.Conn) {
+	r.t.Helper()
+	in, _, err := c.Pipe(testContext(r.t))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	lost := make(chan error, 1)
+	go func() { _, err := c.Read(context.Background(), in, make([]byte, 1)); lost <- err }()
+	r.end()
+	if err := <-lost; !errors.Is(err, spclient.ErrLost) {
+		r.t.Errorf("a call in a kernel that has ended: %v", err)
+	}
+}
+
 // retryDial connects with a policy and notes the messages.
 func retryDial(t *testing.T, url string, retry spclient.Retry) (*spclient.Conn, *journal[string]) {
 	t.Helper()
@@ -196,7 +212,7 @@ func second[T any](_ T, err error) error { return err }
 func TestReconnectFirstByGoSocket(t *testing.T) {
 	k := newRestartable(t)
 	c, _ := retryDial(t, k.url(), spclient.RetryInfinite)
-	k.end()
+	k.endUnder(c)
 	k.start()
 	l, err := c.Listen(testContext(t), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -209,7 +225,7 @@ func TestReconnectFirstByGoSocket(t *testing.T) {
 func TestReconnectWaits(t *testing.T) {
 	k := newRestartable(t)
 	c, said := retryDial(t, k.url(), spclient.RetryInfinite)
-	k.end()
+	k.endUnder(c)
 	ctx := testContext(t)
 	// A caller's context is his own.
 	short, cancel := context.WithTimeout(ctx, 30*time.Millisecond)
@@ -244,7 +260,7 @@ func TestReconnectFails(t *testing.T) {
 			checkLeaks(t)
 			k := newRestartable(t)
 			c, said := retryDial(t, k.url(), test.retry)
-			k.end()
+			k.endUnder(c)
 			ctx := testContext(t)
 			_, err := c.Getpid(ctx)
 			if !errors.Is(err, spclient.ErrLost) || !strings.Contains(err.Error(), test.err) {
@@ -273,7 +289,7 @@ func TestReconnectClose(t *testing.T) {
 	checkLeaks(t)
 	k := newRestartable(t)
 	c, _ := retryDial(t, k.url(), spclient.RetryInfinite)
-	k.end()
+	k.endUnder(c)
 	done := make(chan error, 1)
 	go func() { _, err := c.Getpid(context.Background()); done <- err }()
 	time.Sleep(50 * time.Millisecond)
@@ -292,7 +308,7 @@ func TestReconnectOtherMachine(t *testing.T) {
 	checkLeaks(t)
 	k := newRestartable(t)
 	c, _ := retryDial(t, k.url(), spclient.RetryInfinite)
-	k.end()
+	k.endUnder(c)
 	k.m = netbsd.POWERPC
 	k.start()
 	_, err := c.Getpid(testContext(t))
