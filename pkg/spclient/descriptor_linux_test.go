@@ -13,14 +13,18 @@ import (
 	"rumptools/pkg/spclient/spclienttest"
 )
 
-func init() { children["without stdio"] = clientWithoutStdio }
-
-// clientWithoutStdio closes descriptors 0 to 2, makes a call and checks what
-// descriptors there are.
-func clientWithoutStdio(url string) error {
-	for fd := range 3 {
-		unix.Close(fd)
+func init() {
+	children["closed at start"] = clientDescriptors
+	children["closed later"] = func(url string) error {
+		for fd := range 3 {
+			unix.Close(fd)
+		}
+		return clientDescriptors(url)
 	}
+}
+
+// clientDescriptors makes a call and checks what descriptors there are.
+func clientDescriptors(url string) error {
 	there := make(map[int]bool) // what the program was started with
 	for fd := range 100 {
 		_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
@@ -67,27 +71,33 @@ func connectionFD() (int, error) {
 }
 
 // TestDescriptors checks that no descriptor of the client's is one that standard
-// input, output or error could be, also when those are closed, and that all are
-// close-on-exec.
+// input, output or error could be, also when those are closed, by the program or
+// before it starts, and that all are close-on-exec.
 func TestDescriptors(t *testing.T) {
 	for _, network := range []string{"unix", "tcp"} {
 		srv := spclienttest.NewServer(t, network, netbsd.AMD64, func(p *spclienttest.Peer) {
 			p.Serve(map[uint32]func(*spclienttest.Call){netbsd.SYS_getpid: func(c *spclienttest.Call) { c.Reply(1, 0) }})
 		})
-		r, w, err := os.Pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Close()
-		cmd := child(t, "without stdio", srv.URL(), childResult+"=3")
-		cmd.ExtraFiles = []*os.File{w}
-		err = cmd.Run()
-		w.Close()
-		if err != nil {
-			skipIfForeign(t, err)
-			var b [1000]byte
-			n, _ := r.Read(b[:])
-			t.Errorf("%s: %v: %s", network, err, b[:n])
+		for _, name := range []string{"closed at start", "closed later"} {
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			cmd := child(t, name, srv.URL(), childResult+"=3")
+			if name == "closed at start" {
+				cmd.Args = append([]string{"sh", "-c", `exec "$0" "$@" <&- >&- 2>&-`, cmd.Path}, cmd.Args[1:]...)
+				cmd.Path = "/bin/sh"
+			}
+			cmd.ExtraFiles = []*os.File{w}
+			err = cmd.Run()
+			w.Close()
+			if err != nil {
+				skipIfForeign(t, err)
+				var b [1000]byte
+				n, _ := r.Read(b[:])
+				t.Errorf("%s, %s: %v: %s", network, name, err, b[:n])
+			}
 		}
 	}
 }

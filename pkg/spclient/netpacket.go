@@ -70,6 +70,19 @@ func (c *UDPConn) ReadFromUDPAddrPort(p []byte) (int, netip.AddrPort, error) {
 	return n, c.fd.addrPort(buf[:salen]), nil
 }
 
+// sendToAddr sends p as one message to an address of the IP networks.
+func (fd *netFD) sendToAddr(p []byte, addr net.Addr) (int, error) {
+	to, ok := addrPortOf(addr)
+	if !ok {
+		return 0, fd.sendError(addr, netbsd.EINVAL)
+	}
+	n, err := fd.sendTo(p, to)
+	if err != nil {
+		err = fd.sendError(addr, err)
+	}
+	return n, err
+}
+
 // WriteTo sends p as one message to an address, a [*net.UDPAddr].
 func (c *UDPConn) WriteTo(p []byte, addr net.Addr) (int, error) {
 	a, ok := addr.(*net.UDPAddr)
@@ -84,15 +97,7 @@ func (c *UDPConn) WriteToUDP(p []byte, addr *net.UDPAddr) (int, error) {
 	if addr == nil {
 		return 0, c.fd.sendError(nil, errMissingAddress)
 	}
-	to, ok := addrPortOf(addr)
-	if !ok {
-		return 0, c.fd.sendError(addr, netbsd.EINVAL)
-	}
-	n, err := c.fd.sendTo(p, to)
-	if err != nil {
-		err = c.fd.sendError(addr, err)
-	}
-	return n, err
+	return c.fd.sendToAddr(p, addr)
 }
 
 // WriteToUDPAddrPort is WriteTo that allocates no memory.
@@ -185,13 +190,5 @@ func (c *IPConn) WriteToIP(p []byte, addr *net.IPAddr) (int, error) {
 	if addr == nil {
 		return 0, c.fd.sendError(nil, errMissingAddress)
 	}
-	to, ok := addrPortOf(addr)
-	if !ok {
-		return 0, c.fd.sendError(addr, netbsd.EINVAL)
-	}
-	n, err := c.fd.sendTo(p, to)
-	if err != nil {
-		err = c.fd.sendError(addr, err)
-	}
-	return n, err
+	return c.fd.sendToAddr(p, addr)
 }

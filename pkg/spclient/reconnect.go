@@ -75,9 +75,6 @@ func (r Retry) String() string {
 	return strconv.Itoa(int(r))
 }
 
-// exit ends the program; a test replaces it.
-var exit = os.Exit
-
 // How long to wait before an attempt: longer each time, as NetBSD's client does.
 const (
 	retryStep     = 100 * time.Millisecond
@@ -129,8 +126,7 @@ func (c *Conn) after(ctx context.Context, s *session, err error) (*session, erro
 		return nil, err
 	case c.opts.Retry == RetryDie:
 		c.say(err.Error())
-		exit(1)
-		return nil, err
+		os.Exit(1)
 	}
 	return c.reconnect(ctx, s, err)
 }
