@@ -468,6 +468,12 @@ func (p *Peer) Ask(m sysproxy.Message) Frame {
 	case f := <-answer:
 		return f
 	case <-p.gone:
+		// It may have answered before it went.
+		select {
+		case f := <-answer:
+			return f
+		default:
+		}
 	}
 	runtime.Goexit()
 	panic("unreachable")
