@@ -1,0 +1,65 @@
+//go:build linux
+
+package linuxsock
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/spclient"
+)
+
+// Errno is the error number of Linux's that a program gets for an error of a
+// call in the kernel. It is 0 for nil. A kernel that is lost, and descriptors
+// that went with it, are ECONNRESET; a call that was given up is EINTR, or
+// ETIMEDOUT when its time had passed; what has no number is EIO.
+func Errno(err error) unix.Errno {
+	if err == nil {
+		return 0
+	}
+	// A kernel that could not be connected to again may have a number of the
+	// host's in its error, which is not the program's business.
+	if errors.Is(err, spclient.ErrLost) || errors.Is(err, spclient.ErrStale) || errors.Is(err, spclient.ErrClosed) {
+		return unix.ECONNRESET
+	}
+	var protocol *spclient.ProtocolError
+	if errors.As(err, &protocol) {
+		return unix.ECONNRESET
+	}
+	var netbsdErrno netbsd.Errno
+	if errors.As(err, &netbsdErrno) && netbsdErrno != 0 {
+		return fromNetBSDErrno(netbsdErrno)
+	}
+	var errno unix.Errno
+	switch {
+	case errors.As(err, &errno) && errno != 0:
+		return errno
+	case errors.Is(err, context.DeadlineExceeded):
+		return unix.ETIMEDOUT
+	case errors.Is(err, context.Canceled):
+		return unix.EINTR
+	case errors.Is(err, spclient.ErrNoKernel), errors.Is(err, spclient.ErrFull):
+		return unix.ENETDOWN
+	case errors.Is(err, spclient.ErrAbandoned):
+		return unix.ENOBUFS
+	}
+	return unix.EIO
+}
+
+// fromNetBSDErrno is the number of the same name, but for those that Linux has
+// another name for.
+func fromNetBSDErrno(e netbsd.Errno) unix.Errno {
+	switch e {
+	case netbsd.EHOSTDOWN:
+		// Nobody answered ARP or neighbour discovery.
+		return unix.EHOSTUNREACH
+	case netbsd.EPFNOSUPPORT:
+		return unix.EAFNOSUPPORT
+	case netbsd.EPROTOTYPE:
+		return unix.EPROTONOSUPPORT
+	}
+	return e.Host()
+}
