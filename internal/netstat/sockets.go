@@ -55,9 +55,10 @@ var (
 	Inet6Protocols = []string{"tcp6", "udp6"}
 )
 
-// pcbs reads a list of sockets. A kernel that has not the protocol has an
-// empty one.
-func pcbs(ctx context.Context, k Kernel, name string) ([]netbsd.KinfoPcb, error) {
+// Pcbs reads a list of sockets as the kernel has it: the node's name is one of
+// net.inet.tcp.pcblist and its like. A kernel that has not the protocol gives
+// ENOENT.
+func Pcbs(ctx context.Context, k Kernel, name string) ([]netbsd.KinfoPcb, error) {
 	mib, _, err := k.SysctlNode(ctx, name)
 	if err != nil {
 		return nil, err
@@ -96,7 +97,7 @@ func ListSockets(ctx context.Context, k Kernel, protocol string, all bool) ([]So
 	if protocol[len(protocol)-1] == '6' {
 		family = "inet6"
 	}
-	list, err := pcbs(ctx, k, "net."+family+"."+protocol+".pcblist")
+	list, err := Pcbs(ctx, k, "net."+family+"."+protocol+".pcblist")
 	if missing(err) {
 		return nil, nil
 	}
@@ -266,7 +267,7 @@ func ListLocalSockets(ctx context.Context, k Kernel) ([]LocalSocket, error) {
 	var sockets []LocalSocket
 	found := false
 	for _, name := range localLists {
-		list, err := pcbs(ctx, k, "net.local."+name+".pcblist")
+		list, err := Pcbs(ctx, k, "net.local."+name+".pcblist")
 		if missing(err) {
 			continue
 		}
