@@ -258,6 +258,17 @@ func (fd *netFD) connect(ctx context.Context, sa []byte) error {
 	if !errors.Is(err, netbsd.EINPROGRESS) && !errors.Is(err, netbsd.EINTR) {
 		return err
 	}
+	return fd.settle(ctx)
+}
+
+// settled waits for a connection that has been begun.
+func (fd *netFD) settled(ctx context.Context) error {
+	fd.wr.lock.Lock()
+	defer fd.wr.lock.Unlock()
+	return fd.settle(ctx)
+}
+
+func (fd *netFD) settle(ctx context.Context) error {
 	for {
 		if err := fd.wait(&fd.wr, ctx.Done()); err != nil {
 			return err

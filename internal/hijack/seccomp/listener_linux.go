@@ -1,0 +1,192 @@
+//go:build amd64 || arm64
+
+package seccomp
+
+import (
+	"os"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Call is a system call that waits for its answer (struct seccomp_notif).
+type Call struct {
+	ID    uint64
+	TID   uint32 // the thread, in the receiver's PID namespace
+	flags uint32
+	Nr    int32
+	Arch  uint32
+	IP    uint64
+	Args  [6]uint64
+}
+
+// response is struct seccomp_notif_resp.
+type response struct {
+	id    uint64
+	val   int64
+	error int32
+	flags uint32
+}
+
+// addfd is struct seccomp_notif_addfd.
+type addfd struct {
+	id         uint64
+	flags      uint32
+	srcfd      uint32
+	newfd      uint32
+	newfdFlags uint32
+}
+
+// Numbers of linux/seccomp.h.
+const (
+	ioctlRecv     = 0xc0502100
+	ioctlSend     = 0xc0182101
+	ioctlIDValid  = 0x40082102
+	ioctlAddFD    = 0x40182103
+	ioctlSetFlags = 0x40082104
+
+	flagContinue = 1
+	addfdSend    = 2
+)
+
+// Restart, as an error, has a call end as one that a signal has interrupted: it is
+// made again, or fails with EINTR, as the signal's handler says (ERESTARTSYS). It
+// must only be given to a thread that a signal waits for.
+const Restart = unix.Errno(512)
+
+// Listener receives the calls that a filter stops. Its methods may be used by
+// several threads.
+type Listener struct{ fd int }
+
+// FD is the descriptor, for poll(2): POLLIN when a call waits, POLLHUP when no
+// process has the filter any more.
+func (l *Listener) FD() int { return l.fd }
+
+// Close gives the listener up; calls that wait fail with ENOSYS, as do later ones.
+func (l *Listener) Close() error { return unix.Close(l.fd) }
+
+// Receive waits for a call. It fails with ENOENT when the caller has gone, or when no
+// process has the filter any more.
+func (l *Listener) Receive(c *Call) error {
+	*c = Call{} // the kernel wants zeroes
+	for {
+		_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), ioctlRecv, uintptr(unsafe.Pointer(c)))
+		switch e {
+		case 0:
+			return nil
+		case unix.EINTR:
+			continue
+		}
+		return e
+	}
+}
+
+func (l *Listener) send(r *response) error {
+	for {
+		_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), ioctlSend, uintptr(unsafe.Pointer(r)))
+		switch e {
+		case 0:
+			return nil
+		case unix.EINTR:
+			continue
+		}
+		return e
+	}
+}
+
+// Return answers a call with its result. As with the others, an error (ENOENT) says
+// that nobody waits any more.
+func (l *Listener) Return(c *Call, val int64) error {
+	return l.send(&response{id: c.ID, val: val})
+}
+
+// Fail answers a call with an error.
+func (l *Listener) Fail(c *Call, e unix.Errno) error {
+	return l.send(&response{id: c.ID, error: -int32(e)})
+}
+
+// Continue has the host's kernel carry a call out.
+func (l *Listener) Continue(c *Call) error {
+	return l.send(&response{id: c.ID, flags: flagContinue})
+}
+
+// Valid tells whether the caller still waits.
+func (l *Listener) Valid(c *Call) bool {
+	id := c.ID
+	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), ioctlIDValid, uintptr(unsafe.Pointer(&id)))
+	return e == 0
+}
+
+// ReturnFD answers a call with a copy of a descriptor in the caller's process, as the
+// lowest free number, which it returns. It fails with what the caller is to be told,
+// EMFILE for example; then the call is not answered yet.
+//
+// A signal to this thread would have the kernel restart the request after the answer
+// has been marked as given, and the call would return 0 without a descriptor. So there
+// are none meanwhile.
+func (l *Listener) ReturnFD(c *Call, fd int, cloexec bool) (int, error) {
+	req := addfd{id: c.ID, flags: addfdSend, srcfd: uint32(fd)}
+	if cloexec {
+		req.newfdFlags = unix.O_CLOEXEC
+	}
+	num, e := withoutSignals(func() (uintptr, unix.Errno) {
+		n, _, e := unix.RawSyscall(unix.SYS_IOCTL, uintptr(l.fd), ioctlAddFD, uintptr(unsafe.Pointer(&req)))
+		return n, e
+	})
+	if e != 0 {
+		return -1, e
+	}
+	return int(num), nil
+}
+
+// PutFD puts a copy of a descriptor into the caller's process without an answer, for
+// answers that need more than its number.
+func (l *Listener) PutFD(c *Call, fd int, cloexec bool) (int, error) {
+	req := addfd{id: c.ID, srcfd: uint32(fd)}
+	if cloexec {
+		req.newfdFlags = unix.O_CLOEXEC
+	}
+	num, e := withoutSignals(func() (uintptr, unix.Errno) {
+		n, _, e := unix.RawSyscall(unix.SYS_IOCTL, uintptr(l.fd), ioctlAddFD, uintptr(unsafe.Pointer(&req)))
+		return n, e
+	})
+	if e != 0 {
+		return -1, e
+	}
+	return int(num), nil
+}
+
+// allSignals has all bits set.
+var allSignals = func() (set unix.Sigset_t) {
+	for i := range set.Val {
+		set.Val[i] = ^set.Val[i]
+	}
+	return set
+}()
+
+func withoutSignals(f func() (uintptr, unix.Errno)) (uintptr, unix.Errno) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var was unix.Sigset_t
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &allSignals, &was); err != nil {
+		return 0, err.(unix.Errno)
+	}
+	n, e := f()
+	unix.PthreadSigmask(unix.SIG_SETMASK, &was, nil)
+	return n, e
+}
+
+// BlockSignals keeps signals from the calling thread, which the goroutine must be
+// locked to, for good: a receiver's calls are not interrupted then.
+func BlockSignals() error { return unix.PthreadSigmask(unix.SIG_BLOCK, &allSignals, nil) }
+
+// WakeOnSameCPU asks the kernel to run a caller and the receiver on one CPU, in turns
+// (SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, Linux 6.6). Older ones refuse.
+func (l *Listener) WakeOnSameCPU() error {
+	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), ioctlSetFlags, 1)
+	if e != 0 {
+		return os.NewSyscallError("ioctl", e)
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package spclient
+
+import (
+	"context"
+	"errors"
+	"net"
+
+	"rumptools/pkg/netbsd"
+)
+
+// NetSocket is a socket of the Internet families as socket(2) makes it: no option is
+// set, and it is neither bound nor connected. It is for those who do with sockets what
+// package net has no functions for, a supervisor of other programs for example; its
+// waits are cheap, as those of [TCPConn] are. Options and names are had with the
+// methods of [Conn] and FD.
+//
+// Its errors are those of its system calls, as [os.SyscallError], or wrap [ErrLost].
+type NetSocket struct{ netConn }
+
+// NetSocket makes a socket: domain is netbsd.AF_INET or AF_INET6, typ SOCK_STREAM,
+// SOCK_DGRAM or SOCK_RAW (socket(2)). It is non-blocking in the kernel and must stay so.
+func (c *Conn) NetSocket(ctx context.Context, domain, typ, proto int32) (*NetSocket, error) {
+	network := "ip"
+	switch typ {
+	case netbsd.SOCK_STREAM:
+		network = "tcp"
+	case netbsd.SOCK_DGRAM:
+		network = "udp"
+	}
+	fd, err := openSocket(ctx, c, network, domain, typ, proto)
+	if err != nil {
+		return nil, err
+	}
+	return &NetSocket{netConn{fd}}, nil
+}
+
+// Bind gives the socket a sockaddr of the kernel's machine (bind(2)).
+func (s *NetSocket) Bind(sa []byte) error { return s.fd.bind(sa) }
+
+// Connect connects (connect(2)), and waits for that until ctx ends; the kernel goes on
+// then, and another Connect waits for the same connection.
+func (s *NetSocket) Connect(ctx context.Context, sa []byte) error {
+	err := s.fd.connect(ctx, sa)
+	if errors.Is(err, netbsd.EALREADY) {
+		err = s.fd.settled(ctx)
+	}
+	return err
+}
+
+// ListenBacklog makes the socket a listener (listen(2)).
+func (s *NetSocket) ListenBacklog(backlog int32) error { return s.fd.listen(backlog) }
+
+// Accept waits for a connection of a listener's. Its RemoteAddr is known.
+func (s *NetSocket) Accept() (*NetSocket, error) {
+	fd, err := s.fd.accept()
+	if err != nil {
+		return nil, err
+	}
+	return &NetSocket{netConn{fd}}, nil
+}
+
+// Shutdown ends one or both directions of a connection (shutdown(2)).
+func (s *NetSocket) Shutdown(how int32) error { return s.fd.shutdown(how) }
+
+// Abort closes a connection with a reset.
+func (s *NetSocket) Abort() error {
+	linger := make([]byte, 8) // struct linger
+	s.fd.s.machine.Order.PutUint32(linger, 1)
+	if err := s.fd.setsockopt(netbsd.SOL_SOCKET, netbsd.SO_LINGER, linger); err != nil {
+		s.fd.close()
+		return err
+	}
+	return s.fd.close()
+}
+
+// Sendto sends a datagram (sendto(2)) and waits for room. Without an address it goes to
+// whom the socket is connected to.
+func (s *NetSocket) Sendto(p, sa []byte) (int, error) {
+	if sa == nil {
+		return s.fd.send(p, nil)
+	}
+	return s.fd.writeTo(p, sa)
+}
+
+// Recvmsg waits for a datagram and receives it (recvmsg(2)).
+func (s *NetSocket) Recvmsg(ctx context.Context, m *Message) (int, error) {
+	s.fd.rd.lock.Lock()
+	defer s.fd.rd.lock.Unlock()
+	for {
+		n, err := s.fd.c.Recvmsg(ctx, s.fd.fd, m, netbsd.MSG_DONTWAIT)
+		if !isErrno(err, netbsd.EAGAIN) {
+			return n, err
+		}
+		if s.fd.closed.Load() {
+			return 0, net.ErrClosed
+		}
+		if err := s.fd.wait(&s.fd.rd, ctx.Done()); err != nil {
+			return 0, err
+		}
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+	}
+}
