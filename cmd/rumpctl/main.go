@@ -17,6 +17,7 @@ import (
 const program = "rumpctl"
 
 func main() {
+	execStage()
 	ctx, stop := context.Background(), func() {}
 	if sigs := endSignals(); len(sigs) > 0 { // none would be all
 		ctx, stop = signal.NotifyContext(ctx, sigs...)
@@ -68,6 +69,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	cmd.CompletionOptions.HiddenDefaultCmd = true
-	cmd.AddCommand(startCommand(), listCommand(), statusCommand(), haltCommand(), traceCommand())
+	cmd.AddCommand(startCommand(), listCommand(), statusCommand(), haltCommand(), traceCommand(), execCommand())
 	return cmd
 }

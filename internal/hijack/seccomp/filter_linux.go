@@ -1,3 +1,5 @@
+//go:build amd64 || arm64
+
 package seccomp
 
 import (
@@ -15,8 +17,10 @@ const (
 	offsetArgs = 16
 )
 
-func argLow(n int) bpf.LoadAbsolute  { return bpf.LoadAbsolute{Off: uint32(offsetArgs + 8*n), Size: 4} }
-func argHigh(n int) bpf.LoadAbsolute { return bpf.LoadAbsolute{Off: uint32(offsetArgs + 8*n + 4), Size: 4} }
+func argLow(n int) bpf.LoadAbsolute { return bpf.LoadAbsolute{Off: uint32(offsetArgs + 8*n), Size: 4} }
+func argHigh(n int) bpf.LoadAbsolute {
+	return bpf.LoadAbsolute{Off: uint32(offsetArgs + 8*n + 4), Size: 4}
+}
 
 // A rule says what is done with one system call: the instructions come to an end at
 // the verdict, or fall through, and then the call is allowed.

@@ -1,0 +1,57 @@
+//go:build amd64 || arm64
+
+package hijack
+
+import (
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// descendants returns the processes below this one, as names in /proc.
+func descendants() []string {
+	var all []string
+	next := []string{strconv.Itoa(os.Getpid())}
+	for len(next) > 0 {
+		pid := next[0]
+		next = next[1:]
+		tasks, err := os.ReadDir("/proc/" + pid + "/task")
+		if err != nil {
+			continue
+		}
+		for _, task := range tasks {
+			b, err := os.ReadFile("/proc/" + pid + "/task/" + task.Name() + "/children")
+			if err != nil {
+				continue
+			}
+			children := strings.Fields(string(b))
+			all = append(all, children...)
+			next = append(next, children...)
+		}
+	}
+	return all
+}
+
+// tryFD takes a copy of a process's descriptor if that is S.
+func (x *socket) tryFD(pid, name string) (int, bool) {
+	link, err := os.Readlink("/proc/" + pid + "/fd/" + name)
+	if err != nil || !strings.HasPrefix(link, "socket:") {
+		return -1, false
+	}
+	tid, err1 := strconv.ParseUint(pid, 10, 32)
+	num, err2 := strconv.Atoi(name)
+	if err1 != nil || err2 != nil {
+		return -1, false
+	}
+	fd, err := x.s.t.borrow(uint32(tid), num)
+	if err != nil {
+		return -1, false
+	}
+	if cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE); err == nil && cookie == x.cookie {
+		return fd, true
+	}
+	unix.Close(fd)
+	return -1, false
+}

@@ -1,0 +1,179 @@
+//go:build amd64 || arm64
+
+package hijack
+
+import (
+	"encoding/binary"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// ends notices when no program holds a socket any more.
+//
+// An S that has a peer is simple: K gets EPOLLHUP. One that has none, because it
+// listens, is bound only, or is for datagrams, is bound to a path D/s whose directory D
+// and whose name in it are removed. As long as S is open its name's dentry is, and that
+// keeps D's; when it goes, inotify(7) tells that D is deleted. A second name of the
+// same socket, a hard link elsewhere, is the one to connect to.
+type ends struct {
+	s  *supervisor
+	ep int
+	in *os.File
+
+	mu     sync.Mutex
+	next   int32
+	peers  map[int32]func()
+	watchd map[int32]func()
+	closed bool
+}
+
+func newEnds(s *supervisor) (*ends, error) {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	in, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		unix.Close(ep)
+		return nil, os.NewSyscallError("inotify_init1", err)
+	}
+	e := &ends{
+		s: s, ep: ep, in: os.NewFile(uintptr(in), "inotify"),
+		peers: make(map[int32]func()), watchd: make(map[int32]func()),
+	}
+	go e.poll()
+	go e.notes()
+	return e, nil
+}
+
+func (e *ends) close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed = true
+	unix.Close(e.ep)
+	e.in.Close()
+}
+
+// peer has gone called, once, when the other end of k is closed. The result is for
+// forget; k must be forgotten before it is closed.
+func (e *ends) peer(k int, gone func()) (id int32, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.next++
+	if err := unix.EpollCtl(e.ep, unix.EPOLL_CTL_ADD, k, &unix.EpollEvent{Events: unix.EPOLLET, Fd: e.next}); err != nil {
+		return 0, err
+	}
+	e.peers[e.next] = gone
+	return e.next, nil
+}
+
+func (e *ends) forget(id int32, k int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, ok := e.peers[id]; ok && !e.closed {
+		delete(e.peers, id)
+		unix.EpollCtl(e.ep, unix.EPOLL_CTL_DEL, k, nil)
+	}
+}
+
+func (e *ends) poll() {
+	events := make([]unix.EpollEvent, 64)
+	for {
+		n, err := unix.EpollWait(e.ep, events, -1)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return
+		}
+		for _, ev := range events[:n] {
+			if ev.Events&unix.EPOLLHUP == 0 {
+				continue
+			}
+			e.mu.Lock()
+			gone := e.peers[ev.Fd]
+			e.mu.Unlock()
+			if gone != nil {
+				go gone()
+			}
+		}
+	}
+}
+
+// bind gives S, which has no name yet, one, and has gone called when the last
+// descriptor of S is closed. The result is the path at which others reach S.
+func (e *ends) bind(host int, gone func()) (path string, err error) {
+	path = e.s.newPath()
+	dir := path + "d"
+	if err := unix.Mkdir(dir, 0o700); err != nil {
+		return "", err
+	}
+	name := dir + "/s"
+	undo := func() {
+		unix.Unlink(name)
+		unix.Unlink(path)
+		unix.Rmdir(dir)
+	}
+	if err := unix.Bind(host, &unix.SockaddrUnix{Name: name}); err != nil {
+		undo()
+		return "", err
+	}
+	if err := unix.Link(name, path); err != nil {
+		undo()
+		return "", err
+	}
+	e.mu.Lock()
+	raw, err := e.in.SyscallConn()
+	wd := -1
+	if err == nil {
+		err2 := raw.Control(func(fd uintptr) { wd, err = unix.InotifyAddWatch(int(fd), dir, unix.IN_DELETE_SELF|unix.IN_ONLYDIR) })
+		if err == nil {
+			err = err2
+		}
+	}
+	if err == nil {
+		e.watchd[int32(wd)] = func() {
+			unix.Unlink(path)
+			gone()
+		}
+	}
+	e.mu.Unlock()
+	if err != nil {
+		undo()
+		return "", err
+	}
+	unix.Unlink(name)
+	if err := unix.Rmdir(dir); err != nil {
+		return "", err
+	}
+	return path, nil
+}
+
+// notes reads what inotify has to tell.
+func (e *ends) notes() {
+	b := make([]byte, 16<<10)
+	for {
+		n, err := e.in.Read(b)
+		if err != nil {
+			return
+		}
+		for rest := b[:n]; len(rest) >= unix.SizeofInotifyEvent; {
+			wd := int32(binary.NativeEndian.Uint32(rest))
+			mask := binary.NativeEndian.Uint32(rest[4:])
+			length := binary.NativeEndian.Uint32(rest[12:])
+			rest = rest[min(unix.SizeofInotifyEvent+int(length), len(rest)):]
+			if mask&unix.IN_DELETE_SELF == 0 {
+				continue
+			}
+			e.mu.Lock()
+			gone := e.watchd[wd]
+			delete(e.watchd, wd)
+			e.mu.Unlock()
+			if gone != nil {
+				go gone()
+			}
+		}
+	}
+}

@@ -1,0 +1,83 @@
+//go:build amd64 || arm64
+
+package hijack
+
+import (
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// kept is K, the end of a socket that the supervisor keeps.
+type kept struct {
+	ends *ends
+	id   int32 // with ends
+	fd   int
+
+	mu     sync.Mutex
+	file   *os.File // fd, with the runtime's poller
+	closed bool
+}
+
+// keep makes a kept of a descriptor, which it takes over; gone is called when the
+// programs have closed the other end.
+func (e *ends) keep(fd int, gone func()) (*kept, error) {
+	// Non-blocking, so that the runtime polls it.
+	k := &kept{ends: e, fd: fd, file: os.NewFile(uintptr(fd), "kept")}
+	id, err := e.peer(fd, gone)
+	if err != nil {
+		k.file.Close()
+		return nil, err
+	}
+	k.id = id
+	return k, nil
+}
+
+func (k *kept) Read(p []byte) (int, error)  { return k.file.Read(p) }
+func (k *kept) Write(p []byte) (int, error) { return k.file.Write(p) }
+
+// control does something with the descriptor while it is open.
+func (k *kept) control(f func(fd int)) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return false
+	}
+	f(k.fd)
+	return true
+}
+
+// hungUp tells whether the programs have closed the other end.
+func (k *kept) hungUp() (hung bool) {
+	open := k.control(func(fd int) {
+		fds := []unix.PollFd{{Fd: int32(fd)}}
+		unix.Poll(fds, 0)
+		hung = fds[0].Revents&unix.POLLHUP != 0
+	})
+	return hung || !open
+}
+
+// shutdownWrite lets the programs read the end of the stream.
+func (k *kept) shutdownWrite() { k.control(func(fd int) { unix.Shutdown(fd, unix.SHUT_WR) }) }
+
+// stopReading ends reads that wait.
+func (k *kept) stopReading() { k.file.SetReadDeadline(time.Unix(1, 0)) }
+
+// resumeReading undoes that.
+func (k *kept) resumeReading() { k.file.SetReadDeadline(time.Time{}) }
+
+// interrupt ends reads and writes that wait.
+func (k *kept) interrupt() { k.file.SetDeadline(time.Unix(1, 0)) }
+
+func (k *kept) close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return
+	}
+	k.closed = true
+	k.ends.forget(k.id, k.fd)
+	k.file.Close()
+}

@@ -1,0 +1,156 @@
+//go:build amd64 || arm64
+
+package hijack
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/internal/hijack/linuxsock"
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/spclient"
+)
+
+// pumpSize is how much is carried at a time.
+const pumpSize = 64 << 10
+
+var pumpBuffers = sync.Pool{New: func() any { b := make([]byte, pumpSize); return &b }}
+
+// pump carries a connection's bytes between K and the kernel until one side ends it.
+func (x *socket) pump(ks *spclient.NetSocket, k *kept) {
+	p := &pump{x: x, ks: ks, k: k, upDone: make(chan struct{})}
+	x.mu.Lock()
+	x.carrier = p
+	x.mu.Unlock()
+	go p.up()
+	go p.down()
+}
+
+type pump struct {
+	x  *socket
+	ks *spclient.NetSocket
+	k  *kept
+
+	mu     sync.Mutex
+	closed bool // by the programs
+	ended  bool // all that they sent has been given to the kernel
+	upDone chan struct{}
+}
+
+// up carries what the programs send.
+func (p *pump) up() {
+	defer close(p.upDone)
+	buf := pumpBuffers.Get().(*[]byte)
+	defer pumpBuffers.Put(buf)
+	for {
+		n, err := p.k.Read(*buf)
+		if n > 0 {
+			if _, err := p.ks.Write((*buf)[:n]); err != nil {
+				go p.reset(err)
+				return
+			}
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF):
+			p.mu.Lock()
+			p.ended = true
+			closed := p.closed || p.k.hungUp()
+			p.mu.Unlock()
+			if closed {
+				p.finish()
+			} else {
+				p.ks.Shutdown(netbsd.SHUT_WR)
+			}
+			return
+		case errors.Is(err, unix.ECONNRESET):
+			// Closed with data that nobody has read: TCP resets then.
+			p.x.forget()
+			p.ks.Abort()
+			p.k.close()
+			return
+		default: // it was stopped
+			return
+		}
+	}
+}
+
+// down carries what the peer sends.
+func (p *pump) down() {
+	buf := pumpBuffers.Get().(*[]byte)
+	defer pumpBuffers.Put(buf)
+	for {
+		n, err := p.ks.Read(*buf)
+		if n > 0 {
+			if _, err := p.k.Write((*buf)[:n]); err != nil {
+				return // hungUp knows
+			}
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF):
+			p.k.shutdownWrite()
+			return
+		default:
+			p.reset(err)
+			return
+		}
+	}
+}
+
+// hungUp is called when no program holds S any more.
+func (x *socket) hungUp() {
+	x.mu.Lock()
+	p := x.carrier
+	x.mu.Unlock()
+	if p == nil {
+		x.gone()
+		return
+	}
+	p.mu.Lock()
+	p.closed = true
+	ended := p.ended
+	p.mu.Unlock()
+	if ended {
+		p.finish()
+	}
+}
+
+// finish closes both sides after all has been said.
+func (p *pump) finish() {
+	p.x.forget()
+	p.ks.Close()
+	p.k.close()
+}
+
+// reset has the programs see that the connection was reset: K is closed while there is
+// a byte in it that nobody has read.
+func (p *pump) reset(err error) {
+	if errors.Is(err, os.ErrClosed) || p.x.s.ctx.Err() != nil {
+		return
+	}
+	e := linuxsock.Errno(err)
+	if e == unix.EPIPE {
+		e = unix.ECONNRESET
+	}
+	p.x.mu.Lock()
+	p.x.err = e
+	p.x.mu.Unlock()
+	p.k.interrupt()
+	<-p.upDone
+	p.mu.Lock()
+	closed := p.closed
+	p.mu.Unlock()
+	if !closed {
+		if fd, ok := p.x.borrow(); ok {
+			unix.Sendto(fd, []byte{0}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+			defer unix.Close(fd)
+		}
+	}
+	p.k.close()
+	p.ks.Close()
+}

@@ -1,0 +1,370 @@
+//go:build amd64 || arm64
+
+package hijack
+
+import (
+	"context"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/internal/hijack/linuxsock"
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/spclient"
+)
+
+// state is what a socket is.
+type state int
+
+const (
+	fresh      state = iota // as socket(2) made it, or after a connect that failed
+	bound                   // has a local address
+	connecting              // a connect goes on
+	connected
+	listening
+	ended // no program holds it any more
+)
+
+// socket is a socket of the programs'.
+type socket struct {
+	s      *supervisor
+	cookie uint64
+
+	// op is held while a call changes the socket. Calls that wait don't have it.
+	op sync.Mutex
+
+	mu      sync.Mutex
+	opts    linuxsock.Socket
+	state   state
+	ks      *spclient.NetSocket // the kernel's, nil before it is needed
+	k       *kept               // the other end of S, nil when there is none
+	path    string              // where S is reached, "" when it has no name
+	err     unix.Errno          // SO_ERROR
+	held    holder
+	carrier *pump
+	peer    []byte // the address of the other side, Linux's, when it is known
+
+	// The connect that goes on: settled is closed when it ends with result.
+	settled chan struct{}
+	result  unix.Errno
+}
+
+// holder is a descriptor by which S was last seen.
+type holder struct {
+	tid uint32
+	num int
+}
+
+func (x *socket) seen(tid uint32, num int) {
+	x.mu.Lock()
+	x.held = holder{tid, num}
+	x.mu.Unlock()
+}
+
+// kinds are the sockets that a program can have: all others it is refused.
+// Their types are those of the host's socket that stands for it.
+func kindOf(domain, typ, proto int) (host int, opts linuxsock.Socket, e unix.Errno) {
+	if domain != unix.AF_INET && domain != unix.AF_INET6 {
+		return 0, opts, unix.EAFNOSUPPORT
+	}
+	switch typ {
+	case unix.SOCK_STREAM:
+		// Multipath TCP is asked for first by some, who take TCP then.
+		if proto != 0 && proto != unix.IPPROTO_TCP {
+			return 0, opts, unix.EPROTONOSUPPORT
+		}
+		return unix.SOCK_STREAM, linuxsock.Socket{Domain: domain, Type: typ, Protocol: unix.IPPROTO_TCP}, 0
+	case unix.SOCK_DGRAM:
+		switch {
+		case proto == 0 || proto == unix.IPPROTO_UDP:
+			proto = unix.IPPROTO_UDP
+		case proto == unix.IPPROTO_ICMP && domain == unix.AF_INET, proto == unix.IPPROTO_ICMPV6 && domain == unix.AF_INET6:
+			// NetBSD has no sockets for echo requests alone.
+			return 0, opts, unix.EACCES
+		default:
+			return 0, opts, unix.EPROTONOSUPPORT
+		}
+		return unix.SOCK_DGRAM, linuxsock.Socket{Domain: domain, Type: typ, Protocol: proto}, 0
+	case unix.SOCK_RAW:
+		if proto == 0 {
+			return 0, opts, unix.EPROTONOSUPPORT
+		}
+		return unix.SOCK_DGRAM, linuxsock.Socket{Domain: domain, Type: typ, Protocol: proto}, 0
+	case unix.SOCK_SEQPACKET, unix.SOCK_RDM, unix.SOCK_PACKET, unix.SOCK_DCCP:
+		return 0, opts, unix.ESOCKTNOSUPPORT
+	}
+	return 0, opts, unix.EINVAL
+}
+
+// socket is socket(2).
+func (t *trap) socket() {
+	domain, typ, proto := t.arg(0), t.arg(1), t.arg(2)
+	flags := typ & (unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK)
+	if typ&^(0xf|flags) != 0 {
+		t.fail(unix.EINVAL)
+		return
+	}
+	hostType, opts, e := kindOf(domain, typ&0xf, proto)
+	if e != 0 {
+		t.s.say("socket(%d, %d, %d): %v", domain, typ&0xf, proto, e)
+		t.fail(e)
+		return
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, hostType|unix.SOCK_CLOEXEC|flags&unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.fail(errnoOf(err))
+		return
+	}
+	defer unix.Close(fd)
+	x, e := t.s.newSocket(fd, opts)
+	if e != 0 {
+		t.fail(e)
+		return
+	}
+	t.giveFD(fd, x, flags&unix.SOCK_CLOEXEC != 0)
+}
+
+// giveFD answers with a descriptor for a socket.
+func (t *trap) giveFD(fd int, x *socket, cloexec bool) {
+	num, err := t.s.l.ReturnFD(&t.Call, fd, cloexec)
+	if err != nil {
+		x.drop()
+		t.fail(errnoOf(err))
+		return
+	}
+	x.seen(t.TID, num)
+	t.s.say("%d: socket %d", t.TID, num)
+}
+
+// newSocket makes what is known of a socket S.
+func (s *supervisor) newSocket(fd int, opts linuxsock.Socket) (*socket, unix.Errno) {
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+	if err != nil {
+		return nil, errnoOf(err)
+	}
+	x := &socket{s: s, cookie: cookie, opts: opts}
+	s.mu.Lock()
+	s.sockets[cookie] = x
+	s.mu.Unlock()
+	return x, 0
+}
+
+// drop forgets a socket, and ends what is there of it.
+func (x *socket) drop() {
+	x.mu.Lock()
+	ks, k, path := x.ks, x.k, x.path
+	x.state, x.ks, x.k = ended, nil, nil
+	x.mu.Unlock()
+	if k != nil {
+		k.close()
+	}
+	if ks != nil {
+		ks.Close()
+	}
+	if path != "" {
+		unix.Unlink(path)
+	}
+}
+
+// gone is called when no program holds S any more.
+func (x *socket) gone() {
+	x.forget()
+	x.drop()
+}
+
+func (x *socket) forget() {
+	x.s.mu.Lock()
+	if x.s.sockets[x.cookie] == x {
+		delete(x.s.sockets, x.cookie)
+	}
+	x.s.mu.Unlock()
+}
+
+// kernel returns the kernel's socket, which it makes if there is none yet.
+func (x *socket) kernel() (*spclient.NetSocket, unix.Errno) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.ks != nil {
+		return x.ks, 0
+	}
+	domain := int32(netbsd.AF_INET)
+	if x.opts.Domain == unix.AF_INET6 {
+		domain = netbsd.AF_INET6
+	}
+	typ := map[int]int32{
+		unix.SOCK_STREAM: netbsd.SOCK_STREAM, unix.SOCK_DGRAM: netbsd.SOCK_DGRAM, unix.SOCK_RAW: netbsd.SOCK_RAW,
+	}[x.opts.Type]
+	ks, err := x.s.conn.NetSocket(x.s.ctx, domain, typ, int32(x.opts.Protocol))
+	if err != nil {
+		return nil, linuxsock.Errno(err)
+	}
+	x.ks = ks
+	return ks, 0
+}
+
+// named makes sure that S is bound to a path, so that it can be reached and its end is
+// seen.
+func (x *socket) named(host int) unix.Errno {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.path != "" {
+		return 0
+	}
+	path, err := x.s.ends.bind(host, x.gone)
+	if err != nil {
+		return errnoOf(err)
+	}
+	x.path = path
+	return 0
+}
+
+// bind is bind(2).
+func (t *trap) bind() {
+	x := t.sock
+	x.op.Lock()
+	defer x.op.Unlock()
+	sa, e := t.sockaddr(t.Args[1], uint32(t.Args[2]))
+	if e != 0 {
+		t.fail(e)
+		return
+	}
+	addr, e := x.opts.Address(t.s.machine, linuxsock.Bind, sa)
+	if e != 0 {
+		t.fail(e)
+		return
+	}
+	ks, e := x.kernel()
+	if e == 0 {
+		e = linuxsock.Errno(ks.Bind(addr))
+	}
+	if e == 0 {
+		e = x.named(t.host)
+	}
+	if e == 0 {
+		x.mu.Lock()
+		if x.state == fresh {
+			x.state = bound
+		}
+		x.mu.Unlock()
+		if x.opts.Type != unix.SOCK_STREAM {
+			e = x.receive()
+		}
+	}
+	t.s.say("%d: bind %d %s: %v", t.TID, t.arg(0), describe(sa), e)
+	t.done(0, e)
+}
+
+// getsockname is getsockname(2).
+func (t *trap) getsockname() {
+	x := t.sock
+	x.mu.Lock()
+	ks := x.ks
+	x.mu.Unlock()
+	var sa []byte
+	if ks != nil {
+		b, err := t.s.conn.Getsockname(t.s.ctx, ks.FD())
+		if err != nil {
+			t.fail(linuxsock.Errno(err))
+			return
+		}
+		sa = x.linuxAddr(b)
+	}
+	if sa == nil {
+		sa = x.noAddr()
+	}
+	t.done(0, t.putSockaddr(t.Args[1], t.Args[2], sa))
+}
+
+// getpeername is getpeername(2).
+func (t *trap) getpeername() {
+	x := t.sock
+	x.mu.Lock()
+	peer, state := x.peer, x.state
+	x.mu.Unlock()
+	if peer == nil || state != connected {
+		t.fail(unix.ENOTCONN)
+		return
+	}
+	t.done(0, t.putSockaddr(t.Args[1], t.Args[2], peer))
+}
+
+// linuxAddr translates an address of the kernel's for this socket.
+func (x *socket) linuxAddr(sa []byte) []byte {
+	b := linuxsock.FromNetBSD(x.s.machine, sa)
+	if b == nil {
+		return nil
+	}
+	if linuxsock.Family(b) != x.opts.Domain {
+		if ap, ok := linuxsock.Addr(b); ok {
+			b = linuxsock.Sockaddr(ap, x.opts.Domain)
+		}
+	}
+	return b
+}
+
+// noAddr is the address of a socket that has none.
+func (x *socket) noAddr() []byte {
+	if x.opts.Domain == unix.AF_INET6 {
+		return append(native.AppendUint16(nil, unix.AF_INET6), make([]byte, 26)...)
+	}
+	return append(native.AppendUint16(nil, unix.AF_INET), make([]byte, 14)...)
+}
+
+// shutdown is shutdown(2): of a connection it is the host's, which the pump sees.
+func (t *trap) shutdown() {
+	x := t.sock
+	x.mu.Lock()
+	state, stream := x.state, x.opts.Type == unix.SOCK_STREAM
+	x.mu.Unlock()
+	switch {
+	case state == connected || state == listening && stream:
+		t.native()
+	default:
+		t.fail(unix.ENOTCONN)
+	}
+}
+
+// context of a call in the kernel that does not wait.
+func (s *supervisor) context() context.Context { return s.ctx }
+
+// nonblocking tells whether S is, at this moment.
+func nonblocking(host int) bool {
+	flags, err := unix.FcntlInt(uintptr(host), unix.F_GETFL, 0)
+	return err == nil && flags&unix.O_NONBLOCK != 0
+}
+
+// borrow returns a copy of S's descriptor, by one that it was last seen at, or else one
+// that is found among all that the programs have.
+func (x *socket) borrow() (int, bool) {
+	x.mu.Lock()
+	held := x.held
+	x.mu.Unlock()
+	if held.tid != 0 {
+		if fd, err := x.s.t.borrow(held.tid, held.num); err == nil {
+			if cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE); err == nil && cookie == x.cookie {
+				return fd, true
+			}
+			unix.Close(fd)
+		}
+	}
+	return x.search()
+}
+
+// search looks for S among the descriptors of all processes below this one.
+func (x *socket) search() (int, bool) {
+	for _, pid := range descendants() {
+		dir, err := os.Open("/proc/" + pid + "/fd")
+		if err != nil {
+			continue
+		}
+		names, _ := dir.Readdirnames(-1)
+		dir.Close()
+		for _, name := range names {
+			if fd, ok := x.tryFD(pid, name); ok {
+				return fd, true
+			}
+		}
+	}
+	return -1, false
+}

@@ -1,0 +1,192 @@
+//go:build amd64 || arm64
+
+package hijack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/internal/hijack/seccomp"
+	"rumptools/pkg/spclient"
+)
+
+// Options say what a supervisor does.
+type Options struct {
+	// Dial connects to the kernel.
+	Dial func(ctx context.Context) (*spclient.Conn, error)
+	// Args are the program, to be looked for in PATH, and its arguments.
+	Args []string
+	// Verbose shows on standard error what programs do with sockets.
+	Verbose bool
+	// Program is what messages begin with.
+	Program string
+}
+
+// Stage is to be called first of all in main: a process that [Supervise] starts as the
+// program's stage does not return from it.
+func Stage() { seccomp.Stage(nil) }
+
+// Supervise is the whole of the supervisor's process, which [Front] has started. It
+// returns when no program is left.
+func Supervise(ctx context.Context, o *Options) {
+	f, err := newFront()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", o.Program, err)
+		os.Exit(1)
+	}
+	// Signals of the terminal are the program's; its background group is not
+	// stopped when it writes there.
+	signal.Ignore(unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP, unix.SIGTTOU, unix.SIGTTIN, unix.SIGHUP, unix.SIGPIPE)
+	if err := supervise(ctx, o, f); err != nil {
+		code := 1
+		var missing *missingError
+		if errors.As(err, &missing) {
+			code = missing.code
+		}
+		f.tell(report{Failed: err.Error(), Code: code})
+	}
+}
+
+// missingError is a program that is not there, or cannot be executed, with the exit
+// code that shells have for that.
+type missingError struct {
+	name string
+	err  error
+	code int
+}
+
+func (e *missingError) Error() string {
+	err := e.err
+	var ee *exec.Error
+	if errors.As(err, &ee) {
+		err = ee.Err
+	}
+	return fmt.Sprintf("exec %s: %v", e.name, err)
+}
+
+func (e *missingError) Unwrap() error { return e.err }
+
+func missing(name string, err error) error {
+	code := 126
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+		code = 127
+	}
+	return &missingError{name, err, code}
+}
+
+func supervise(ctx context.Context, o *Options, f *front) error {
+	path, err := exec.LookPath(o.Args[0])
+	if err != nil && !errors.Is(err, exec.ErrDot) {
+		return missing(o.Args[0], err)
+	}
+	conn, err := o.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	say := func(string, ...any) {}
+	if o.Verbose {
+		var mu sync.Mutex
+		say = func(format string, args ...any) {
+			mu.Lock()
+			defer mu.Unlock()
+			fmt.Fprintf(os.Stderr, o.Program+": exec: "+format+"\n", args...)
+		}
+	}
+	s, err := newSupervisor(conn, say)
+	if err != nil {
+		return fmt.Errorf("exec: %w", err)
+	}
+	defer s.close()
+	// Daemons stay below this process, where it may reach into them.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("exec: %w", os.NewSyscallError("prctl", err))
+	}
+	cmd := exec.Command(path)
+	cmd.Args = o.Args
+	cmd.Path = path
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = os.Environ()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: f.group}
+	s.l, err = seccomp.Start(cmd, false)
+	if err != nil {
+		return startError(o.Args[0], err)
+	}
+	f.tell(report{PID: cmd.Process.Pid})
+	var ended sync.Mutex // held while it is not known that the program has ended
+	over := false
+	go func() {
+		f.gone()
+		ended.Lock()
+		defer ended.Unlock()
+		if !over {
+			// The front was killed; so would the program have been.
+			cmd.Process.Kill()
+		}
+	}()
+	reaped := make(chan struct{})
+	go func() {
+		defer close(reaped)
+		reap(cmd.Process.Pid, func(ws unix.WaitStatus) {
+			switch {
+			case ws.Stopped():
+				f.tell(report{Stopped: int(ws.StopSignal())})
+			case ws.Exited(), ws.Signaled():
+				ended.Lock()
+				over = true
+				ended.Unlock()
+				st := &Status{Code: ws.ExitStatus()}
+				if ws.Signaled() {
+					st = &Status{Signal: ws.Signal()}
+				}
+				f.tell(report{End: st})
+			}
+		})
+	}()
+	s.serve()
+	<-reaped
+	return nil
+}
+
+// reap waits for all children, those that were left to this process among them, and
+// tells of the program.
+func reap(program int, tell func(unix.WaitStatus)) {
+	for {
+		var ws unix.WaitStatus
+		pid, err := unix.Wait4(-1, &ws, unix.WUNTRACED|unix.WALL, nil)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return
+		case pid == program:
+			tell(ws)
+		}
+	}
+}
+
+// startError explains why a program cannot be supervised.
+func startError(name string, err error) error {
+	var se *seccomp.StageError
+	if !errors.As(err, &se) {
+		return missing(name, err)
+	}
+	switch {
+	case se.Op == "exec":
+		return missing(name, se.Err)
+	case se.Op == "seccomp" && errors.Is(se.Err, unix.EBUSY):
+		return fmt.Errorf("exec %s: this is under another seccomp supervisor, rumpctl exec perhaps; there can be only one", name)
+	case se.Op == "seccomp" && errors.Is(se.Err, unix.EINVAL):
+		return fmt.Errorf("exec %s: this kernel has no seccomp user notification as it is needed, which came with Linux 5.19", name)
+	case se.Op == "pidfd_getfd" && errors.Is(se.Err, unix.EPERM):
+		return fmt.Errorf("exec %s: pidfd_getfd is not permitted: a container's profile forbids it (allow pidfd_getfd, or add CAP_SYS_PTRACE), or kernel.yama.ptrace_scope is 2 or more", name)
+	}
+	return fmt.Errorf("exec %s: %w", name, err)
+}

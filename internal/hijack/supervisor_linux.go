@@ -1,0 +1,310 @@
+//go:build amd64 || arm64
+
+package hijack
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/internal/hijack/linuxsock"
+	"rumptools/internal/hijack/seccomp"
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/spclient"
+)
+
+// native is the byte order of the programs.
+var native = binary.NativeEndian
+
+// supervisor carries out the calls of the programs under one filter.
+type supervisor struct {
+	conn    *spclient.Conn
+	machine *netbsd.Machine
+	l       *seccomp.Listener
+	t       *targets
+	// say tells of what is done, when that is wanted.
+	say func(format string, args ...any)
+
+	// dir is a directory of this supervisor's own, for the paths of sockets.
+	dir    string
+	serial atomic.Uint64
+
+	hub   *hub
+	waits *waits
+	ends  *ends
+
+	mu      sync.Mutex
+	sockets map[uint64]*socket // by SO_COOKIE
+	offered map[string]*socket // in the queues of listeners, by the name of K
+
+	// ctx ends with the supervisor.
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+func newSupervisor(conn *spclient.Conn, say func(string, ...any)) (_ *supervisor, err error) {
+	s := &supervisor{
+		conn: conn, machine: conn.Machine(), say: say, t: newTargets(), sockets: make(map[uint64]*socket),
+		offered: make(map[string]*socket),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.dir, err = privateDir(); err != nil {
+		return nil, err
+	}
+	if s.hub, err = newHub(filepath.Join(s.dir, "hub")); err != nil {
+		return nil, err
+	}
+	if s.waits, err = newWaits(s); err != nil {
+		return nil, err
+	}
+	if s.ends, err = newEnds(s); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// privateDir makes a directory that nobody else can look into, in memory if there is
+// a place for that. Its path is short: sun_path has 108 bytes.
+func privateDir() (string, error) {
+	var errs []error
+	for _, parent := range []string{os.Getenv("XDG_RUNTIME_DIR"), "/dev/shm", os.TempDir()} {
+		if parent == "" || len(parent) > 60 || !filepath.IsAbs(parent) {
+			continue
+		}
+		dir, err := os.MkdirTemp(parent, "rump-exec-")
+		if err == nil {
+			return dir, nil
+		}
+		errs = append(errs, err)
+	}
+	return "", errors.Join(errs...)
+}
+
+func (s *supervisor) close() {
+	s.cancel()
+	if s.l != nil {
+		s.l.Close()
+	}
+	s.mu.Lock()
+	for _, sock := range s.sockets {
+		sock.drop()
+	}
+	s.mu.Unlock()
+	if s.waits != nil {
+		s.waits.close()
+	}
+	if s.ends != nil {
+		s.ends.close()
+	}
+	if s.hub != nil {
+		s.hub.close()
+	}
+	s.t.close()
+	if s.dir != "" {
+		os.RemoveAll(s.dir)
+	}
+}
+
+// receivers is how many threads receive calls.
+const receivers = 2
+
+// serve answers calls until no program is left.
+func (s *supervisor) serve() {
+	var all sync.WaitGroup
+	for range receivers {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			runtime.LockOSThread()
+			// The thread ends with the goroutine, as it is not unlocked.
+			seccomp.BlockSignals()
+			s.receive()
+		}()
+	}
+	all.Wait()
+}
+
+func (s *supervisor) receive() {
+	for {
+		t := &trap{s: s, host: -1}
+		err := s.l.Receive(&t.Call)
+		switch {
+		case err == nil:
+			t.dispatch()
+		case errors.Is(err, unix.ENOENT):
+			// The caller has gone, or all have.
+			fds := []unix.PollFd{{Fd: int32(s.l.FD()), Events: unix.POLLIN}}
+			for {
+				_, err := unix.Poll(fds, -1)
+				if err != unix.EINTR {
+					break
+				}
+			}
+			if fds[0].Revents&unix.POLLHUP != 0 && fds[0].Revents&unix.POLLIN == 0 {
+				return
+			}
+		default:
+			return
+		}
+	}
+}
+
+// A trap is a call that is being answered.
+type trap struct {
+	seccomp.Call
+	s    *supervisor
+	host int // a copy of the descriptor in question, -1 when there is none
+	sock *socket
+}
+
+func (t *trap) release() {
+	if t.host >= 0 {
+		unix.Close(t.host)
+		t.host = -1
+	}
+}
+
+// done answers.
+func (t *trap) done(val int64, e unix.Errno) {
+	t.release()
+	if e != 0 {
+		t.s.l.Fail(&t.Call, e)
+	} else {
+		t.s.l.Return(&t.Call, val)
+	}
+}
+
+func (t *trap) fail(e unix.Errno) { t.done(0, e) }
+
+// native leaves the call to the host's kernel.
+func (t *trap) native() {
+	t.release()
+	t.s.l.Continue(&t.Call)
+}
+
+// arg is an argument that is an int in C.
+func (t *trap) arg(n int) int { return int(int32(t.Args[n])) }
+
+func (t *trap) read(addr uint64, b []byte) unix.Errno  { return errnoOf(readMemory(t.TID, addr, b)) }
+func (t *trap) write(addr uint64, b []byte) unix.Errno { return errnoOf(writeMemory(t.TID, addr, b)) }
+
+// errnoOf is the number of an error of the host's.
+func errnoOf(err error) unix.Errno {
+	if err == nil {
+		return 0
+	}
+	var e unix.Errno
+	if errors.As(err, &e) {
+		return e
+	}
+	return unix.EIO
+}
+
+// find takes a copy of the descriptor num of the caller's, and tells whether it is a
+// socket that is ours.
+func (t *trap) find(num int) bool {
+	fd, err := t.s.t.borrow(t.TID, num)
+	if err != nil {
+		return false
+	}
+	t.host = fd
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+	if err != nil {
+		return false
+	}
+	t.s.mu.Lock()
+	t.sock = t.s.sockets[cookie]
+	t.s.mu.Unlock()
+	if t.sock == nil {
+		return false
+	}
+	t.sock.seen(t.TID, num)
+	return true
+}
+
+// dispatch answers a call, or has a goroutine do so if it takes more than a moment.
+func (t *trap) dispatch() {
+	if int(t.Nr) == unix.SYS_SOCKET {
+		t.socket()
+		return
+	}
+	handler := handlers[int(t.Nr)]
+	if handler == nil {
+		t.native()
+		return
+	}
+	if !t.find(t.arg(0)) {
+		t.native()
+		return
+	}
+	go handler(t)
+}
+
+// handlers are the calls on sockets of ours.
+var handlers = map[int]func(*trap){
+	unix.SYS_BIND:        (*trap).bind,
+	unix.SYS_CONNECT:     (*trap).connect,
+	unix.SYS_LISTEN:      (*trap).listen,
+	unix.SYS_ACCEPT:      (*trap).accept,
+	unix.SYS_ACCEPT4:     (*trap).accept,
+	unix.SYS_GETSOCKNAME: (*trap).getsockname,
+	unix.SYS_GETPEERNAME: (*trap).getpeername,
+	unix.SYS_SHUTDOWN:    (*trap).shutdown,
+	unix.SYS_SETSOCKOPT:  (*trap).setsockopt,
+	unix.SYS_GETSOCKOPT:  (*trap).getsockopt,
+}
+
+// sockaddr reads an address argument.
+func (t *trap) sockaddr(addr uint64, length uint32) ([]byte, unix.Errno) {
+	if length > 128 { // sizeof(struct sockaddr_storage)
+		return nil, unix.EINVAL
+	}
+	sa := make([]byte, length)
+	return sa, t.read(addr, sa)
+}
+
+// putSockaddr answers with an address: at most as much of it as there is room for, and
+// its true length.
+func (t *trap) putSockaddr(addr, lengthAddr uint64, sa []byte) unix.Errno {
+	var length [4]byte
+	if e := t.read(lengthAddr, length[:]); e != 0 {
+		return e
+	}
+	room := int32(native.Uint32(length[:]))
+	if room < 0 {
+		return unix.EINVAL
+	}
+	if e := t.write(addr, sa[:min(int(room), len(sa))]); e != 0 {
+		return e
+	}
+	native.PutUint32(length[:], uint32(len(sa)))
+	return t.write(lengthAddr, length[:])
+}
+
+// newPath returns a path for a socket.
+func (s *supervisor) newPath() string {
+	return fmt.Sprintf("%s/%x", s.dir, s.serial.Add(1))
+}
+
+// describe is an address for people.
+func describe(sa []byte) string {
+	ap, ok := linuxsock.Addr(sa)
+	if !ok {
+		return "?"
+	}
+	return strings.TrimPrefix(ap.String(), "invalid ")
+}

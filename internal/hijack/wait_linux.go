@@ -1,0 +1,290 @@
+//go:build amd64 || arm64
+
+package hijack
+
+import (
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/internal/hijack/seccomp"
+)
+
+// Calls that wait are parked: the thread sleeps in the host's kernel until it is
+// answered, and as it must not be woken between deed and answer, only signals that kill
+// reach it. So somebody has to look whether one waits for it, and answer with
+// seccomp.Restart then: the kernel delivers the signal, and makes the call again or has
+// it fail with EINTR, as the signal's handler says.
+const (
+	// lookEvery is how often the signals of a thread that waits are looked at, as
+	// long as they are few.
+	lookEvery = 10 * time.Millisecond
+	// looksAtOnce bounds that: about 1,000 threads a second.
+	looksAtOnce = 10
+)
+
+// waits are the calls that wait for a descriptor of the host's.
+type waits struct {
+	s  *supervisor
+	ep int
+
+	mu     sync.Mutex
+	next   int32
+	byID   map[int32]*wait
+	ring   []*wait // all, in the order in which they are looked at
+	at     int
+	looks  bool
+	closed bool
+}
+
+// A wait is a call that waits.
+type wait struct {
+	t      *trap
+	id     int32
+	fd     int // what it waits for, its own, or -1
+	status *os.File
+	twice  bool // a signal for the process was seen before
+	timer  *time.Timer
+
+	// try is called when fd is ready, by one goroutine at a time, and tells
+	// whether the call has been answered.
+	try func() bool
+	// expire answers when the time is over.
+	expire func()
+	// leave is called when the call ends without try or expire: by a signal, or
+	// with its thread.
+	leave func()
+
+	busy  bool
+	again bool
+	over  bool
+}
+
+func newWaits(s *supervisor) (*waits, error) {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	w := &waits{s: s, ep: ep, byID: make(map[int32]*wait)}
+	go w.poll()
+	return w, nil
+}
+
+func (ws *waits) close() {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.closed = true
+	unix.Close(ws.ep)
+}
+
+func (ws *waits) poll() {
+	events := make([]unix.EpollEvent, 64)
+	for {
+		n, err := unix.EpollWait(ws.ep, events, -1)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return
+		}
+		for _, ev := range events[:n] {
+			ws.mu.Lock()
+			w := ws.byID[ev.Fd]
+			ws.mu.Unlock()
+			if w != nil {
+				ws.wake(w)
+			}
+		}
+	}
+}
+
+// park has a call wait until its descriptor has one of the events, for at most timeout
+// if that is not 0.
+func (ws *waits) park(w *wait, events uint32, timeout time.Duration) {
+	w.fd, w.t.host = w.t.host, -1
+	ws.mu.Lock()
+	ws.next++
+	w.id = ws.next
+	ws.byID[w.id] = w
+	ws.ring = append(ws.ring, w)
+	if !ws.looks {
+		ws.looks = true
+		go ws.look()
+	}
+	if timeout > 0 {
+		w.timer = time.AfterFunc(timeout, func() {
+			if ws.end(w) {
+				w.expire()
+			}
+		})
+	}
+	if w.fd >= 0 {
+		unix.EpollCtl(ws.ep, unix.EPOLL_CTL_ADD, w.fd, &unix.EpollEvent{Events: events | unix.EPOLLET, Fd: w.id})
+	}
+	ws.mu.Unlock()
+}
+
+// wake tries a call again.
+func (ws *waits) wake(w *wait) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if w.over {
+		return
+	}
+	if w.busy {
+		w.again = true
+		return
+	}
+	w.busy = true
+	go func() {
+		for {
+			answered := w.try()
+			ws.mu.Lock()
+			if !answered && w.again && !w.over {
+				w.again = false
+				ws.mu.Unlock()
+				continue
+			}
+			w.busy = false
+			if answered {
+				ws.remove(w)
+			}
+			ws.mu.Unlock()
+			return
+		}
+	}()
+}
+
+// remove takes a call out, with the lock held.
+func (ws *waits) remove(w *wait) {
+	if w.over {
+		return
+	}
+	w.over = true
+	delete(ws.byID, w.id)
+	for i, x := range ws.ring {
+		if x == w {
+			ws.ring = append(ws.ring[:i], ws.ring[i+1:]...)
+			break
+		}
+	}
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	if w.status != nil {
+		w.status.Close()
+	}
+	if w.fd >= 0 {
+		if !ws.closed {
+			// The file is open elsewhere, which would keep it in the epoll.
+			unix.EpollCtl(ws.ep, unix.EPOLL_CTL_DEL, w.fd, nil)
+		}
+		unix.Close(w.fd)
+		w.fd = -1
+	}
+}
+
+// end takes a call out that is not being tried, and tells whether it was in.
+func (ws *waits) end(w *wait) bool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if w.over || w.busy {
+		return false
+	}
+	ws.remove(w)
+	return true
+}
+
+// look watches for signals as long as calls wait.
+func (ws *waits) look() {
+	buf := make([]byte, 4096)
+	for {
+		time.Sleep(lookEvery)
+		ws.mu.Lock()
+		if len(ws.ring) == 0 || ws.closed {
+			ws.looks = false
+			ws.mu.Unlock()
+			return
+		}
+		var turn []*wait
+		for range min(looksAtOnce, len(ws.ring)) {
+			ws.at = (ws.at + 1) % len(ws.ring)
+			turn = append(turn, ws.ring[ws.at])
+		}
+		ws.mu.Unlock()
+		for _, w := range turn {
+			ws.lookAt(w, buf)
+		}
+	}
+}
+
+// lookAt ends a call that a signal waits for, or whose thread has gone.
+func (ws *waits) lookAt(w *wait, buf []byte) {
+	tid := w.t.TID
+	if w.status == nil {
+		f, err := os.Open("/proc/" + strconv.Itoa(int(tid)) + "/status")
+		if err != nil {
+			if ws.end(w) {
+				w.leave()
+				w.t.release()
+			}
+			return
+		}
+		ws.mu.Lock()
+		if w.over {
+			ws.mu.Unlock()
+			f.Close()
+			return
+		}
+		w.status = f
+		ws.mu.Unlock()
+	}
+	n, err := w.status.ReadAt(buf, 0)
+	if n == 0 && err != nil {
+		if ws.end(w) {
+			w.leave()
+			w.t.release()
+		}
+		return
+	}
+	b := buf[:n]
+	private, _ := statusBits(b, "SigPnd:", 16)
+	shared, _ := statusBits(b, "ShdPnd:", 16)
+	blocked, _ := statusBits(b, "SigBlk:", 16)
+	tgid, _ := statusNumber(b, "Tgid:", 10)
+	switch {
+	case private&^blocked != 0:
+		ws.interrupt(w, seccomp.Restart)
+	case shared&^blocked == 0:
+		w.twice = false
+	case !w.twice:
+		w.twice = true
+	case tgid == int(tid):
+		// The kernel gives a process's signals to its first thread when that
+		// takes them.
+		ws.interrupt(w, seccomp.Restart)
+	case !ws.leaderTakes(tgid, shared):
+		// Which of the other threads has been chosen is not to be seen.
+		ws.interrupt(w, unix.EINTR)
+	}
+}
+
+// leaderTakes tells whether the first thread of a process can take one of the signals.
+func (ws *waits) leaderTakes(pid int, signals uint64) bool {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return false
+	}
+	blocked, err := statusBits(b, "SigBlk:", 16)
+	return err == nil && signals&^blocked != 0
+}
+
+func (ws *waits) interrupt(w *wait, e unix.Errno) {
+	if ws.end(w) {
+		w.leave()
+		w.t.fail(e)
+	}
+}
