@@ -199,6 +199,13 @@ func (x *socket) kernel() (*spclient.NetSocket, unix.Errno) {
 	if err != nil {
 		return nil, linuxsock.Errno(err)
 	}
+	if domain == netbsd.AF_INET6 && x.opts.Type != unix.SOCK_RAW {
+		// Linux's sockets take IPv4 in until they are told not to.
+		if err := x.s.conn.SetsockoptInt(x.s.ctx, ks.FD(), netbsd.IPPROTO_IPV6, netbsd.IPV6_V6ONLY, 0); err != nil {
+			ks.Close()
+			return nil, linuxsock.Errno(err)
+		}
+	}
 	x.ks = ks
 	return ks, 0
 }
