@@ -22,16 +22,11 @@ func Errno(err error) unix.Errno {
 	}
 	// A kernel that could not be connected to again may have a number of the
 	// host's in its error, which is not the program's business.
-	if errors.Is(err, spclient.ErrLost) || errors.Is(err, spclient.ErrStale) || errors.Is(err, spclient.ErrClosed) {
+	if isLost(err) {
 		return unix.ECONNRESET
 	}
-	var protocol *spclient.ProtocolError
-	if errors.As(err, &protocol) {
-		return unix.ECONNRESET
-	}
-	var netbsdErrno netbsd.Errno
-	if errors.As(err, &netbsdErrno) && netbsdErrno != 0 {
-		return fromNetBSDErrno(netbsdErrno)
+	if e, ok := kernelErrno(err); ok {
+		return fromNetBSDErrno(e)
 	}
 	var errno unix.Errno
 	switch {
@@ -47,6 +42,19 @@ func Errno(err error) unix.Errno {
 		return unix.ENOBUFS
 	}
 	return unix.EIO
+}
+
+// isLost tells whether an error is that of a kernel that is lost.
+func isLost(err error) bool {
+	var protocol *spclient.ProtocolError
+	return errors.Is(err, spclient.ErrLost) || errors.Is(err, spclient.ErrStale) ||
+		errors.Is(err, spclient.ErrClosed) || errors.As(err, &protocol)
+}
+
+// kernelErrno is the number that the kernel gave for a call, if it did.
+func kernelErrno(err error) (netbsd.Errno, bool) {
+	var e netbsd.Errno
+	return e, errors.As(err, &e) && e != 0
 }
 
 // fromNetBSDErrno is the number of the same name, but for those that Linux has

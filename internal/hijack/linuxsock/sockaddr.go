@@ -285,8 +285,3 @@ func (s *Socket) address6(use Use, sa []byte) (netip.AddrPort, unix.Errno) {
 	}
 	return netip.AddrPortFrom(addr, ap.Port()), 0
 }
-
-// isPing tells whether the socket is an unprivileged one for echo requests.
-func (s *Socket) isPing() bool {
-	return s.Type == unix.SOCK_DGRAM && (s.Protocol == unix.IPPROTO_ICMP || s.Protocol == unix.IPPROTO_ICMPV6)
-}

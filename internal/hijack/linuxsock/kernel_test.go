@@ -1,0 +1,170 @@
+//go:build linux
+
+package linuxsock_test
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/internal/hijack/linuxsock"
+	"rumptools/internal/kernel"
+	"rumptools/internal/kernel/inet"
+	"rumptools/internal/kernel/local"
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/spclient"
+)
+
+// machines are those that tests of the network run on: of either byte order and
+// word size.
+var machines = []*netbsd.Machine{netbsd.AMD64, netbsd.POWERPC}
+
+// dial connects to an embedded kernel of a machine, or to the one that
+// LINUXSOCK_TEST_SERVER names; both end with the test.
+func dial(t *testing.T, m *netbsd.Machine) *spclient.Conn {
+	t.Helper()
+	url := os.Getenv("LINUXSOCK_TEST_SERVER")
+	if url == "" {
+		url = serve(t, m)
+	}
+	c, err := spclient.Dial(t.Context(), url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if c.Machine() != m {
+		t.Skipf("the kernel is of %s", c.Machine())
+	}
+	return c
+}
+
+// serve runs an embedded kernel until the test ends.
+func serve(t *testing.T, m *netbsd.Machine) (url string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "rump-") // the test's own may have too long a path
+	if err != nil {
+		t.Fatal(err)
+	}
+	sock := filepath.Join(dir, "k")
+	l, err := net.Listen("unix", sock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := kernel.New(kernel.Config{Machine: m})
+	local.Register(k)
+	stack, err := inet.New(inet.Config{Kernel: k})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() {
+		k.Serve(l)
+		close(served)
+	}()
+	t.Cleanup(func() {
+		k.Halt(true)
+		<-served
+		k.Wait()
+		stack.Close()
+		os.RemoveAll(dir)
+	})
+	return "unix://" + sock
+}
+
+// each runs a test on a kernel of each machine.
+func each(t *testing.T, f func(t *testing.T, k *spclient.Conn)) {
+	for _, m := range machines {
+		t.Run(m.Name, func(t *testing.T) { f(t, dial(t, m)) })
+	}
+}
+
+// kind is a kind of socket, in Linux's numbers.
+type kind struct {
+	name                  string
+	domain, typ, protocol int
+}
+
+var kinds = []kind{
+	{"tcp4", unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_TCP},
+	{"tcp6", unix.AF_INET6, unix.SOCK_STREAM, unix.IPPROTO_TCP},
+	{"udp4", unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_UDP},
+	{"udp6", unix.AF_INET6, unix.SOCK_DGRAM, unix.IPPROTO_UDP},
+	{"icmp4", unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP},
+	{"icmp6", unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_ICMPV6},
+	{"raw4", unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_RAW},
+	{"raw6", unix.AF_INET6, unix.SOCK_RAW, 253},
+}
+
+// kindNamed finds a kind by its name.
+func kindNamed(name string) kind {
+	for _, k := range kinds {
+		if k.name == name {
+			return k
+		}
+	}
+	panic("no kind of socket " + name)
+}
+
+// pair is a program's socket: its three parts.
+type pair struct {
+	*linuxsock.Socket
+	k    *spclient.Conn
+	fd   spclient.FD
+	host int
+}
+
+// open makes a socket of a kind.
+func (k kind) open(t *testing.T, c *spclient.Conn) *pair {
+	t.Helper()
+	domain, typ, hostType := int32(netbsd.AF_INET), int32(netbsd.SOCK_STREAM), unix.SOCK_STREAM
+	if k.domain == unix.AF_INET6 {
+		domain = netbsd.AF_INET6
+	}
+	switch k.typ {
+	case unix.SOCK_DGRAM:
+		typ, hostType = netbsd.SOCK_DGRAM, unix.SOCK_DGRAM
+	case unix.SOCK_RAW:
+		typ, hostType = netbsd.SOCK_RAW, unix.SOCK_DGRAM
+	}
+	fd, err := c.Socket(t.Context(), domain, typ, int32(k.protocol))
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := unix.Socket(unix.AF_UNIX, hostType|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		unix.Close(host)
+		c.CloseFD(context.Background(), fd)
+	})
+	p := &pair{&linuxsock.Socket{Domain: k.domain, Type: k.typ, Protocol: k.protocol}, c, fd, host}
+	if errno := p.Prepare(t.Context(), c, fd); errno != 0 {
+		t.Fatal("Prepare:", errno)
+	}
+	return p
+}
+
+func (p *pair) set(t *testing.T, level, name int, value []byte) unix.Errno {
+	t.Helper()
+	return p.Set(t.Context(), p.k, p.fd, p.host, level, name, value)
+}
+
+func (p *pair) get(t *testing.T, level, name, size int) ([]byte, unix.Errno) {
+	t.Helper()
+	return p.Get(t.Context(), p.k, p.fd, p.host, level, name, size)
+}
+
+// kernelInt reads an option of NetBSD's, from the kernel.
+func (p *pair) kernelInt(t *testing.T, level, name int32) int32 {
+	t.Helper()
+	v, err := p.k.GetsockoptInt(t.Context(), p.fd, level, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}

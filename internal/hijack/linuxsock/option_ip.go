@@ -1,0 +1,260 @@
+//go:build linux
+
+package linuxsock
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/internal/rtsock"
+	"rumptools/pkg/netbsd"
+)
+
+// ecnMask are the bits of a type of service that TCP has for itself.
+const ecnMask = 3
+
+// defaultTTL is net.ipv4.ip_default_ttl and net.ipv6.conf.default.hop_limit.
+const defaultTTL = 64
+
+// ipOptions are the options of the level SOL_IP, which sockets of IPv6 have as
+// well, but for raw ones: for IPv4-mapped peers.
+var ipOptions = map[int]*option{
+	unix.IP_TOS: {name: "IP_TOS", at: inKernel, set: number(setTOS), get: get(0)},
+	unix.IP_TTL: {name: "IP_TTL", at: inKernel, set: some(number(setTTL)), get: get(defaultTTL)},
+	unix.IP_HDRINCL: (&option{name: "IP_HDRINCL", at: inKernel,
+		set: number(func(r *request, v int32) unix.Errno {
+			if !r.s.isRaw() {
+				return unix.ENOPROTOOPT
+			}
+			v = boolInt(v != 0)
+			if errno := r.kernelInt(netbsd.IPPROTO_IP, netbsd.IP_HDRINCL, v); errno != 0 {
+				return errno
+			}
+			return r.store(v)
+		}),
+		get: func(r *request) ([]byte, unix.Errno) {
+			return intValue(r.stored(boolInt(r.s.isRaw() && r.s.Protocol == unix.IPPROTO_RAW))), 0
+		}}),
+	unix.IP_OPTIONS: {name: "IP_OPTIONS", at: inKernel, set: setIPOptions,
+		get: func(r *request) ([]byte, unix.Errno) { return r.s.blobs[r.key], 0 }},
+	unix.IP_RECVOPTS: {name: "IP_RECVOPTS", why: "packets with options, which nobody sends, come without them",
+		set: storeBool, get: get(0)},
+	unix.IP_RETOPTS: {name: "IP_RETOPTS", why: "as IP_RECVOPTS", set: storeBool, get: get(0)},
+	unix.IP_PKTINFO: recvFlag("IP_PKTINFO", netbsd.IPPROTO_IP, netbsd.IP_PKTINFO),
+	unix.IP_RECVTTL: recvFlag("IP_RECVTTL", netbsd.IPPROTO_IP, netbsd.IP_RECVTTL),
+	unix.IP_RECVTOS: {name: "IP_RECVTOS", at: refused, why: "NetBSD does not tell it; TCP never does",
+		set: number(func(r *request, v int32) unix.Errno {
+			if v != 0 && !r.s.isTCP() {
+				return unix.ENOPROTOOPT
+			}
+			return r.store(boolInt(v != 0))
+		}), get: get(0)},
+	unix.IP_PKTOPTIONS: (&option{name: "IP_PKTOPTIONS", why: "TCP's control messages, of which there are none", get: empty}).
+		only((*Socket).isTCP, unix.ENOPROTOOPT),
+	unix.IP_MTU_DISCOVER: {name: "IP_MTU_DISCOVER", why: "NetBSD discovers for TCP, and fragments datagrams on the way",
+		set: storeRange(unix.IP_PMTUDISC_DONT, unix.IP_PMTUDISC_OMIT), get: get(unix.IP_PMTUDISC_WANT)},
+	unix.IP_MTU: {name: "IP_MTU", at: inKernel, get: getMTU},
+	unix.IP_RECVERR: {name: "IP_RECVERR", why: "the caller keeps the queue of errors, see ErrorQueue",
+		set: storeBool, get: get(0)},
+	unix.IP_RECVERR_RFC4884: {name: "IP_RECVERR_RFC4884", why: "a detail of IP_RECVERR's messages", set: storeBit, get: get(0)},
+	unix.IP_FREEBIND: {name: "IP_FREEBIND", at: refused, why: "NetBSD binds to its own addresses only",
+		set: some(onlyOff(unix.ENOPROTOOPT)), get: get(0)},
+	unix.IP_TRANSPARENT: {name: "IP_TRANSPARENT", at: refused, why: "needs privilege",
+		set: some(onlyOff(unix.EPERM)), get: get(0)},
+	unix.IP_MINTTL: {name: "IP_MINTTL", at: inKernel, set: some(number(setMinTTL)), get: get(0)},
+	unix.IP_NODEFRAG: {name: "IP_NODEFRAG", at: refused, why: "the kernel reassembles all",
+		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
+	unix.IP_CHECKSUM: {name: "IP_CHECKSUM", at: refused, why: "NetBSD does not tell it", set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
+	unix.IP_BIND_ADDRESS_NO_PORT: {name: "IP_BIND_ADDRESS_NO_PORT", why: "the port is chosen early, which costs ports only",
+		set: storeBool, get: get(0)},
+	unix.IP_RECVFRAGSIZE: {name: "IP_RECVFRAGSIZE", at: refused, why: "NetBSD does not tell it",
+		set: number(func(r *request, v int32) unix.Errno {
+			switch {
+			case r.s.isTCP():
+				return unix.EINVAL
+			case v != 0:
+				return unix.ENOPROTOOPT
+			}
+			return 0
+		}), get: get(0)},
+	unix.IP_RECVORIGDSTADDR: {name: "IP_RECVORIGDSTADDR", at: refused, why: "NetBSD does not tell it",
+		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
+	unix.IP_PASSSEC:      remembered("IP_PASSSEC", "packets have no labels"),
+	unix.IP_IPSEC_POLICY: {name: "IP_IPSEC_POLICY", at: refused, why: "needs privilege", set: deny(unix.EPERM)},
+	unix.IP_XFRM_POLICY:  {name: "IP_XFRM_POLICY", at: refused, why: "needs privilege", set: deny(unix.EPERM)},
+	unix.IP_UNICAST_IF: {name: "IP_UNICAST_IF", at: refused, why: "NetBSD has no such choice",
+		set: func(_ *request, value []byte) unix.Errno {
+			switch {
+			case len(value) != 4:
+				return unix.EINVAL
+			case native.Uint32(value) != 0:
+				return unix.ENOPROTOOPT
+			}
+			return 0
+		}, get: get(0)},
+	unix.IP_LOCAL_PORT_RANGE: {name: "IP_LOCAL_PORT_RANGE", at: refused, why: "NetBSD has no such choice",
+		set: func(_ *request, value []byte) unix.Errno {
+			switch {
+			case len(value) != 4:
+				return unix.EINVAL
+			case native.Uint32(value) != 0:
+				return unix.ENOPROTOOPT
+			}
+			return 0
+		}, get: get(0)},
+	unix.IP_PROTOCOL: {name: "IP_PROTOCOL", why: "a fact", get: fact(func(s *Socket) int32 {
+		// The number is kept as a port is, which only raw sockets have.
+		if s.isRaw() {
+			return int32(s.Protocol)
+		}
+		return 0
+	})},
+}
+
+// recvFlag is an option that asks for a control message with each datagram.
+// Sockets for streams have none, nor has NetBSD messages about IPv4 for sockets
+// of IPv6.
+func recvFlag(name string, level, kernelName int32) *option {
+	return &option{name: name, at: inKernel, get: get(0), set: number(func(r *request, v int32) unix.Errno {
+		v = boolInt(v != 0)
+		if !r.s.isTCP() && (level != netbsd.IPPROTO_IP || r.s.Domain == unix.AF_INET) {
+			if errno := r.kernelInt(level, kernelName, v); errno != 0 {
+				return errno
+			}
+		}
+		return r.store(v)
+	})}
+}
+
+// setTOS is IP_TOS. A socket of IPv6 has one type of service in NetBSD, which
+// is IPV6_TCLASS.
+func setTOS(r *request, v int32) unix.Errno {
+	v &= 0xff
+	if r.s.isTCP() {
+		v &^= ecnMask
+	}
+	if r.s.Domain == unix.AF_INET {
+		if errno := r.kernelInt(netbsd.IPPROTO_IP, netbsd.IP_TOS, v); errno != 0 {
+			return errno
+		}
+	}
+	return r.store(v)
+}
+
+// setTTL is IP_TTL. A socket of IPv6 has one number of hops in NetBSD: that of
+// IPV6_UNICAST_HOPS, if it was set.
+func setTTL(r *request, v int32) unix.Errno {
+	if v == -1 {
+		v = defaultTTL
+	}
+	if v < 1 || v > 255 {
+		return unix.EINVAL
+	}
+	errno := unix.Errno(0)
+	if r.s.Domain == unix.AF_INET {
+		errno = r.kernelInt(netbsd.IPPROTO_IP, netbsd.IP_TTL, v)
+	} else if _, set := r.s.values[optionKey{unix.SOL_IPV6, unix.IPV6_UNICAST_HOPS}]; !set && !r.s.v6only {
+		errno = r.kernelInt(netbsd.IPPROTO_IPV6, netbsd.IPV6_UNICAST_HOPS, v)
+	}
+	if errno != 0 {
+		return errno
+	}
+	return r.store(v)
+}
+
+// setMinTTL is IP_MINTTL, for which NetBSD has 1 where Linux has 0, and nothing
+// on sockets of IPv6.
+func setMinTTL(r *request, v int32) unix.Errno {
+	if v < 0 || v > 255 {
+		return unix.EINVAL
+	}
+	if r.s.Domain == unix.AF_INET6 {
+		if v != 0 {
+			return unix.ENOPROTOOPT
+		}
+		return 0
+	}
+	if errno := r.kernelInt(netbsd.IPPROTO_IP, netbsd.IP_MINTTL, max(v, 1)); errno != 0 {
+		return errno
+	}
+	return r.store(v)
+}
+
+// maxIPOptions is the most bytes of options that a packet has room for.
+const maxIPOptions = 40
+
+func setIPOptions(r *request, value []byte) unix.Errno {
+	if len(value) > maxIPOptions {
+		return unix.EINVAL
+	}
+	if r.s.Domain == unix.AF_INET6 {
+		if len(value) > 0 {
+			return unix.ENOPROTOOPT
+		}
+		return 0
+	}
+	// NetBSD wants whole words; Linux fills them up.
+	padded := append([]byte(nil), value...)
+	for len(padded)%4 != 0 {
+		padded = append(padded, 0)
+	}
+	o := kernelOption{level: netbsd.IPPROTO_IP, name: netbsd.IP_OPTIONS, value: padded}
+	if errno := r.toKernel(o); errno != 0 {
+		return errno
+	}
+	r.storeBlob(padded)
+	return 0
+}
+
+// storeBlob remembers a value that is not a number.
+func (r *request) storeBlob(value []byte) {
+	if r.s.blobs == nil {
+		r.s.blobs = make(map[optionKey][]byte)
+	}
+	r.s.blobs[r.key] = value
+}
+
+// getMTU is IP_MTU and IPV6_MTU: that of the interface that the socket's own
+// address is on, of a connected socket.
+func getMTU(r *request) ([]byte, unix.Errno) {
+	mtu, errno := r.mtu()
+	return intValue(mtu), errno
+}
+
+func (r *request) mtu() (int32, unix.Errno) {
+	if !r.fd.Valid() {
+		return 0, unix.ENOTCONN
+	}
+	if _, err := r.k.Getpeername(r.ctx, r.fd); err != nil {
+		return 0, Errno(err)
+	}
+	sa, err := r.k.Getsockname(r.ctx, r.fd)
+	if err != nil {
+		return 0, Errno(err)
+	}
+	own, err := netbsd.ParseSockaddr(r.k.Machine(), sa)
+	if err != nil {
+		return 0, unix.ENOTCONN
+	}
+	list, err := rtsock.Interfaces(r.ctx, r.k)
+	if err != nil {
+		return 0, Errno(err)
+	}
+	if ifp := interfaceWith(r.k.Machine(), list, own.ExtractScope().Addr().Unmap()); ifp != nil {
+		return int32(ifp.Data.Mtu), 0
+	}
+	return 0, unix.ENOTCONN
+}
+
+// interfaceWith finds the interface that has an address.
+func interfaceWith(m *netbsd.Machine, list []rtsock.Interface, addr netip.Addr) *rtsock.Interface {
+	for i := range list {
+		for _, a := range list[i].Addresses {
+			if sa, err := netbsd.ParseSockaddr(m, a.Addr()); err == nil && sa.ExtractScope().Addr() == addr {
+				return &list[i]
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+//go:build linux
+
+package linuxsock
+
+import (
+	"bytes"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/pkg/netbsd"
+)
+
+// slowHz is how often in a second NetBSD's slow timer ticks, which the
+// keepalive options of its sockets count (PR_SLOWHZ).
+const slowHz = 2
+
+// Linux's limits of the options of TCP (<net/tcp.h>).
+const (
+	maxKeepIdle  = 32767
+	maxKeepIntvl = 32767
+	maxKeepCnt   = 127
+	maxSynCnt    = 127
+	minMSS       = 88
+	maxMSS       = 32767
+	maxLinger2   = 120 // TCP_FIN_TIMEOUT_MAX, seconds
+	defaultMSS   = 536
+)
+
+// tcpIsMPTCP is TCP_IS_MPTCP.
+const tcpIsMPTCP = 43
+
+// tcpOptions are the options of the level SOL_TCP.
+var tcpOptions = map[int]*option{
+	unix.TCP_NODELAY:    kernelBool("TCP_NODELAY", netbsd.IPPROTO_TCP, netbsd.TCP_NODELAY),
+	unix.TCP_MAXSEG:     {name: "TCP_MAXSEG", at: inKernel, set: number(setMaxSeg), get: getMaxSeg},
+	unix.TCP_KEEPIDLE:   keepOption("TCP_KEEPIDLE", netbsd.TCP_KEEPIDLE, slowHz, maxKeepIdle, 7200),
+	unix.TCP_KEEPINTVL:  keepOption("TCP_KEEPINTVL", netbsd.TCP_KEEPINTVL, slowHz, maxKeepIntvl, 75),
+	unix.TCP_KEEPCNT:    keepOption("TCP_KEEPCNT", netbsd.TCP_KEEPCNT, 1, maxKeepCnt, 9),
+	unix.TCP_SYNCNT:     {name: "TCP_SYNCNT", at: inKernel, set: number(setSynCnt), get: get(6)},
+	unix.TCP_INFO:       {name: "TCP_INFO", at: inKernel, get: getTCPInfo},
+	unix.TCP_CONGESTION: {name: "TCP_CONGESTION", at: inKernel, set: setCongestion, get: getCongestion},
+
+	unix.TCP_CORK: {name: "TCP_CORK", why: "holds segments back that are not full, which nobody can rely on",
+		set: storeBool, get: get(0)},
+	unix.TCP_DEFER_ACCEPT: {name: "TCP_DEFER_ACCEPT", why: "a hint: connections may be accepted before they have data",
+		set: number(func(r *request, v int32) unix.Errno { return r.store(max(v, 0)) }), get: get(0)},
+	unix.TCP_QUICKACK: {name: "TCP_QUICKACK", why: "a hint: the kernel decides when to acknowledge",
+		set: storeBool, get: get(1)},
+	unix.TCP_USER_TIMEOUT: {name: "TCP_USER_TIMEOUT", why: "the kernel gives a connection up in its own time",
+		set: number(func(r *request, v int32) unix.Errno {
+			if v < 0 {
+				return unix.EINVAL
+			}
+			return r.store(v)
+		}), get: get(0)},
+	unix.TCP_LINGER2: {name: "TCP_LINGER2", why: "the kernel keeps FIN_WAIT_2 for its own time",
+		set: number(func(r *request, v int32) unix.Errno { return r.store(min(max(v, -1), maxLinger2)) }), get: get(60)},
+	unix.TCP_FASTOPEN: {name: "TCP_FASTOPEN", why: "saves a round trip where both ends can, which NetBSD cannot",
+		set: number(func(r *request, v int32) unix.Errno {
+			if v < 0 {
+				return unix.EINVAL
+			}
+			return r.store(v)
+		}), get: get(0)},
+	unix.TCP_FASTOPEN_CONNECT: {name: "TCP_FASTOPEN_CONNECT", why: "as TCP_FASTOPEN: the connection is made at once",
+		set: storeBit, get: get(0)},
+	unix.TCP_FASTOPEN_NO_COOKIE: {name: "TCP_FASTOPEN_NO_COOKIE", why: "as TCP_FASTOPEN", set: storeBit, get: get(0)},
+	unix.TCP_FASTOPEN_KEY:       {name: "TCP_FASTOPEN_KEY", at: refused, why: "there are no cookies to make", get: empty},
+	unix.TCP_NOTSENT_LOWAT: {name: "TCP_NOTSENT_LOWAT", why: "a hint: what waits is in the program's socket of the host",
+		set: number((*request).store), get: get(0)},
+	unix.TCP_WINDOW_CLAMP: {name: "TCP_WINDOW_CLAMP", why: "a hint: SO_RCVBUF bounds the window",
+		set: number(func(r *request, v int32) unix.Errno { return r.store(max(v, 0)) }), get: get(0)},
+	unix.TCP_THIN_LINEAR_TIMEOUTS: {name: "TCP_THIN_LINEAR_TIMEOUTS", why: "a hint: the kernel retransmits in its own time",
+		set: storeBit, get: get(0)},
+	unix.TCP_THIN_DUPACK: {name: "TCP_THIN_DUPACK", why: "means nothing",
+		set: number(func(_ *request, v int32) unix.Errno {
+			if v != 0 && v != 1 {
+				return unix.EINVAL
+			}
+			return 0
+		}), get: get(0)},
+	unix.TCP_CC_INFO:   {name: "TCP_CC_INFO", why: "NetBSD's algorithms have nothing to tell", get: empty},
+	unix.TCP_SAVE_SYN:  {name: "TCP_SAVE_SYN", at: refused, why: "the kernel keeps no segments", set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
+	unix.TCP_SAVED_SYN: {name: "TCP_SAVED_SYN", why: "nothing was saved", get: empty},
+	unix.TCP_INQ:       {name: "TCP_INQ", at: refused, why: "the host's socket does not tell it", set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
+	unix.TCP_TX_DELAY:  {name: "TCP_TX_DELAY", at: refused, why: "nothing delays segments", set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
+	unix.TCP_ULP:       {name: "TCP_ULP", at: refused, why: "it would act on the host's socket", set: deny(unix.ENOPROTOOPT), get: empty},
+	unix.TCP_REPAIR:    {name: "TCP_REPAIR", at: refused, why: "needs privilege", set: deny(unix.EPERM), get: get(0)},
+	tcpIsMPTCP:         {name: "TCP_IS_MPTCP", why: "a fact", get: get(0)},
+}
+
+// keepOption is an option of keepalive: of so many units a second in the kernel.
+func keepOption(name string, kernelName, unit, most, def int32) *option {
+	return &option{name: name, at: inKernel, get: get(def), set: number(func(r *request, v int32) unix.Errno {
+		if v < 1 || v > most {
+			return unix.EINVAL
+		}
+		if errno := r.kernelInt(netbsd.IPPROTO_TCP, kernelName, v*unit); errno != 0 {
+			return errno
+		}
+		return r.store(v)
+	})}
+}
+
+// setMaxSeg is TCP_MAXSEG. NetBSD refuses what is more than the connection has,
+// which then has no effect on Linux either.
+func setMaxSeg(r *request, v int32) unix.Errno {
+	if v != 0 && (v < minMSS || v > maxMSS) {
+		return unix.EINVAL
+	}
+	if v != 0 {
+		if errno := r.kernelInt(netbsd.IPPROTO_TCP, netbsd.TCP_MAXSEG, v); errno != 0 && errno != unix.EINVAL {
+			return errno
+		}
+	}
+	return r.store(v)
+}
+
+func getMaxSeg(r *request) ([]byte, unix.Errno) {
+	if r.fd.Valid() {
+		if v, errno := r.getKernelInt(netbsd.IPPROTO_TCP, netbsd.TCP_MAXSEG); errno == 0 && v > 0 {
+			return intValue(v), 0
+		}
+	}
+	if v := r.stored(0); v != 0 {
+		return intValue(v), 0
+	}
+	return intValue(defaultMSS), 0
+}
+
+// setSynCnt is TCP_SYNCNT: how often a SYN is sent again, a second after the
+// first time and twice as long each time after that. NetBSD has the whole time
+// (TCP_KEEPINIT).
+func setSynCnt(r *request, v int32) unix.Errno {
+	if v < 1 || v > maxSynCnt {
+		return unix.EINVAL
+	}
+	const most = 20 // 24 days
+	seconds := int32(1)<<(min(v, most)+1) - 1
+	if errno := r.kernelInt(netbsd.IPPROTO_TCP, netbsd.TCP_KEEPINIT, seconds*slowHz); errno != 0 {
+		return errno
+	}
+	return r.store(v)
+}
+
+// maxCongestionName is TCP_CA_NAME_MAX, the room for an algorithm's name.
+const maxCongestionName = 16
+
+// congestion is the name of the algorithm that the kernel's socket has, as
+// Linux calls it.
+func (r *request) congestion() string {
+	name := "reno"
+	if r.fd.Valid() {
+		var b [netbsdCongestionName]byte
+		if n, err := r.k.Getsockopt(r.ctx, r.fd, netbsd.IPPROTO_TCP, netbsd.TCP_CONGCTL, b[:]); err == nil {
+			if s := netbsd.CString(b[:n]); s != "" && s != "newreno" {
+				name = s
+			}
+		}
+	}
+	return name
+}
+
+// netbsdCongestionName is TCPCC_MAXLEN, the room for an algorithm's name.
+const netbsdCongestionName = 12
+
+func getCongestion(r *request) ([]byte, unix.Errno) {
+	b := make([]byte, maxCongestionName)
+	copy(b[:maxCongestionName-1], r.congestion())
+	return b, 0
+}
+
+// setCongestion is TCP_CONGESTION: an algorithm that the kernel does not have
+// is ENOENT, as for Linux.
+func setCongestion(r *request, value []byte) unix.Errno {
+	if len(value) == 0 {
+		return unix.EINVAL
+	}
+	name := string(bytes.TrimRight(value[:min(len(value), maxCongestionName-1)], "\x00"))
+	if i := bytes.IndexByte([]byte(name), 0); i >= 0 {
+		name = name[:i]
+	}
+	if name == r.congestion() {
+		return 0
+	}
+	kernelName := name
+	if name == "reno" {
+		// The one that NetBSD has of that kind and prefers.
+		kernelName = "newreno"
+	}
+	if len(kernelName) >= netbsdCongestionName || !r.fd.Valid() {
+		return unix.ENOENT
+	}
+	o := kernelOption{level: netbsd.IPPROTO_TCP, name: netbsd.TCP_CONGCTL, value: append([]byte(kernelName), 0)}
+	switch errno := r.toKernel(o); errno {
+	case 0, unix.ECONNRESET:
+		return errno
+	}
+	return unix.ENOENT
+}
