@@ -502,13 +502,14 @@ func (n *note) event(take bool) (netbsd.Kevent, bool) {
 	if n.inner != nil {
 		return ev, ready > 0
 	}
-	ended := false
+	ended, failed := false, false
 	if e, ok := n.file.File.(Ender); ok {
 		r, w, err := e.Ended()
 		ended = n.key.filter == netbsd.EVFILT_READ && r || n.key.filter == netbsd.EVFILT_WRITE && w
 		if ended && err != nil {
 			ev.Fflags = uint32(errnoOf(err))
 		}
+		failed = err != nil
 	} else {
 		ended = n.file.Poll()&netbsd.POLLHUP != 0
 	}
@@ -516,7 +517,9 @@ func (n *note) event(take bool) (netbsd.Kevent, bool) {
 		ev.Flags |= netbsd.EV_EOF
 		return ev, true
 	}
-	return ev, n.file.Poll()&want != 0 && ready >= lowat
+	// An error that waits is an event whatever there is to read or write
+	// (filt_soread in uipc_socket.c).
+	return ev, n.file.Poll()&want != 0 && (ready >= lowat || failed)
 }
 
 // Read and Write make no sense on a kqueue.
