@@ -54,7 +54,6 @@ func (t *trap) connect() {
 		}
 	}
 	w.expire = func() { t.fail(unix.EINPROGRESS) }
-	w.leave = func() {}
 	t.s.waits.park(w, 0, duration(timeout))
 	go func() {
 		<-settled
@@ -67,10 +66,10 @@ func (t *trap) connected() {
 	x := t.sock
 	x.mu.Lock()
 	e := x.result
-	if e != 0 {
-		x.err = 0 // told
-	}
 	x.mu.Unlock()
+	if e != 0 {
+		x.pend(0) // it is told now
+	}
 	t.s.say("%d: connect %d: %v", t.TID, t.arg(0), e)
 	t.done(0, e)
 }
@@ -92,7 +91,7 @@ func (x *socket) begin(host int, sa []byte) (<-chan struct{}, unix.Errno) {
 	case listening:
 		return nil, unix.EISCONN
 	}
-	addr, e := x.opts.Address(x.s.machine, linuxsock.Connect, sa)
+	addr, e := x.address(linuxsock.Connect, sa)
 	if e != 0 || addr == nil {
 		return nil, e
 	}
@@ -104,8 +103,9 @@ func (x *socket) begin(host int, sa []byte) (<-chan struct{}, unix.Errno) {
 	again := x.k != nil // a connect failed before
 	x.settled = make(chan struct{})
 	settled = x.settled
-	x.state, x.result, x.err = connecting, 0, 0
+	x.state, x.result = connecting, 0
 	x.mu.Unlock()
+	x.pend(0)
 	if !again {
 		if e := x.attach(host); e != 0 {
 			x.mu.Lock()
@@ -194,7 +194,7 @@ func (x *socket) settle(ks *spclient.NetSocket, e unix.Errno, peer []byte, unfil
 		unfill()
 		return
 	}
-	x.result, x.err = e, e
+	x.result = e
 	if e == 0 {
 		x.state = connected
 		x.peer = peer
@@ -210,6 +210,7 @@ func (x *socket) settle(ks *spclient.NetSocket, e unix.Errno, peer []byte, unfil
 	k := x.k
 	x.mu.Unlock()
 	if e != 0 {
+		x.pend(e)
 		ks.Close()
 	}
 	unfill()

@@ -2,10 +2,361 @@
 
 package hijack
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+	"net"
+	"os"
 
-// associate is connect(2) for sockets of datagrams.
-func (x *socket) associate(host int, sa []byte) unix.Errno { return unix.EAFNOSUPPORT }
+	"golang.org/x/sys/unix"
+
+	"rumptools/internal/hijack/linuxsock"
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/spclient"
+)
+
+// A socket for datagrams is one of the host's that is bound to a path. What comes from
+// the kernel is sent to that path, by a socket of the host's for each sender, whose
+// name leads to the sender's address; so each datagram has its own. Once the program
+// connects S, it and K are connected to each other: what the program sends then
+// without an address comes to K.
+
+// maxOrigins is how many senders are kept for one S. Fewer datagrams than that wait in
+// S, so that the name of each that does is known.
+const maxOrigins = 128
+
+// origin is a sender, for S.
+type origin struct {
+	file    *os.File // the socket that stands for it
+	name    string   // that socket's
+	addr    []byte   // Linux's
+	control []byte   // NetBSD's control messages that came along
+	key     string
+}
+
+// origins are the senders of datagrams for one S.
+type origins struct {
+	byKey  map[string]*origin
+	byName map[string]*origin
+	order  []*origin
+}
+
+func (o *origins) close() {
+	for _, from := range o.order {
+		from.file.Close()
+	}
+}
+
+// open makes sure that a socket for datagrams receives.
+func (x *socket) open(host int) unix.Errno {
+	x.mu.Lock()
+	receiving := x.receiving
+	x.mu.Unlock()
+	if receiving {
+		return 0
+	}
+	x.op.Lock()
+	defer x.op.Unlock()
+	_, e := x.kernel()
+	if e == 0 {
+		e = x.named(host)
+	}
+	if e == 0 {
+		e = x.receive()
+	}
+	return e
+}
 
 // receive starts to give S the datagrams that come.
-func (x *socket) receive() unix.Errno { return unix.EAFNOSUPPORT }
+func (x *socket) receive() unix.Errno {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.receiving || x.ks == nil {
+		return 0
+	}
+	x.receiving = true
+	go x.deliver(x.ks, x.path)
+	return 0
+}
+
+// deliver gives S what comes from the kernel.
+func (x *socket) deliver(ks *spclient.NetSocket, path string) {
+	o := &origins{byKey: make(map[string]*origin), byName: make(map[string]*origin)}
+	x.mu.Lock()
+	x.origins = o
+	x.mu.Unlock()
+	defer func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		o.close()
+		x.receiving = false
+	}()
+	buf := make([]byte, maxDatagram)
+	name, control := make([]byte, 128), make([]byte, 512)
+	for {
+		m := spclient.Message{Name: name, Buffers: [][]byte{buf}, Control: control}
+		n, err := ks.Recvmsg(x.s.ctx, &m)
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) || errors.Is(err, spclient.ErrLost) || x.s.ctx.Err() != nil {
+				return
+			}
+			if x.isEnded() {
+				return
+			}
+			// An ICMP error.
+			x.complain(linuxsock.Errno(err))
+			continue
+		}
+		if err := x.put(o, path, buf[:n], m.Name, m.Control); err != nil && !errors.Is(err, unix.ENOBUFS) {
+			return
+		}
+	}
+}
+
+func (x *socket) isEnded() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.state == ended
+}
+
+// put sends a datagram to S, and waits while S has many.
+func (x *socket) put(o *origins, path string, data, from, control []byte) error {
+	key := string(from) + string(control)
+	x.mu.Lock()
+	k, kKey := x.k, x.kKey
+	sender := o.byKey[key]
+	x.mu.Unlock()
+	if k != nil && kKey == string(from) {
+		x.mu.Lock()
+		x.kControl = append([]byte(nil), control...)
+		x.mu.Unlock()
+		_, err := k.Write(data)
+		return err
+	}
+	if sender == nil {
+		var err error
+		if sender, err = newOrigin(path); err != nil {
+			return err
+		}
+		sender.key, sender.addr, sender.control = key, x.linuxAddr(from), append([]byte(nil), control...)
+		x.mu.Lock()
+		o.byKey[key], o.byName[sender.name] = sender, sender
+		o.order = append(o.order, sender)
+		if len(o.order) > maxOrigins {
+			old := o.order[0]
+			o.order = append(o.order[:0], o.order[1:]...)
+			delete(o.byKey, old.key)
+			delete(o.byName, old.name)
+			old.file.Close()
+		}
+		x.mu.Unlock()
+	}
+	_, err := sender.file.Write(data)
+	return err
+}
+
+// newOrigin makes a socket for a sender, which is connected to S.
+func newOrigin(path string) (*origin, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	name, err := autobind(fd)
+	if err == nil {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return &origin{file: os.NewFile(uintptr(fd), "origin"), name: name}, nil
+}
+
+// autobind has the host give a socket a name that nobody else has.
+func autobind(fd int) (string, error) {
+	if err := unix.Bind(fd, &unix.SockaddrUnix{}); err != nil {
+		return "", err
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return "", err
+	}
+	return sa.(*unix.SockaddrUnix).Name, nil
+}
+
+// origin returns the address, Linux's, and the control messages, Linux's, of a datagram
+// that S received from a socket of ours.
+func (x *socket) origin(from unix.Sockaddr) (addr, control []byte) {
+	un, ok := from.(*unix.SockaddrUnix)
+	if !ok {
+		return x.noAddr(), nil
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.k != nil && un.Name == x.kName {
+		return x.peer, x.linuxControl(x.kControl)
+	}
+	if x.origins != nil {
+		if o := x.origins.byName[un.Name]; o != nil {
+			return o.addr, x.linuxControl(o.control)
+		}
+	}
+	return x.noAddr(), nil
+}
+
+// linuxControl translates control messages.
+func (x *socket) linuxControl(control []byte) []byte { return nil }
+
+// complain tells the program of an error: S is readable, and its next call fails.
+func (x *socket) complain(e unix.Errno) {
+	x.pend(e)
+	x.mu.Lock()
+	k := x.k
+	x.mu.Unlock()
+	if k != nil {
+		k.stopReading() // forward goes on in turnAway
+	}
+}
+
+// turnAway makes the error that waits one of S's, too, for poll(2) and for calls that
+// are the host's own: K turns away from S while it holds a datagram of S's, which is
+// ECONNRESET there. What S has sent before is not lost.
+func (x *socket) turnAway(ks *spclient.NetSocket, k *kept, path string) {
+	s, found := x.borrow()
+	if found {
+		defer unix.Close(s)
+	}
+	var rest [][]byte
+	k.control(func(fd int) {
+		for {
+			b := make([]byte, maxDatagram)
+			n, _, err := unix.Recvfrom(fd, b, unix.MSG_DONTWAIT)
+			if err != nil {
+				break
+			}
+			rest = append(rest, b[:n])
+		}
+		if found {
+			unix.Sendto(s, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+		}
+		unspec := unix.RawSockaddr{Family: unix.AF_UNSPEC}
+		rawConnect(fd, &unspec)
+		unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+	})
+	k.resumeReading()
+	for _, b := range rest {
+		ks.Sendto(b, nil)
+	}
+}
+
+// associate is connect(2) for sockets of datagrams.
+func (x *socket) associate(host int, sa []byte) unix.Errno {
+	if e := x.open(host); e != 0 {
+		return e
+	}
+	x.op.Lock()
+	defer x.op.Unlock()
+	addr, e := x.address(linuxsock.Connect, sa)
+	if e != 0 {
+		return e
+	}
+	x.mu.Lock()
+	ks, path, old := x.ks, x.path, x.k
+	x.mu.Unlock()
+	if addr == nil {
+		return x.dissociate(host, ks)
+	}
+	if err := ks.Connect(x.s.ctx, addr); err != nil {
+		return linuxsock.Errno(err)
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return errnoOf(err)
+	}
+	name, err := autobind(fd)
+	if err == nil {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+	}
+	if err == nil {
+		err = unix.Connect(host, &unix.SockaddrUnix{Name: name})
+	}
+	if err != nil {
+		unix.Close(fd)
+		return errnoOf(err)
+	}
+	// S was turned away from the one before, which is an error of that one only.
+	k, err := x.s.ends.keep(fd, func() {})
+	if err != nil {
+		return errnoOf(err)
+	}
+	peer, err := x.s.conn.Getpeername(x.s.ctx, ks.FD())
+	if err != nil {
+		peer = addr
+	}
+	x.mu.Lock()
+	x.k, x.kName, x.kKey, x.kControl = k, name, string(peer), nil
+	x.state = connected
+	x.peer = x.linuxAddr(addr)
+	x.mu.Unlock()
+	if old != nil {
+		old.close()
+	}
+	go x.forward(ks, k, path)
+	return 0
+}
+
+// dissociate is connect(2) to nobody.
+func (x *socket) dissociate(host int, ks *spclient.NetSocket) unix.Errno {
+	x.mu.Lock()
+	k := x.k
+	x.k, x.kName, x.kKey, x.peer = nil, "", "", nil
+	if x.state == connected {
+		x.state = bound
+	}
+	x.mu.Unlock()
+	unspec := unix.RawSockaddr{Family: unix.AF_UNSPEC}
+	rawConnect(host, &unspec)
+	if k != nil {
+		k.close()
+	}
+	sa := make([]byte, netbsd.SizeofSockaddrIn)
+	sa[0], sa[1] = netbsd.SizeofSockaddrIn, netbsd.AF_UNSPEC
+	// NetBSD disconnects, and says that the address is none.
+	ks.Connect(x.s.ctx, sa)
+	return 0
+}
+
+// forward sends what S sends without an address.
+func (x *socket) forward(ks *spclient.NetSocket, k *kept, path string) {
+	buf := make([]byte, maxDatagram)
+	for {
+		n, err := k.Read(buf)
+		switch {
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			x.turnAway(ks, k, path)
+			continue
+		case errors.Is(err, unix.ECONNRESET):
+			continue // S has been connected to another K
+		default:
+			return
+		}
+		if _, err := ks.Sendto(buf[:n], nil); err != nil {
+			x.complain(linuxsock.Errno(err))
+		}
+	}
+}
+
+// sendDatagram sends a datagram of the program's with an address, or control messages.
+func (x *socket) sendDatagram(data, to, control []byte) (int, unix.Errno) {
+	x.mu.Lock()
+	ks, state := x.ks, x.state
+	x.mu.Unlock()
+	if ks == nil {
+		return 0, unix.EBADF
+	}
+	if to == nil && state != connected {
+		return 0, unix.EDESTADDRREQ
+	}
+	n, err := ks.Sendto(data, to)
+	return n, linuxsock.Errno(err)
+}

@@ -79,23 +79,20 @@ func (x *socket) publish(c *spclient.NetSocket) bool {
 		c.Abort()
 		return true
 	}
-	y := &socket{s: x.s, opts: linuxsock.Socket{Domain: x.opts.Domain, Type: x.opts.Type, Protocol: x.opts.Protocol}, state: connected, ks: c}
+	x.optMu.Lock()
+	opts := x.opts.Clone()
+	x.optMu.Unlock()
+	y := &socket{s: x.s, opts: opts, state: connected, ks: c}
 	if ap, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		y.peer = linuxsock.Sockaddr(ap.AddrPort(), x.opts.Domain)
 	}
 	// The kernel gives it a name that nobody else has: accept(2) tells it.
-	if err := unix.Bind(fd, &unix.SockaddrUnix{}); err != nil {
-		unix.Close(fd)
-		c.Abort()
-		return true
-	}
-	name, err := unix.Getsockname(fd)
+	key, err := autobind(fd)
 	if err != nil {
 		unix.Close(fd)
 		c.Abort()
 		return true
 	}
-	key := name.(*unix.SockaddrUnix).Name
 	x.mu.Lock()
 	path := x.path
 	x.mu.Unlock()
@@ -173,7 +170,7 @@ func (t *trap) accept() {
 		return
 	}
 	timeout, _ := unix.GetsockoptTimeval(t.host, unix.SOL_SOCKET, unix.SO_RCVTIMEO)
-	w := &wait{t: t, leave: func() {}, expire: func() { t.fail(unix.EAGAIN) }}
+	w := &wait{t: t, expire: func() { t.fail(unix.EAGAIN) }}
 	w.try = func() bool { return t.tryAccept(w.fd, flags) }
 	t.s.waits.park(w, unix.EPOLLIN, duration(timeout))
 }

@@ -6,23 +6,64 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// maxOption is how long an option's value can be.
+const maxOption = 64 << 10
+
 // setsockopt is setsockopt(2).
 func (t *trap) setsockopt() {
-	t.done(0, 0)
+	x := t.sock
+	n := int32(t.Args[4])
+	if n < 0 {
+		t.fail(unix.EINVAL)
+		return
+	}
+	value := make([]byte, min(n, maxOption))
+	if e := t.read(t.Args[3], value); e != 0 {
+		t.fail(e)
+		return
+	}
+	ks, e := x.kernel()
+	if e != 0 {
+		t.fail(e)
+		return
+	}
+	x.optMu.Lock()
+	e = x.opts.Set(t.s.ctx, t.s.conn, ks.FD(), t.host, t.arg(1), t.arg(2), value)
+	x.optMu.Unlock()
+	t.s.say("%d: setsockopt %d %d %d: %v", t.TID, t.arg(0), t.arg(1), t.arg(2), e)
+	t.done(0, e)
 }
 
 // getsockopt is getsockopt(2).
 func (t *trap) getsockopt() {
 	x := t.sock
-	if t.arg(1) == unix.SOL_SOCKET && t.arg(2) == unix.SO_ERROR {
-		x.mu.Lock()
-		e := x.err
-		x.err = 0
-		x.mu.Unlock()
-		t.done(0, t.putOption(native.AppendUint32(nil, uint32(e))))
+	var b [4]byte
+	if e := t.read(t.Args[4], b[:]); e != 0 {
+		t.fail(e)
 		return
 	}
-	t.done(0, t.putOption(make([]byte, 4)))
+	n := int32(native.Uint32(b[:]))
+	if n < 0 {
+		t.fail(unix.EINVAL)
+		return
+	}
+	ks, e := x.kernel()
+	if e != 0 {
+		t.fail(e)
+		return
+	}
+	x.optMu.Lock()
+	value, e := x.opts.Get(t.s.ctx, t.s.conn, ks.FD(), t.host, t.arg(1), t.arg(2), int(min(n, maxOption)))
+	x.optMu.Unlock()
+	if t.arg(1) == unix.SOL_SOCKET && t.arg(2) == unix.SO_ERROR {
+		// What S itself has is the same error, only less exact.
+		unix.GetsockoptInt(t.host, unix.SOL_SOCKET, unix.SO_ERROR)
+	}
+	if e == 0 {
+		e = t.putOption(value)
+	}
+	t.s.say("%d: getsockopt %d %d %d: %v", t.TID, t.arg(0), t.arg(1), t.arg(2), e)
+	t.done(0, e)
 }
 
 // putOption answers with an option's value.

@@ -137,9 +137,7 @@ func (p *pump) reset(err error) {
 	if e == unix.EPIPE {
 		e = unix.ECONNRESET
 	}
-	p.x.mu.Lock()
-	p.x.err = e
-	p.x.mu.Unlock()
+	p.x.pend(e)
 	p.k.interrupt()
 	<-p.upDone
 	p.mu.Lock()

@@ -34,16 +34,28 @@ type socket struct {
 	// op is held while a call changes the socket. Calls that wait don't have it.
 	op sync.Mutex
 
+	// opts has a lock of its own, held while the kernel is asked. What it says
+	// the socket is does not change.
+	optMu sync.Mutex
+	opts  *linuxsock.Socket
+
+	making sync.Mutex // held while ks is made
+
 	mu      sync.Mutex
-	opts    linuxsock.Socket
 	state   state
 	ks      *spclient.NetSocket // the kernel's, nil before it is needed
 	k       *kept               // the other end of S, nil when there is none
 	path    string              // where S is reached, "" when it has no name
-	err     unix.Errno          // SO_ERROR
 	held    holder
 	carrier *pump
-	peer    []byte // the address of the other side, Linux's, when it is known
+
+	// Of sockets for datagrams.
+	receiving bool
+	origins   *origins
+	kName     string // the name of K
+	kKey      string // whose datagrams come from K: NetBSD's address
+	kControl  []byte // what came along with the last of them
+	peer      []byte // the address of the other side, Linux's, when it is known
 
 	// The connect that goes on: settled is closed when it ends with result.
 	settled chan struct{}
@@ -64,7 +76,7 @@ func (x *socket) seen(tid uint32, num int) {
 
 // kinds are the sockets that a program can have: all others it is refused.
 // Their types are those of the host's socket that stands for it.
-func kindOf(domain, typ, proto int) (host int, opts linuxsock.Socket, e unix.Errno) {
+func kindOf(domain, typ, proto int) (host int, opts *linuxsock.Socket, e unix.Errno) {
 	if domain != unix.AF_INET && domain != unix.AF_INET6 {
 		return 0, opts, unix.EAFNOSUPPORT
 	}
@@ -74,7 +86,7 @@ func kindOf(domain, typ, proto int) (host int, opts linuxsock.Socket, e unix.Err
 		if proto != 0 && proto != unix.IPPROTO_TCP {
 			return 0, opts, unix.EPROTONOSUPPORT
 		}
-		return unix.SOCK_STREAM, linuxsock.Socket{Domain: domain, Type: typ, Protocol: unix.IPPROTO_TCP}, 0
+		return unix.SOCK_STREAM, &linuxsock.Socket{Domain: domain, Type: typ, Protocol: unix.IPPROTO_TCP}, 0
 	case unix.SOCK_DGRAM:
 		switch {
 		case proto == 0 || proto == unix.IPPROTO_UDP:
@@ -85,12 +97,12 @@ func kindOf(domain, typ, proto int) (host int, opts linuxsock.Socket, e unix.Err
 		default:
 			return 0, opts, unix.EPROTONOSUPPORT
 		}
-		return unix.SOCK_DGRAM, linuxsock.Socket{Domain: domain, Type: typ, Protocol: proto}, 0
+		return unix.SOCK_DGRAM, &linuxsock.Socket{Domain: domain, Type: typ, Protocol: proto}, 0
 	case unix.SOCK_RAW:
 		if proto == 0 {
 			return 0, opts, unix.EPROTONOSUPPORT
 		}
-		return unix.SOCK_DGRAM, linuxsock.Socket{Domain: domain, Type: typ, Protocol: proto}, 0
+		return unix.SOCK_DGRAM, &linuxsock.Socket{Domain: domain, Type: typ, Protocol: proto}, 0
 	case unix.SOCK_SEQPACKET, unix.SOCK_RDM, unix.SOCK_PACKET, unix.SOCK_DCCP:
 		return 0, opts, unix.ESOCKTNOSUPPORT
 	}
@@ -138,7 +150,7 @@ func (t *trap) giveFD(fd int, x *socket, cloexec bool) {
 }
 
 // newSocket makes what is known of a socket S.
-func (s *supervisor) newSocket(fd int, opts linuxsock.Socket) (*socket, unix.Errno) {
+func (s *supervisor) newSocket(fd int, opts *linuxsock.Socket) (*socket, unix.Errno) {
 	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
 	if err != nil {
 		return nil, errnoOf(err)
@@ -183,10 +195,16 @@ func (x *socket) forget() {
 
 // kernel returns the kernel's socket, which it makes if there is none yet.
 func (x *socket) kernel() (*spclient.NetSocket, unix.Errno) {
+	x.making.Lock()
+	defer x.making.Unlock()
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.ks != nil {
-		return x.ks, 0
+	ks, was := x.ks, x.state
+	x.mu.Unlock()
+	if was == ended {
+		return nil, unix.EBADF
+	}
+	if ks != nil {
+		return ks, 0
 	}
 	domain := int32(netbsd.AF_INET)
 	if x.opts.Domain == unix.AF_INET6 {
@@ -199,15 +217,44 @@ func (x *socket) kernel() (*spclient.NetSocket, unix.Errno) {
 	if err != nil {
 		return nil, linuxsock.Errno(err)
 	}
-	if domain == netbsd.AF_INET6 && x.opts.Type != unix.SOCK_RAW {
-		// Linux's sockets take IPv4 in until they are told not to.
-		if err := x.s.conn.SetsockoptInt(x.s.ctx, ks.FD(), netbsd.IPPROTO_IPV6, netbsd.IPV6_V6ONLY, 0); err != nil {
-			ks.Close()
-			return nil, linuxsock.Errno(err)
-		}
+	x.optMu.Lock()
+	e := x.opts.Prepare(x.s.ctx, x.s.conn, ks.FD())
+	x.optMu.Unlock()
+	if e != 0 {
+		ks.Close()
+		return nil, e
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.state == ended {
+		ks.Close()
+		return nil, unix.EBADF
 	}
 	x.ks = ks
 	return ks, 0
+}
+
+// address translates an address that the program gives the socket.
+func (x *socket) address(use linuxsock.Use, sa []byte) ([]byte, unix.Errno) {
+	x.optMu.Lock()
+	defer x.optMu.Unlock()
+	return x.opts.Address(x.s.machine, use, sa)
+}
+
+// pend keeps an error for the program's next call, or SO_ERROR.
+func (x *socket) pend(e unix.Errno) {
+	x.optMu.Lock()
+	x.opts.Pending = e
+	x.optMu.Unlock()
+}
+
+// takeError returns the error that waits for the program.
+func (x *socket) takeError() unix.Errno {
+	x.optMu.Lock()
+	defer x.optMu.Unlock()
+	e := x.opts.Pending
+	x.opts.Pending = 0
+	return e
 }
 
 // named makes sure that S is bound to a path, so that it can be reached and its end is
@@ -236,7 +283,7 @@ func (t *trap) bind() {
 		t.fail(e)
 		return
 	}
-	addr, e := x.opts.Address(t.s.machine, linuxsock.Bind, sa)
+	addr, e := x.address(linuxsock.Bind, sa)
 	if e != 0 {
 		t.fail(e)
 		return

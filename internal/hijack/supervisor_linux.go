@@ -266,6 +266,12 @@ var handlers = map[int]func(*trap){
 	unix.SYS_SHUTDOWN:    (*trap).shutdown,
 	unix.SYS_SETSOCKOPT:  (*trap).setsockopt,
 	unix.SYS_GETSOCKOPT:  (*trap).getsockopt,
+	unix.SYS_SENDTO:      (*trap).sendto,
+	unix.SYS_SENDMSG:     (*trap).sendmsg,
+	unix.SYS_SENDMMSG:    (*trap).sendmmsg,
+	unix.SYS_RECVFROM:    (*trap).recvfrom,
+	unix.SYS_RECVMSG:     (*trap).recvmsg,
+	unix.SYS_RECVMMSG:    (*trap).recvmmsg,
 }
 
 // sockaddr reads an address argument.

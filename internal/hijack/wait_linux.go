@@ -54,9 +54,9 @@ type wait struct {
 	try func() bool
 	// expire answers when the time is over.
 	expire func()
-	// leave is called when the call ends without try or expire: by a signal, or
-	// with its thread.
-	leave func()
+	// interrupted answers when a signal has come; without it that is the call's
+	// error.
+	interrupted func(unix.Errno)
 
 	busy  bool
 	again bool
@@ -228,7 +228,6 @@ func (ws *waits) lookAt(w *wait, buf []byte) {
 		f, err := os.Open("/proc/" + strconv.Itoa(int(tid)) + "/status")
 		if err != nil {
 			if ws.end(w) {
-				w.leave()
 				w.t.release()
 			}
 			return
@@ -245,7 +244,6 @@ func (ws *waits) lookAt(w *wait, buf []byte) {
 	n, err := w.status.ReadAt(buf, 0)
 	if n == 0 && err != nil {
 		if ws.end(w) {
-			w.leave()
 			w.t.release()
 		}
 		return
@@ -283,8 +281,12 @@ func (ws *waits) leaderTakes(pid int, signals uint64) bool {
 }
 
 func (ws *waits) interrupt(w *wait, e unix.Errno) {
-	if ws.end(w) {
-		w.leave()
+	if !ws.end(w) {
+		return
+	}
+	if w.interrupted != nil {
+		w.interrupted(e)
+	} else {
 		w.t.fail(e)
 	}
 }

@@ -1,0 +1,191 @@
+//go:build amd64 || arm64
+
+package hijack
+
+import (
+	"golang.org/x/sys/unix"
+)
+
+// recvfrom is recvfrom(2) with room for an address, or with flags that are not the
+// host's business.
+func (t *trap) recvfrom() {
+	m := t.oneSpan()
+	m.name, m.lengthAt = t.Args[4], t.Args[5]
+	if m.name != 0 {
+		var b [4]byte
+		if e := t.read(m.lengthAt, b[:]); e != 0 {
+			t.fail(e)
+			return
+		}
+		if m.namelen = native.Uint32(b[:]); int32(m.namelen) < 0 {
+			t.fail(unix.EINVAL)
+			return
+		}
+	}
+	t.receive(&m, t.arg(3), 0, func(n int, e unix.Errno) { t.done(int64(n), e) })
+}
+
+// recvmsg is recvmsg(2).
+func (t *trap) recvmsg() {
+	m, e := t.message(t.Args[1])
+	if e != 0 {
+		t.fail(e)
+		return
+	}
+	if t.sock.opts.Type == unix.SOCK_STREAM && m.name == 0 && t.arg(2)&(unix.MSG_OOB|unix.MSG_ERRQUEUE) == 0 {
+		t.native()
+		return
+	}
+	t.receive(&m, t.arg(2), 0, func(n int, e unix.Errno) { t.done(int64(n), e) })
+}
+
+// recvmmsg is recvmmsg(2).
+func (t *trap) recvmmsg() {
+	n := min(int(uint32(t.Args[2])), maxIovecs)
+	flags := t.arg(3)
+	var timeout int64
+	if t.Args[4] != 0 {
+		var b [16]byte
+		if e := t.read(t.Args[4], b[:]); e != 0 {
+			t.fail(e)
+			return
+		}
+		// Linux looks at it after each message only.
+		timeout = int64(native.Uint64(b[:]))*1e9 + int64(native.Uint64(b[8:]))
+	}
+	_ = timeout
+	var next func(i, flags int)
+	next = func(i, flags int) {
+		if i == n {
+			t.done(int64(i), 0)
+			return
+		}
+		stop := func(e unix.Errno) {
+			if i > 0 {
+				e = 0
+			}
+			t.done(int64(i), e)
+		}
+		at := t.Args[1] + uint64(i)*sizeofMmsghdr
+		m, e := t.message(at)
+		if e != 0 {
+			stop(e)
+			return
+		}
+		t.receive(&m, flags&^unix.MSG_WAITFORONE, 0, func(got int, e unix.Errno) {
+			if e == 0 {
+				e = t.write(at+sizeofMsghdr, native.AppendUint32(nil, uint32(got)))
+			}
+			if e != 0 {
+				stop(e)
+				return
+			}
+			if flags&unix.MSG_WAITFORONE != 0 {
+				flags |= unix.MSG_DONTWAIT
+			}
+			next(i+1, flags)
+		})
+	}
+	next(0, flags)
+}
+
+// receive receives a message and tells how long it is.
+func (t *trap) receive(m *message, flags int, _ int, done func(int, unix.Errno)) {
+	switch {
+	case flags&unix.MSG_ERRQUEUE != 0:
+		done(0, unix.EAGAIN)
+		return
+	case flags&unix.MSG_OOB != 0:
+		done(0, unix.EINVAL) // there is none
+		return
+	}
+	try := func(host int) bool {
+		n, e := t.receiveNow(host, m, flags)
+		if e == unix.EAGAIN {
+			return false
+		}
+		done(n, e)
+		return true
+	}
+	if try(t.host) {
+		return
+	}
+	if flags&unix.MSG_DONTWAIT != 0 || nonblocking(t.host) {
+		done(0, unix.EAGAIN)
+		return
+	}
+	timeout, _ := unix.GetsockoptTimeval(t.host, unix.SOL_SOCKET, unix.SO_RCVTIMEO)
+	w := &wait{t: t, expire: func() { done(0, unix.EAGAIN) }}
+	w.interrupted = func(e unix.Errno) { done(0, e) }
+	w.try = func() bool { return try(w.fd) }
+	t.s.waits.park(w, unix.EPOLLIN, duration(timeout))
+}
+
+// receiveNow takes what is there.
+func (t *trap) receiveNow(host int, m *message, flags int) (int, unix.Errno) {
+	x := t.sock
+	stream := x.opts.Type == unix.SOCK_STREAM
+	room := maxDatagram
+	if stream {
+		room = 1 << 20
+	}
+	buf := make([]byte, min(m.size(), uint64(room)))
+	const kept = unix.MSG_PEEK | unix.MSG_TRUNC | unix.MSG_WAITALL
+	n, _, got, from, err := unix.RecvmsgBuffers(host, [][]byte{buf}, nil, flags&kept|unix.MSG_DONTWAIT)
+	if err != nil {
+		e := errnoOf(err)
+		switch {
+		case e == unix.EINTR:
+			e = unix.EAGAIN
+		case e == unix.ECONNRESET:
+			// How a K that goes says that something is wrong.
+			if was := x.takeError(); was != 0 {
+				e = was
+			}
+		case e == unix.EINVAL && stream:
+			e = unix.ENOTCONN
+		}
+		return 0, e
+	}
+	if e := t.scatter(m, buf[:min(n, len(buf))]); e != 0 {
+		return 0, e
+	}
+	var name, control []byte
+	if !stream {
+		name, control = x.origin(from)
+	}
+	if e := t.putMessage(m, name, control, got); e != 0 {
+		return 0, e
+	}
+	return n, 0
+}
+
+// putMessage writes what is told of a message beside its data.
+func (t *trap) putMessage(m *message, name, control []byte, flags int) unix.Errno {
+	if m.name != 0 {
+		if e := t.write(m.name, name[:min(len(name), int(m.namelen))]); e != 0 {
+			return e
+		}
+	}
+	if m.at == 0 {
+		if m.name != 0 {
+			return t.write(m.lengthAt, native.AppendUint32(nil, uint32(len(name))))
+		}
+		return 0
+	}
+	flags &= unix.MSG_TRUNC | unix.MSG_EOR
+	if uint64(len(control)) > m.controllen {
+		control = nil
+		flags |= unix.MSG_CTRUNC
+	}
+	if e := t.write(m.control, control); e != 0 {
+		return e
+	}
+	if m.name != 0 {
+		if e := t.write(m.at+8, native.AppendUint32(nil, uint32(len(name)))); e != 0 {
+			return e
+		}
+	}
+	b := native.AppendUint64(nil, uint64(len(control)))
+	return t.write(m.at+40, native.AppendUint32(b, uint32(flags)))
+}

@@ -1,0 +1,186 @@
+//go:build amd64 || arm64
+
+package hijack
+
+import (
+	"golang.org/x/sys/unix"
+
+	"rumptools/internal/hijack/linuxsock"
+)
+
+// sendto is sendto(2) with an address, or with flags that are not the host's business.
+func (t *trap) sendto() {
+	m := t.oneSpan()
+	m.name, m.namelen = t.Args[4], uint32(t.Args[5])
+	t.send(&m, t.arg(3), func(n int, e unix.Errno) { t.done(int64(n), e) })
+}
+
+// sendmsg is sendmsg(2).
+func (t *trap) sendmsg() {
+	m, e := t.message(t.Args[1])
+	if e != 0 {
+		t.fail(e)
+		return
+	}
+	if t.sock.plain(&m) {
+		t.native()
+		return
+	}
+	t.send(&m, t.arg(2), func(n int, e unix.Errno) { t.done(int64(n), e) })
+}
+
+// plain tells whether the host's own call does with a message what it should: the
+// message has neither address nor control data.
+func (x *socket) plain(m *message) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return m.name == 0 && m.controllen == 0 && x.state == connected
+}
+
+// sendmmsg is sendmmsg(2).
+func (t *trap) sendmmsg() {
+	n := min(int(uint32(t.Args[2])), maxIovecs)
+	var next func(i int)
+	next = func(i int) {
+		if i == n {
+			t.done(int64(i), 0)
+			return
+		}
+		at := t.Args[1] + uint64(i)*sizeofMmsghdr
+		m, e := t.message(at)
+		stop := func(e unix.Errno) {
+			if i > 0 {
+				e = 0
+			}
+			t.done(int64(i), e)
+		}
+		if e != 0 {
+			stop(e)
+			return
+		}
+		t.send(&m, t.arg(3), func(sent int, e unix.Errno) {
+			if e == 0 {
+				e = t.write(at+sizeofMsghdr, native.AppendUint32(nil, uint32(sent)))
+			}
+			if e != 0 {
+				stop(e)
+				return
+			}
+			next(i + 1)
+		})
+	}
+	next(0)
+}
+
+// maxDatagram is more than the longest datagram.
+const maxDatagram = 1<<16 + 1
+
+// send sends a message and tells how many bytes of it were.
+func (t *trap) send(m *message, flags int, done func(int, unix.Errno)) {
+	x := t.sock
+	if flags&unix.MSG_OOB != 0 {
+		done(0, unix.EOPNOTSUPP)
+		return
+	}
+	if x.opts.Type == unix.SOCK_STREAM {
+		t.sendStream(m, flags, done)
+		return
+	}
+	if m.size() >= maxDatagram {
+		done(0, unix.EMSGSIZE)
+		return
+	}
+	data, e := t.gather(m, maxDatagram)
+	if e != 0 {
+		done(0, e)
+		return
+	}
+	var to []byte
+	if m.name != 0 {
+		sa, e := t.sockaddr(m.name, m.namelen)
+		if e == 0 {
+			to, e = x.address(linuxsock.Send, sa)
+		}
+		if e != 0 {
+			done(0, e)
+			return
+		}
+	}
+	var control []byte
+	if m.controllen > 0 {
+		control = make([]byte, min(m.controllen, 4096))
+		if e := t.read(m.control, control); e != 0 {
+			done(0, e)
+			return
+		}
+	}
+	if e := x.open(t.host); e != 0 {
+		done(0, e)
+		return
+	}
+	n, e := x.sendDatagram(data, to, control)
+	done(n, e)
+}
+
+// sendStream sends on a connection what the host would not, for the address that TCP
+// ignores.
+func (t *trap) sendStream(m *message, flags int, done func(int, unix.Errno)) {
+	x := t.sock
+	x.mu.Lock()
+	state := x.state
+	x.mu.Unlock()
+	if state != connected {
+		e := unix.EPIPE
+		if flags&unix.MSG_FASTOPEN != 0 {
+			e = unix.EOPNOTSUPP
+		}
+		done(0, e)
+		return
+	}
+	data, e := t.gather(m, 1<<20)
+	if e != 0 {
+		done(0, e)
+		return
+	}
+	sent := 0
+	try := func(host int) bool {
+		for {
+			n, err := unix.SendmsgN(host, data[sent:], nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+			if err == unix.EINTR {
+				continue
+			}
+			if err == unix.EAGAIN {
+				return false
+			}
+			if err != nil {
+				if sent > 0 {
+					err = nil
+				}
+				done(sent, errnoOf(err))
+				return true
+			}
+			if sent += n; sent == len(data) {
+				done(sent, 0)
+				return true
+			}
+		}
+	}
+	if try(t.host) {
+		return
+	}
+	finish := func(e unix.Errno) {
+		if sent > 0 {
+			e = 0
+		}
+		done(sent, e)
+	}
+	if flags&unix.MSG_DONTWAIT != 0 || nonblocking(t.host) {
+		finish(unix.EAGAIN)
+		return
+	}
+	timeout, _ := unix.GetsockoptTimeval(t.host, unix.SOL_SOCKET, unix.SO_SNDTIMEO)
+	w := &wait{t: t, expire: func() { finish(unix.EAGAIN) }}
+	w.interrupted = func(e unix.Errno) { finish(e) }
+	w.try = func() bool { return try(w.fd) }
+	t.s.waits.park(w, unix.EPOLLOUT, duration(timeout))
+}
