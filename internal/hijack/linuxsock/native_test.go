@@ -4,6 +4,7 @@ package linuxsock_test
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"unsafe"
 
@@ -113,6 +114,86 @@ func TestUnknownOptions(t *testing.T) {
 					_, want := nativeGet(native, level, name, size)
 					if _, got := p.get(t, level, name, size); got != want {
 						t.Errorf("get, %s: %v, want %v", what, got, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// setUnlikeNative are options that are set otherwise than those of a socket of
+// the host's, and why that is right.
+var setUnlikeNative = map[string]string{
+	"SO_TIMESTAMPING":     "what is sent has no time",
+	"SO_TIMESTAMPING_NEW": "what is sent has no time",
+	"IPV6_MULTICAST_IF":   "has other interfaces",
+	"IP_MULTICAST_IF":     "has other interfaces",
+	"tcp6 IP_MINTTL":      "NetBSD does not look at it",
+	"udp6 IP_MINTTL":      "NetBSD does not look at it",
+	"raw6 IPV6_CHECKSUM":  "NetBSD cannot end it",
+	"tcp6 IP_OPTIONS":     "NetBSD has none for IPv6",
+	"udp6 IP_OPTIONS":     "NetBSD has none for IPv6",
+	"SO_BINDTOIFINDEX":    "a native one is bound by then",
+}
+
+// unprivileged has the rest of a test run on a thread that may do what users
+// may.
+func unprivileged(t *testing.T) {
+	t.Helper()
+	runtime.LockOSThread() // for ever: the thread ends with the test
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capset(&hdr, &data[0]); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Sets of options succeed and fail as those of native sockets, and are read back
+// alike, for numbers of all kinds and sizes. What is refused may be allowed
+// natively.
+func TestSetsAreNative(t *testing.T) {
+	c := dial(t, netbsd.AMD64)
+	numbers := []int32{0, 1, -1, 2, 3, 5, 6, 7, 64, 88, 127, 128, 255, 256, 1024, 1280, 1500, 32767, 32768, 65536, 1 << 20, -2, -1 << 31, 1<<31 - 1, 0, 1}
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) {
+			var sockets []int
+			for range linuxsock.Options() {
+				sockets = append(sockets, k.native(t))
+			}
+			unprivileged(t)
+			for i, o := range linuxsock.Options() {
+				native := sockets[i]
+				if !o.CanSet || setUnlikeNative[o.Name] != "" || setUnlikeNative[k.name+" "+o.Name] != "" {
+					continue
+				}
+				p := k.open(t, c)
+				wrong := 0
+				for _, v := range numbers {
+					for _, size := range []int{4, 1, 0, 3, 8, 12} {
+						value := make([]byte, max(size, 4))
+						copy(value, []byte{byte(v), byte(v >> 8), byte(v >> 16), byte(v >> 24)})
+						value = value[:size]
+						want := nativeSet(native, o.Level, o.Option, value)
+						got := p.set(t, o.Level, o.Option, value)
+						if o.Refused && got != 0 {
+							continue // perhaps for another reason
+						}
+						if got != want {
+							t.Errorf("%s set to % x: %v, want %v", o.Name, value, got, want)
+							wrong++
+						}
+						if o.Refused || unlikeNative[o.Name] != "" {
+							continue
+						}
+						wantBack, want := nativeGet(native, o.Level, o.Option, 64)
+						back, got := p.get(t, o.Level, o.Option, 64)
+						if got != want || string(back) != string(wantBack) {
+							t.Errorf("%s after % x: % x, %v, want % x, %v", o.Name, value, back, got, wantBack, want)
+							wrong++
+						}
+						if wrong > 3 {
+							break
+						}
 					}
 				}
 			}

@@ -37,7 +37,7 @@ var ipOptions = map[int]*option{
 			return intValue(r.stored(boolInt(r.s.isRaw() && r.s.Protocol == unix.IPPROTO_RAW))), 0
 		}}),
 	unix.IP_OPTIONS: {name: "IP_OPTIONS", at: inKernel, set: setIPOptions,
-		get: func(r *request) ([]byte, unix.Errno) { return r.s.blobs[r.key], 0 }},
+		get: func(r *request) ([]byte, unix.Errno) { return r.s.blobs[r.key], 0 }, isBytes: true},
 	unix.IP_RECVOPTS: {name: "IP_RECVOPTS", why: "packets with options, which nobody sends, come without them",
 		set: storeBool, get: get(0)},
 	unix.IP_RETOPTS: {name: "IP_RETOPTS", why: "as IP_RECVOPTS", set: storeBool, get: get(0)},
@@ -63,8 +63,8 @@ var ipOptions = map[int]*option{
 	unix.IP_TRANSPARENT: {name: "IP_TRANSPARENT", at: refused, why: "needs privilege",
 		set: some(onlyOff(unix.EPERM)), get: get(0)},
 	unix.IP_MINTTL: {name: "IP_MINTTL", at: inKernel, set: some(number(setMinTTL)), get: get(0)},
-	unix.IP_NODEFRAG: {name: "IP_NODEFRAG", at: refused, why: "the kernel reassembles all",
-		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
+	unix.IP_NODEFRAG: (&option{name: "IP_NODEFRAG", at: refused, why: "the kernel reassembles all",
+		set: onlyOff(unix.ENOPROTOOPT), get: get(0)}).onlySet((*Socket).isRaw, unix.ENOPROTOOPT),
 	unix.IP_CHECKSUM: {name: "IP_CHECKSUM", at: refused, why: "NetBSD does not tell it", set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
 	unix.IP_BIND_ADDRESS_NO_PORT: {name: "IP_BIND_ADDRESS_NO_PORT", why: "the port is chosen early, which costs ports only",
 		set: storeBool, get: get(0)},
@@ -197,7 +197,20 @@ func setIPOptions(r *request, value []byte) unix.Errno {
 	// NetBSD wants whole words; Linux fills them up.
 	padded := append([]byte(nil), value...)
 	for len(padded)%4 != 0 {
-		padded = append(padded, 0)
+		padded = append(padded, netbsd.IPOPT_EOL)
+	}
+	for i := 0; i < len(padded); {
+		switch {
+		case padded[i] == netbsd.IPOPT_EOL:
+			clear(padded[i:])
+			i = len(padded)
+		case padded[i] == netbsd.IPOPT_NOP:
+			i++
+		case i+1 < len(padded) && padded[i+1] >= 2 && isUserOption(padded[i]):
+			i += int(padded[i+1])
+		default:
+			return unix.EINVAL
+		}
 	}
 	o := kernelOption{level: netbsd.IPPROTO_IP, name: netbsd.IP_OPTIONS, value: padded}
 	if errno := r.toKernel(o); errno != 0 {
@@ -206,6 +219,18 @@ func setIPOptions(r *request, value []byte) unix.Errno {
 	r.storeBlob(padded)
 	return 0
 }
+
+// isUserOption tells whether an option of a packet needs no privilege.
+func isUserOption(typ byte) bool {
+	switch typ {
+	case netbsd.IPOPT_RR, netbsd.IPOPT_TS, netbsd.IPOPT_LSRR, netbsd.IPOPT_SSRR, ipoptRA:
+		return true
+	}
+	return false
+}
+
+// ipoptRA is the router alert option (RFC 2113).
+const ipoptRA = 148
 
 // storeBlob remembers a value that is not a number.
 func (r *request) storeBlob(value []byte) {

@@ -61,7 +61,14 @@ var ip6Options = map[int]*option{
 		}
 		return r.store(v)
 	}), get: get(0)},
-	unix.IPV6_DONTFRAG:     kernelBool("IPV6_DONTFRAG", netbsd.IPPROTO_IPV6, netbsd.IPV6_DONTFRAG),
+	unix.IPV6_DONTFRAG: {name: "IPV6_DONTFRAG", at: inKernel, get: get(0),
+		set: loose(number(func(r *request, v int32) unix.Errno {
+			v = boolInt(v != 0)
+			if errno := r.kernelInt(netbsd.IPPROTO_IPV6, netbsd.IPV6_DONTFRAG, v); errno != 0 {
+				return errno
+			}
+			return r.store(v)
+		}))},
 	unix.IPV6_RECVPKTINFO:  recvFlag("IPV6_RECVPKTINFO", netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVPKTINFO),
 	unix.IPV6_RECVHOPLIMIT: recvFlag("IPV6_RECVHOPLIMIT", netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVHOPLIMIT),
 	unix.IPV6_RECVTCLASS:   recvFlag("IPV6_RECVTCLASS", netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVTCLASS),
@@ -87,7 +94,7 @@ var ip6Options = map[int]*option{
 	unix.IPV6_RECVERR: {name: "IPV6_RECVERR", why: "the caller keeps the queue of errors, see ErrorQueue",
 		set: storeBool, get: get(0)},
 	unix.IPV6_RECVERR_RFC4884: {name: "IPV6_RECVERR_RFC4884", why: "a detail of IPV6_RECVERR's messages", set: storeBit, get: get(0)},
-	unix.IPV6_AUTOFLOWLABEL:   {name: "IPV6_AUTOFLOWLABEL", why: "a hint for routers", set: setLooseBool, get: get(1)},
+	unix.IPV6_AUTOFLOWLABEL:   {name: "IPV6_AUTOFLOWLABEL", why: "a hint for routers", set: loose(storeBool), get: get(1)},
 	unix.IPV6_ADDR_PREFERENCES: {name: "IPV6_ADDR_PREFERENCES", at: inKernel, set: number(setPreferences),
 		get: get(preferSrcDefault)},
 	unix.IPV6_MINHOPCOUNT: {name: "IPV6_MINHOPCOUNT", at: refused, why: "NetBSD does not look at it",
@@ -113,7 +120,7 @@ var ip6Options = map[int]*option{
 	unix.IPV6_XFRM_POLICY:   {name: "IPV6_XFRM_POLICY", at: refused, why: "needs privilege", set: deny(unix.EPERM)},
 	unix.IPV6_TRANSPARENT:   {name: "IPV6_TRANSPARENT", at: refused, why: "needs privilege", set: onlyOff(unix.EPERM), get: get(0)},
 	unix.IPV6_JOIN_ANYCAST:  {name: "IPV6_JOIN_ANYCAST", at: refused, why: "needs privilege", set: deny(unix.EPERM)},
-	unix.IPV6_LEAVE_ANYCAST: {name: "IPV6_LEAVE_ANYCAST", why: "none was joined", set: deny(unix.ENOENT)},
+	unix.IPV6_LEAVE_ANYCAST: {name: "IPV6_LEAVE_ANYCAST", at: refused, why: "none was joined", set: deny(unix.ENOENT)},
 	unix.IPV6_FREEBIND: {name: "IPV6_FREEBIND", at: refused, why: "NetBSD binds to its own addresses only",
 		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
 	unix.IPV6_RECVORIGDSTADDR: {name: "IPV6_RECVORIGDSTADDR", at: refused, why: "NetBSD does not tell it",
@@ -136,18 +143,10 @@ var ip6Options = map[int]*option{
 		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
 }
 
-// setLooseBool remembers a boolean of which Linux takes any value, none too.
-func setLooseBool(r *request, value []byte) unix.Errno {
-	if len(value) < 4 {
-		return r.store(0)
-	}
-	return storeBool(r, value)
-}
-
 // setV6Only is IPV6_V6ONLY, which a socket that has a port keeps.
 func setV6Only(r *request, v int32) unix.Errno {
-	if r.s.isRaw() && r.s.Protocol == unix.IPPROTO_ICMPV6 {
-		return unix.EINVAL
+	if r.s.isRaw() {
+		return unix.EINVAL // its protocol is its port
 	}
 	if errno := r.kernelInt(netbsd.IPPROTO_IPV6, netbsd.IPV6_V6ONLY, boolInt(v != 0)); errno != 0 {
 		return errno
@@ -158,9 +157,6 @@ func setV6Only(r *request, v int32) unix.Errno {
 
 // setPktinfo6 is IPV6_PKTINFO: the address and interface of all that is sent.
 func setPktinfo6(r *request, value []byte) unix.Errno {
-	if len(value) == 0 {
-		value = make([]byte, unix.SizeofInet6Pktinfo)
-	}
 	if len(value) < unix.SizeofInet6Pktinfo {
 		return unix.EINVAL
 	}
@@ -197,45 +193,37 @@ func getPathMTU(r *request) ([]byte, unix.Errno) {
 }
 
 // setPreferences is IPV6_ADDR_PREFERENCES, of which NetBSD knows temporary and
-// public addresses.
+// public addresses. What is not named has its default.
 func setPreferences(r *request, v int32) unix.Errno {
-	count := func(bits ...int32) (n int, first int32) {
-		for _, b := range bits {
-			if v&b != 0 {
-				n++
-				first |= b
+	var result int32
+	for _, group := range [][]int32{
+		{preferSrcPubTmpDef, preferSrcTmp, preferSrcPublic},
+		{preferSrcHome, preferSrcCOA},
+		{0, preferSrcCGA, preferSrcNonCGA}, // means nothing, as on Linux
+	} {
+		choice, named := group[0], 0
+		for _, bit := range group {
+			if bit != 0 && v&bit != 0 {
+				choice = bit
+				named++
 			}
 		}
-		return n, first
-	}
-	kinds, pubTmp := count(preferSrcTmp, preferSrcPublic, preferSrcPubTmpDef)
-	homes, home := count(preferSrcCOA, preferSrcHome)
-	cgas, cga := count(preferSrcCGA, preferSrcNonCGA)
-	if kinds > 1 || homes > 1 || cgas > 1 {
-		return unix.EINVAL
-	}
-	old := r.stored(preferSrcDefault)
-	replace := func(mask, bits int32) {
-		if bits != 0 {
-			old = old&^mask | bits
+		if named > 1 {
+			return unix.EINVAL
 		}
+		result |= choice &^ (preferSrcCGA | preferSrcNonCGA)
 	}
-	replace(preferSrcTmp|preferSrcPublic|preferSrcPubTmpDef, pubTmp)
-	replace(preferSrcCOA|preferSrcHome, home)
-	replace(preferSrcCGA|preferSrcNonCGA, cga)
-	if pubTmp != 0 {
-		prefer := int32(-1) // as the kernel's sysctl says
-		switch pubTmp {
-		case preferSrcTmp:
-			prefer = 1
-		case preferSrcPublic:
-			prefer = 0
-		}
-		if errno := r.kernelInt(netbsd.IPPROTO_IPV6, netbsd.IPV6_PREFER_TEMPADDR, prefer); errno != 0 {
-			return errno
-		}
+	prefer := int32(-1) // as the kernel's sysctl says
+	switch {
+	case result&preferSrcTmp != 0:
+		prefer = 1
+	case result&preferSrcPublic != 0:
+		prefer = 0
 	}
-	return r.store(old)
+	if errno := r.kernelInt(netbsd.IPPROTO_IPV6, netbsd.IPV6_PREFER_TEMPADDR, prefer); errno != 0 {
+		return errno
+	}
+	return r.store(result)
 }
 
 // checksumOffset is where ICMPv6 has its checksum.
@@ -251,10 +239,15 @@ func setChecksum6(r *request, v int32) unix.Errno {
 	if v > 0 && v&1 != 0 {
 		return unix.EINVAL
 	}
-	if errno := r.kernelInt(netbsd.IPPROTO_IPV6, netbsd.IPV6_CHECKSUM, max(v, -1)); errno != 0 {
+	v = max(v, -1)
+	if v == r.stored(-1) {
+		return 0
+	}
+	// NetBSD does not take -1: what was set once stays.
+	if errno := r.kernelInt(netbsd.IPPROTO_IPV6, netbsd.IPV6_CHECKSUM, v); errno != 0 {
 		return errno
 	}
-	return r.store(max(v, -1))
+	return r.store(v)
 }
 
 func getChecksum6(r *request) ([]byte, unix.Errno) {
@@ -268,8 +261,8 @@ func getChecksum6(r *request) ([]byte, unix.Errno) {
 // sent.
 func extensionOption(name string) *option {
 	return &option{name: name, at: refused, why: "needs privilege",
-		set: func(_ *request, value []byte) unix.Errno {
-			if len(value) == 0 {
+		set: func(r *request, value []byte) unix.Errno {
+			if len(value) == 0 && r.key.name == unix.IPV6_RTHDR {
 				return 0
 			}
 			return unix.EPERM

@@ -102,7 +102,7 @@ var socketOptions = map[int]*option{
 			}
 			return 0
 		}), get: get(0)},
-	unix.SO_MARK: {name: "SO_MARK", at: refused, why: "needs privilege", set: onlyOff(unix.EPERM), get: get(0)},
+	unix.SO_MARK: {name: "SO_MARK", at: refused, why: "needs privilege", set: deny(unix.EPERM), get: get(0)},
 	unix.SO_RCVMARK: {name: "SO_RCVMARK", at: refused, why: "packets of the kernel have no marks",
 		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
 	unix.SO_PRIORITY: {name: "SO_PRIORITY", why: "orders the queues of the host's devices",
@@ -121,15 +121,12 @@ var socketOptions = map[int]*option{
 			}
 			return unix.EPERM
 		}, get: func(*request) ([]byte, unix.Errno) { return make([]byte, 8), 0 }},
-	unix.SO_ZEROCOPY: {name: "SO_ZEROCOPY", at: refused, why: "nobody would tell that a buffer is free again",
-		set: onlyOff(unix.EOPNOTSUPP), get: get(0)},
+	unix.SO_ZEROCOPY: (&option{name: "SO_ZEROCOPY", at: refused, why: "nobody would tell that a buffer is free again",
+		set: onlyOff(unix.EOPNOTSUPP), get: get(0)}).onlySet(func(s *Socket) bool { return s.isTCP() || s.isUDP() }, unix.EOPNOTSUPP),
 	unix.SO_BUSY_POLL: {name: "SO_BUSY_POLL", why: "there is no device to poll",
 		set: number(func(r *request, v int32) unix.Errno {
-			switch {
-			case v < 0:
+			if v < 0 {
 				return unix.EINVAL
-			case v > r.stored(0):
-				return unix.EPERM
 			}
 			return r.store(v)
 		}), get: get(0)},
@@ -147,7 +144,7 @@ var socketOptions = map[int]*option{
 			return r.store(boolInt(v != 0))
 		}), get: get(1)}).only((*Socket).isTCP, unix.EOPNOTSUPP),
 	unix.SO_RESERVE_MEM: {name: "SO_RESERVE_MEM", at: refused, why: "memory is not accounted to sockets",
-		set: onlyOff(unix.EOPNOTSUPP), get: get(0)},
+		set: deny(unix.EOPNOTSUPP), get: get(0)},
 	unix.SO_NO_CHECK:         remembered("SO_NO_CHECK", "checksums are always right"),
 	unix.SO_NOFCS:            remembered("SO_NOFCS", "for packet sockets"),
 	unix.SO_RXQ_OVFL:         remembered("SO_RXQ_OVFL", "tells of lost datagrams, and none are known to be lost"),
@@ -415,11 +412,24 @@ func getPeerName(r *request) ([]byte, unix.Errno) {
 
 // setBindToDevice is SO_BINDTODEVICE, whose value is a name; an empty one ends
 // what no socket has.
-func setBindToDevice(_ *request, value []byte) unix.Errno {
-	if len(value) == 0 || value[0] == 0 {
+func setBindToDevice(r *request, value []byte) unix.Errno {
+	name := netbsd.CString(value[:min(len(value), unix.IFNAMSIZ-1)])
+	switch {
+	case name == "":
 		return 0
+	case !r.fd.Valid():
+		return unix.EPERM
 	}
-	return unix.EPERM
+	m := r.k.Machine()
+	req := netbsd.Marshal(m, &netbsd.Ifreq{Name: netbsd.IfName(name)})
+	switch err := r.k.Ioctl(r.ctx, r.fd, netbsd.SIOCGIFINDEX.Cmd(m), req); Errno(err) {
+	case 0:
+		return unix.EPERM
+	case unix.ENXIO:
+		return unix.ENODEV
+	default:
+		return Errno(err)
+	}
 }
 
 // unlimited is SO_MAX_PACING_RATE when there is no limit.

@@ -24,6 +24,9 @@ const (
 	maxMSS       = 32767
 	maxLinger2   = 120 // TCP_FIN_TIMEOUT_MAX, seconds
 	defaultMSS   = 536
+
+	defaultLinger2 = 60   // net.ipv4.tcp_fin_timeout
+	maxFastOpen    = 4096 // net.core.somaxconn
 )
 
 // tcpIsMPTCP is TCP_IS_MPTCP.
@@ -43,7 +46,7 @@ var tcpOptions = map[int]*option{
 	unix.TCP_CORK: {name: "TCP_CORK", why: "holds segments back that are not full, which nobody can rely on",
 		set: storeBool, get: get(0)},
 	unix.TCP_DEFER_ACCEPT: {name: "TCP_DEFER_ACCEPT", why: "a hint: connections may be accepted before they have data",
-		set: number(func(r *request, v int32) unix.Errno { return r.store(max(v, 0)) }), get: get(0)},
+		set: number(func(r *request, v int32) unix.Errno { return r.store(roundDefer(v)) }), get: get(0)},
 	unix.TCP_QUICKACK: {name: "TCP_QUICKACK", why: "a hint: the kernel decides when to acknowledge",
 		set: storeBool, get: get(1)},
 	unix.TCP_USER_TIMEOUT: {name: "TCP_USER_TIMEOUT", why: "the kernel gives a connection up in its own time",
@@ -54,13 +57,18 @@ var tcpOptions = map[int]*option{
 			return r.store(v)
 		}), get: get(0)},
 	unix.TCP_LINGER2: {name: "TCP_LINGER2", why: "the kernel keeps FIN_WAIT_2 for its own time",
-		set: number(func(r *request, v int32) unix.Errno { return r.store(min(max(v, -1), maxLinger2)) }), get: get(60)},
+		set: number(func(r *request, v int32) unix.Errno {
+			if v == 0 {
+				v = defaultLinger2
+			}
+			return r.store(min(max(v, -1), maxLinger2))
+		}), get: get(defaultLinger2)},
 	unix.TCP_FASTOPEN: {name: "TCP_FASTOPEN", why: "saves a round trip where both ends can, which NetBSD cannot",
 		set: number(func(r *request, v int32) unix.Errno {
 			if v < 0 {
 				return unix.EINVAL
 			}
-			return r.store(v)
+			return r.store(min(v, maxFastOpen))
 		}), get: get(0)},
 	unix.TCP_FASTOPEN_CONNECT: {name: "TCP_FASTOPEN_CONNECT", why: "as TCP_FASTOPEN: the connection is made at once",
 		set: storeBit, get: get(0)},
@@ -102,6 +110,18 @@ func keepOption(name string, kernelName, unit, most, def int32) *option {
 	})}
 }
 
+// roundDefer is the time of TCP_DEFER_ACCEPT as Linux keeps it: up to the moment
+// when a SYN is sent again for the so many-th time.
+func roundDefer(seconds int32) int32 {
+	const most, longest = 255, 120
+	period := int32(0)
+	for n, timeout := 0, int32(1); n < most && seconds > period; n++ {
+		period += timeout
+		timeout = min(2*timeout, longest)
+	}
+	return period
+}
+
 // setMaxSeg is TCP_MAXSEG. NetBSD refuses what is more than the connection has,
 // which then has no effect on Linux either.
 func setMaxSeg(r *request, v int32) unix.Errno {
@@ -116,16 +136,21 @@ func setMaxSeg(r *request, v int32) unix.Errno {
 	return r.store(v)
 }
 
+// getMaxSeg is TCP_MAXSEG: what was set, until a connection has its own.
 func getMaxSeg(r *request) ([]byte, unix.Errno) {
-	if r.fd.Valid() {
-		if v, errno := r.getKernelInt(netbsd.IPPROTO_TCP, netbsd.TCP_MAXSEG); errno == 0 && v > 0 {
-			return intValue(v), 0
-		}
+	v := r.stored(0)
+	if v == 0 {
+		v = defaultMSS
 	}
-	if v := r.stored(0); v != 0 {
+	if !r.fd.Valid() {
 		return intValue(v), 0
 	}
-	return intValue(defaultMSS), 0
+	if _, err := r.k.Getpeername(r.ctx, r.fd); err == nil {
+		if mss, errno := r.getKernelInt(netbsd.IPPROTO_TCP, netbsd.TCP_MAXSEG); errno == 0 && mss > 0 {
+			v = mss
+		}
+	}
+	return intValue(v), 0
 }
 
 // setSynCnt is TCP_SYNCNT: how often a SYN is sent again, a second after the

@@ -42,6 +42,16 @@ func some(set func(*request, []byte) unix.Errno) func(*request, []byte) unix.Err
 	}
 }
 
+// loose is for those options of SOL_IPV6 that take what is no int for 0.
+func loose(set func(*request, []byte) unix.Errno) func(*request, []byte) unix.Errno {
+	return func(r *request, value []byte) unix.Errno {
+		if len(value) < 4 {
+			value = make([]byte, 4)
+		}
+		return set(r, value)
+	}
+}
+
 // store remembers the option's value for getsockopt(2).
 func (r *request) store(v int32) unix.Errno {
 	if r.s.values == nil {
