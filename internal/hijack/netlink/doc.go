@@ -1,0 +1,9 @@
+// Package netlink answers what programs for Linux ask through netlink(7) about
+// the network, for a network that is a rump kernel's: rtnetlink(7), which tells
+// of interfaces, addresses, routes and neighbours, and sock_diag(7), which
+// tells of sockets. It knows nothing of how requests and answers travel.
+//
+// Nothing can be changed: such requests get EPERM, as a program's without
+// privileges do. Nothing that a program or a kernel sends makes the package
+// panic.
+package netlink
