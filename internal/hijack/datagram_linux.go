@@ -96,11 +96,14 @@ func (x *socket) deliver(ks *spclient.NetSocket, path string) {
 		m := spclient.Message{Name: name, Buffers: [][]byte{buf}, Control: control}
 		n, err := ks.Recvmsg(x.s.ctx, &m)
 		if err != nil {
-			if errors.Is(err, net.ErrClosed) || errors.Is(err, spclient.ErrLost) || x.s.ctx.Err() != nil {
+			if errors.Is(err, net.ErrClosed) || x.s.ctx.Err() != nil || x.isEnded() {
 				return
 			}
-			if x.isEnded() {
-				return
+			if errors.Is(err, spclient.ErrLost) {
+				if ks = x.again(); ks == nil {
+					return
+				}
+				continue
 			}
 			// An ICMP error.
 			x.complain(linuxsock.Errno(err))
@@ -110,6 +113,24 @@ func (x *socket) deliver(ks *spclient.NetSocket, path string) {
 			return
 		}
 	}
+}
+
+// again makes the kernel's socket again after the kernel was lost.
+func (x *socket) again() *spclient.NetSocket {
+	ks, e := x.kernel()
+	if e != 0 {
+		x.complain(e)
+		return nil
+	}
+	x.mu.Lock()
+	remote := x.remote
+	x.mu.Unlock()
+	if remote != nil {
+		if err := ks.Connect(x.s.ctx, remote); err != nil {
+			x.complain(linuxsock.Errno(err))
+		}
+	}
+	return ks
 }
 
 func (x *socket) isEnded() bool {
@@ -220,7 +241,7 @@ func (x *socket) complain(e unix.Errno) {
 // turnAway makes the error that waits one of S's, too, for poll(2) and for calls that
 // are the host's own: K turns away from S while it holds a datagram of S's, which is
 // ECONNRESET there. What S has sent before is not lost.
-func (x *socket) turnAway(ks *spclient.NetSocket, k *kept, path string) {
+func (x *socket) turnAway(k *kept, path string) {
 	s, found := x.borrow()
 	if found {
 		defer unix.Close(s)
@@ -244,7 +265,7 @@ func (x *socket) turnAway(ks *spclient.NetSocket, k *kept, path string) {
 	})
 	k.resumeReading()
 	for _, b := range rest {
-		ks.Sendto(b, nil)
+		x.sendDatagram(b, nil, nil)
 	}
 }
 
@@ -295,12 +316,12 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 	x.mu.Lock()
 	x.k, x.kName, x.kKey, x.kControl = k, name, string(peer), nil
 	x.state = connected
-	x.peer = x.linuxAddr(addr)
+	x.remote, x.peer = addr, x.linuxAddr(addr)
 	x.mu.Unlock()
 	if old != nil {
 		old.close()
 	}
-	go x.forward(ks, k, path)
+	go x.forward(k, path)
 	return 0
 }
 
@@ -308,7 +329,7 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 func (x *socket) dissociate(host int, ks *spclient.NetSocket) unix.Errno {
 	x.mu.Lock()
 	k := x.k
-	x.k, x.kName, x.kKey, x.peer = nil, "", "", nil
+	x.k, x.kName, x.kKey, x.remote, x.peer = nil, "", "", nil, nil
 	if x.state == connected {
 		x.state = bound
 	}
@@ -326,22 +347,22 @@ func (x *socket) dissociate(host int, ks *spclient.NetSocket) unix.Errno {
 }
 
 // forward sends what S sends without an address.
-func (x *socket) forward(ks *spclient.NetSocket, k *kept, path string) {
+func (x *socket) forward(k *kept, path string) {
 	buf := make([]byte, maxDatagram)
 	for {
 		n, err := k.Read(buf)
 		switch {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			x.turnAway(ks, k, path)
+			x.turnAway(k, path)
 			continue
 		case errors.Is(err, unix.ECONNRESET):
 			continue // S has been connected to another K
 		default:
 			return
 		}
-		if _, err := ks.Sendto(buf[:n], nil); err != nil {
-			x.complain(linuxsock.Errno(err))
+		if _, e := x.sendDatagram(buf[:n], nil, nil); e != 0 {
+			x.complain(e)
 		}
 	}
 }

@@ -51,23 +51,46 @@ func (t *trap) listen() {
 		x.mu.Lock()
 		x.state = listening
 		x.mu.Unlock()
-		go x.take(ks)
+		go x.take(ks, backlog)
 	}
 	t.s.say("%d: listen %d: %v", t.TID, t.arg(0), e)
 	t.done(0, e)
 }
 
-// take gives L the connections that the kernel accepts.
-func (x *socket) take(ks *spclient.NetSocket) {
+// take gives L the connections that the kernel accepts. In a kernel that is connected
+// to after that one was lost, the listener is made again.
+func (x *socket) take(ks *spclient.NetSocket, backlog int) {
 	for {
 		c, err := ks.Accept()
-		if err != nil {
+		switch {
+		case err == nil:
+			if !x.publish(c) {
+				return
+			}
+		case errors.Is(err, spclient.ErrLost) && x.s.ctx.Err() == nil:
+			var e unix.Errno
+			if ks, e = x.kernel(); e == 0 {
+				e = linuxsock.Errno(ks.ListenBacklog(int32(backlog)))
+			}
+			if e != 0 {
+				x.s.say("listen again: %v", e)
+				x.deafen()
+				return
+			}
+		default:
 			return
 		}
-		if !x.publish(c) {
-			c.Abort()
-			return
-		}
+	}
+}
+
+// deafen ends L, whose kernel is lost: who waits in accept(2) or poll(2) is woken.
+func (x *socket) deafen() {
+	x.mu.Lock()
+	x.state = bound
+	x.mu.Unlock()
+	if l, ok := x.borrow(); ok {
+		unix.Shutdown(l, unix.SHUT_RDWR)
+		unix.Close(l)
 	}
 }
 

@@ -151,7 +151,10 @@ func (t *trap) receiveNow(host int, m *message, flags int) (int, unix.Errno) {
 		return 0, e
 	}
 	var name, control []byte
-	if !stream {
+	switch {
+	case x.nl != nil:
+		name = sockaddrNl(0, 0)
+	case !stream:
 		name, control = x.origin(from)
 	}
 	if e := t.putMessage(m, name, control, got); e != 0 {

@@ -82,6 +82,10 @@ func (t *trap) send(m *message, flags int, done func(int, unix.Errno)) {
 		done(0, unix.EOPNOTSUPP)
 		return
 	}
+	if x.nl != nil {
+		t.sendNetlink(m, done)
+		return
+	}
 	if x.opts.Type == unix.SOCK_STREAM {
 		t.sendStream(m, flags, done)
 		return

@@ -49,12 +49,16 @@ type socket struct {
 	held    holder
 	carrier *pump
 
+	nl *netlinkSocket // of sockets of AF_NETLINK
+
 	// Of sockets for datagrams.
 	receiving bool
 	origins   *origins
 	kName     string // the name of K
 	kKey      string // whose datagrams come from K: NetBSD's address
+	remote    []byte // whom it is connected to, NetBSD's address
 	kControl  []byte // what came along with the last of them
+	local     []byte // the address that it was bound to, NetBSD's
 	peer      []byte // the address of the other side, Linux's, when it is known
 
 	// The connect that goes on: settled is closed when it ends with result.
@@ -115,6 +119,10 @@ func (t *trap) socket() {
 	flags := typ & (unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK)
 	if typ&^(0xf|flags) != 0 {
 		t.fail(unix.EINVAL)
+		return
+	}
+	if domain == unix.AF_NETLINK {
+		t.socketNetlink(typ&0xf, proto, flags)
 		return
 	}
 	hostType, opts, e := kindOf(domain, typ&0xf, proto)
@@ -203,7 +211,7 @@ func (x *socket) kernel() (*spclient.NetSocket, unix.Errno) {
 	if was == ended {
 		return nil, unix.EBADF
 	}
-	if ks != nil {
+	if ks != nil && !ks.Lost() {
 		return ks, 0
 	}
 	domain := int32(netbsd.AF_INET)
@@ -223,6 +231,17 @@ func (x *socket) kernel() (*spclient.NetSocket, unix.Errno) {
 	if e != 0 {
 		ks.Close()
 		return nil, e
+	}
+	x.mu.Lock()
+	again := x.ks != nil
+	local := x.local
+	x.mu.Unlock()
+	if again && local != nil {
+		// In the place of one that was lost with its kernel.
+		if err := ks.Bind(local); err != nil {
+			ks.Close()
+			return nil, linuxsock.Errno(err)
+		}
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -296,7 +315,12 @@ func (t *trap) bind() {
 		e = x.named(t.host)
 	}
 	if e == 0 {
+		// With its port, should the kernel have chosen that.
+		if name, err := t.s.conn.Getsockname(t.s.ctx, ks.FD()); err == nil {
+			addr = name
+		}
 		x.mu.Lock()
+		x.local = addr
 		if x.state == fresh {
 			x.state = bound
 		}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/linuxsock"
+	"rumptools/internal/hijack/netlink"
 	"rumptools/internal/hijack/seccomp"
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
@@ -38,6 +38,8 @@ type supervisor struct {
 	dir    string
 	serial atomic.Uint64
 
+	netlink *netlink.Server
+
 	hub   *hub
 	waits *waits
 	ends  *ends
@@ -45,6 +47,10 @@ type supervisor struct {
 	mu      sync.Mutex
 	sockets map[uint64]*socket // by SO_COOKIE
 	offered map[string]*socket // in the queues of listeners, by the name of K
+
+	idle      atomic.Int32 // receivers that wait for a call
+	busy      atomic.Int32 // receivers that answer one
+	receivers sync.WaitGroup
 
 	// ctx ends with the supervisor.
 	ctx    context.Context
@@ -57,6 +63,7 @@ func newSupervisor(conn *spclient.Conn, say func(string, ...any)) (_ *supervisor
 		offered: make(map[string]*socket),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.netlink = netlink.New(conn, s.ownerOf)
 	defer func() {
 		if err != nil {
 			s.close()
@@ -119,23 +126,23 @@ func (s *supervisor) close() {
 	}
 }
 
-// receivers is how many threads receive calls.
-const receivers = 2
+// Whoever receives a call answers it, too: handing it to another thread would take
+// longer than most answers. When nobody is left to receive, another one begins; when
+// spare ones are enough, one that has answered ends.
+const (
+	spareReceivers = 2
+	maxReceivers   = 256
+)
 
 // serve answers calls until no program is left.
 func (s *supervisor) serve() {
-	var all sync.WaitGroup
-	for range receivers {
-		all.Add(1)
-		go func() {
-			defer all.Done()
-			runtime.LockOSThread()
-			// The thread ends with the goroutine, as it is not unlocked.
-			seccomp.BlockSignals()
-			s.receive()
-		}()
-	}
-	all.Wait()
+	s.addReceiver()
+	s.receivers.Wait()
+}
+
+func (s *supervisor) addReceiver() {
+	s.idle.Add(1)
+	s.receivers.Go(s.receive)
 }
 
 func (s *supervisor) receive() {
@@ -144,7 +151,16 @@ func (s *supervisor) receive() {
 		err := s.l.Receive(&t.Call)
 		switch {
 		case err == nil:
+			if s.idle.Add(-1) == 0 && s.busy.Load() < maxReceivers {
+				s.addReceiver()
+			}
+			s.busy.Add(1)
 			t.dispatch()
+			s.busy.Add(-1)
+			if s.idle.Add(1) > spareReceivers {
+				s.idle.Add(-1)
+				return
+			}
 		case errors.Is(err, unix.ENOENT):
 			// The caller has gone, or all have.
 			fds := []unix.PollFd{{Fd: int32(s.l.FD()), Events: unix.POLLIN}}
@@ -236,7 +252,7 @@ func (t *trap) find(num int) bool {
 	return true
 }
 
-// dispatch answers a call, or has a goroutine do so if it takes more than a moment.
+// dispatch answers a call, or parks it.
 func (t *trap) dispatch() {
 	if int(t.Nr) == unix.SYS_SOCKET {
 		t.socket()
@@ -251,7 +267,10 @@ func (t *trap) dispatch() {
 		t.native()
 		return
 	}
-	go handler(t)
+	if t.sock.nl != nil && handlersNetlink[int(t.Nr)] != nil {
+		handler = handlersNetlink[int(t.Nr)]
+	}
+	handler(t)
 }
 
 // handlers are the calls on sockets of ours.

@@ -62,6 +62,10 @@ func (s *NetSocket) Accept() (*NetSocket, error) {
 // Shutdown ends one or both directions of a connection (shutdown(2)).
 func (s *NetSocket) Shutdown(how int32) error { return s.fd.shutdown(how) }
 
+// Lost tells whether the kernel that the socket was in is lost. Of one that has been
+// connected to again it is not a socket.
+func (s *NetSocket) Lost() bool { return s.fd.s.Err() != nil }
+
 // Abort closes a connection with a reset.
 func (s *NetSocket) Abort() error {
 	linger := make([]byte, 8) // struct linger
