@@ -112,7 +112,7 @@ func (in *input) Read(p []byte) (int, error) {
 // another goroutine.
 func (c *conn) serve(done func()) {
 	c.finished = done
-	if err := c.link.write([]byte(c.k.banner), nil); err != nil {
+	if err := c.link.write([]byte(c.banner().String()+"\n"), nil); err != nil {
 		c.finish()
 		return
 	}
@@ -292,6 +292,8 @@ func (c *conn) request(h sysproxy.Header, payload []byte) (*Call, bool) {
 		return nil, c.prefork(h, payload)
 	case sysproxy.TypeHandshake:
 		return nil, c.exec(h, payload)
+	case sysproxy.TypeLend:
+		return nil, c.lend(h, payload)
 	}
 	return nil, c.refuse(h, sysproxy.ErrMalformedRequest)
 }

@@ -56,7 +56,7 @@ const firstUptime = time.Second
 type Kernel struct {
 	machine *netbsd.Machine
 	layout  sysproxy.Layout
-	banner  string
+	banner  sysproxy.Banner
 	cfg     Config
 	boot    time.Time
 
@@ -65,6 +65,7 @@ type Kernel struct {
 	sysctls *sysctlTree
 	console *OpenFile
 	links   links        // the connections' ways to their clients
+	pump    pump         // of what is lent
 	memory  memory       // what all calls hold
 	nfiles  atomic.Int32 // open files
 	ntimers atomic.Int32 // kqueue timers
@@ -109,7 +110,7 @@ func New(cfg Config) *Kernel {
 		banner: sysproxy.Banner{
 			Major: sysproxy.ProtocolMajor, Minor: sysproxy.ProtocolMinor,
 			OSType: osType, OSRelease: osRelease, Machine: m.Name,
-		}.String() + "\n",
+		},
 		cfg:       cfg,
 		hostname:  cfg.Hostname,
 		boot:      time.Now().Add(-firstUptime),
@@ -186,6 +187,7 @@ func (k *Kernel) Halt(exit bool) {
 	for _, c := range cs {
 		c.hangup()
 	}
+	k.pump.close()
 	close(k.stopped)
 }
 

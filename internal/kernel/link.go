@@ -20,6 +20,12 @@ type link interface {
 	hangup()
 	// close frees the link, when nobody reads or writes any more.
 	close()
+	// lends reports whether the client may send descriptors of the host: it is of
+	// the same user, on the same host. Then the reader gets them with Read, in the
+	// order of the bytes that they came with, and takes the next with takeFile; -1
+	// is none.
+	lends() bool
+	takeFile() int
 }
 
 // netLink is a link over any connection.
@@ -38,5 +44,7 @@ func (l netLink) write(a, b []byte) error {
 // tryWrite can't tell what needs no waiting.
 func (l netLink) tryWrite(a, b []byte) (int, error) { return 0, nil }
 
-func (l netLink) hangup() { l.Close() }
-func (l netLink) close()  { l.Close() }
+func (l netLink) hangup()       { l.Close() }
+func (l netLink) close()        { l.Close() }
+func (l netLink) lends() bool   { return false }
+func (l netLink) takeFile() int { return -1 }

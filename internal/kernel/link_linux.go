@@ -84,7 +84,17 @@ func (ls *links) open(nc net.Conn) link {
 		readable: make(chan struct{}, 1), writable: make(chan struct{}, 1),
 	}
 	l.out.send = l.hosted
+	if _, ok := nc.(*net.UnixConn); ok {
+		rc.Control(func(fd uintptr) { l.rights = isOwn(int(fd)) })
+		l.in.recv = l.hostedRecv
+	}
 	return l
+}
+
+// isOwn reports whether a local socket's other end is of this process's user.
+func isOwn(fd int) bool {
+	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	return err == nil && int(cred.Uid) == os.Geteuid()
 }
 
 // adopt takes the link's descriptor from the runtime. Where that can't be, and
@@ -108,7 +118,7 @@ func (l *hostLink) adopt() {
 	l.fd = fd
 	tv := unix.NsecToTimeval(directWait.Nanoseconds())
 	// Some hosts lack the call by itself (Linux on i386 before 4.3).
-	if _, e := l.recv(nil, unix.MSG_DONTWAIT|unix.MSG_PEEK); e == unix.ENOSYS ||
+	if _, e := recvfrom(fd, nil, unix.MSG_DONTWAIT|unix.MSG_PEEK); e == unix.ENOSYS ||
 		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv) != nil ||
 		!l.shared.add(l) {
 		unix.Close(fd)
@@ -138,7 +148,7 @@ func (ls *links) add(l *hostLink) bool {
 	l.id = l.poller.last
 	l.poller.links[l.id] = l
 	l.poller.mu.Unlock()
-	if l.control(unix.EPOLL_CTL_ADD) != nil {
+	if l.update(unix.EPOLL_CTL_ADD) != nil {
 		ls.remove(l)
 		return false
 	}
@@ -228,6 +238,17 @@ type hostLink struct {
 	writing sync.Mutex
 	out     hostedWrite // of who writes, until adopt
 
+	// rights says that the client may send descriptors. in is a read through a
+	// descriptor that the runtime has; files have come and not been taken, and with
+	// control they come. All are the reader's.
+	rights  bool
+	in      hostedRead
+	files   []int
+	control struct {
+		unix.Cmsghdr
+		file int32
+	}
+
 	// The poller's messages, and hints only.
 	readable, writable chan struct{}
 
@@ -242,8 +263,87 @@ type hostLink struct {
 	limit  int32  // maxDirects when it was last asked
 }
 
-// control changes what the poller watches.
-func (l *hostLink) control(op int) error {
+// hostedRead is a read through a descriptor that the runtime has.
+type hostedRead struct {
+	p    []byte
+	n    int
+	err  syscall.Errno
+	recv func(uintptr) bool // hostedRecv, made once
+}
+
+// maxSent is how many descriptors a client may have sent before the requests that they
+// belong to are read. One comes with each message, and none is read before the requests
+// that came before have been.
+const maxSent = 4
+
+// rightsLen is the length of a control message with one descriptor (CMSG_LEN).
+const rightsLen = unix.SizeofCmsghdr + 4
+
+func (l *hostLink) lends() bool { return l.rights }
+
+func (l *hostLink) takeFile() int {
+	if len(l.files) == 0 {
+		return -1
+	}
+	fd := l.files[0]
+	l.files = l.files[:copy(l.files, l.files[1:])]
+	return fd
+}
+
+// recvmsg is recv for a client that may send descriptors. There is room for one in a
+// message; the host closes others.
+func (l *hostLink) recvmsg(fd int, p []byte, flags int) (int, syscall.Errno) {
+	iov := unix.Iovec{Base: unsafe.SliceData(p)}
+	iov.SetLen(len(p))
+	h := &l.control
+	m := unix.Msghdr{Iov: &iov, Control: (*byte)(unsafe.Pointer(h))}
+	m.SetIovlen(1)
+	m.SetControllen(rightsLen)
+	n, _, e := syscall.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&m)),
+		uintptr(flags|unix.MSG_CMSG_CLOEXEC))
+	if e != 0 {
+		return 0, e
+	}
+	if m.Controllen >= rightsLen && h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_RIGHTS && h.Len == rightsLen {
+		if len(l.files) == maxSent {
+			unix.Close(int(h.file))
+			return 0, unix.EMSGSIZE
+		}
+		l.files = append(l.files, int(h.file))
+	}
+	return int(n), 0
+}
+
+// readHosted is Read until adopt, for a client that may send descriptors.
+func (l *hostLink) readHosted(p []byte) (int, error) {
+	in := &l.in
+	in.p = p
+	err := l.raw.Read(in.recv)
+	in.p = nil
+	if err != nil {
+		return 0, err
+	}
+	return received(in.n, in.err)
+}
+
+// hostedRecv reports false for the runtime to wait for something to read.
+func (l *hostLink) hostedRecv(fd uintptr) bool {
+	for {
+		l.in.n, l.in.err = l.recvmsg(int(fd), l.in.p, unix.MSG_DONTWAIT)
+		switch l.in.err {
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			return false
+		case 0:
+			ioReceived(int(fd))
+		}
+		return true
+	}
+}
+
+// update changes what the poller watches.
+func (l *hostLink) update(op int) error {
 	return unix.EpollCtl(l.poller.fd, op, l.fd, &unix.EpollEvent{
 		Events: l.mask | unix.EPOLLET, Fd: int32(uint32(l.id)), Pad: int32(uint32(l.id >> 32)),
 	})
@@ -257,16 +357,25 @@ func (l *hostLink) watch(set, cleared uint32) {
 	l.mask = l.mask&^cleared | set
 	// It can't fail but for want of the host's memory, which an old
 	// descriptor does not need.
-	l.control(unix.EPOLL_CTL_MOD)
+	l.update(unix.EPOLL_CTL_MOD)
 }
 
-// recv is recvfrom(2). The thread keeps its P.
-func (l *hostLink) recv(p []byte, flags int) (int, syscall.Errno) {
-	n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(l.fd),
-		uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(flags), 0, 0)
+// recv is recvmsg(2) or recvfrom(2). The thread keeps its P.
+func (l *hostLink) recv(p []byte, flags int) (n int, e syscall.Errno) {
+	if l.rights {
+		n, e = l.recvmsg(l.fd, p, flags)
+	} else {
+		n, e = recvfrom(l.fd, p, flags)
+	}
 	if e == 0 {
 		ioReceived(l.fd)
 	}
+	return n, e
+}
+
+func recvfrom(fd int, p []byte, flags int) (int, syscall.Errno) {
+	n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd),
+		uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(flags), 0, 0)
 	return int(n), e
 }
 
@@ -281,7 +390,13 @@ func (l *hostLink) Read(p []byte) (int, error) {
 	}
 	if l.nc != nil {
 		start := time.Now()
-		n, err := l.nc.Read(p)
+		var n int
+		var err error
+		if l.rights {
+			n, err = l.readHosted(p)
+		} else {
+			n, err = l.nc.Read(p)
+		}
 		l.waited(start)
 		return n, err
 	}
@@ -501,6 +616,10 @@ func (l *hostLink) hangup() {
 }
 
 func (l *hostLink) close() {
+	for _, fd := range l.files {
+		unix.Close(fd)
+	}
+	l.files = nil
 	if l.nc != nil {
 		l.nc.Close()
 		return

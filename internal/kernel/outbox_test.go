@@ -64,6 +64,9 @@ func (l *narrowLink) Read([]byte) (int, error) {
 func (l *narrowLink) hangup() { l.once.Do(func() { close(l.dead) }) }
 func (l *narrowLink) close()  {}
 
+func (l *narrowLink) lends() bool   { return false }
+func (l *narrowLink) takeFile() int { return -1 }
+
 // narrow makes a connection over a narrowLink.
 func narrow(t *testing.T) (*conn, *narrowLink) {
 	t.Helper()

@@ -238,12 +238,13 @@ const pumpSize = 64 << 10
 // before has been taken.
 func (l *link) pump(conv *Conn, fromClient bool, dst, src socket) {
 	buf := make([]byte, pumpSize)
+	banner := plainBanner{done: fromClient}
 	for {
 		n, err := src.Read(buf)
 		at := time.Now()
-		if n > 0 {
-			conv.Bytes(at, fromClient, buf[:n])
-			if _, werr := dst.Write(buf[:n]); werr != nil {
+		if b := banner.pass(buf[:n]); len(b) > 0 {
+			conv.Bytes(at, fromClient, b)
+			if _, werr := dst.Write(b); werr != nil {
 				// Who does not take it any more must not be sent more.
 				conv.EOF(at, fromClient)
 				src.CloseRead()

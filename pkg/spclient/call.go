@@ -42,7 +42,9 @@ type Call struct {
 
 	reqno uint64
 	kind  sysproxy.Type // of the answer
-	frame []byte        // what is sent
+	// ended, when not nil, is called with the answer, and nobody waits for it.
+	ended func(LoanEnd)
+	frame []byte // what is sent
 
 	// done gets one value when the call is answered or the connection ends.
 	done chan struct{}

@@ -206,6 +206,8 @@ func (s *session) hold(ctx context.Context) (err error) {
 		err = s.err
 	case s.held != nil:
 		err = ErrExec
+	case s.loans > 0:
+		err = errLent
 	}
 	if err != nil {
 		s.mu.Unlock()

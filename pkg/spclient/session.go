@@ -42,6 +42,7 @@ type session struct {
 	ended     func(error)
 	reqno     uint64
 	pending   map[uint64]*Call
+	loans     int // how many of them are loans
 	abandoned int
 	space     addressSpace
 	net       netpoll
@@ -98,13 +99,17 @@ func (s *session) enter(call *Call) (mine bool, err error) {
 			return false, errNoSpace
 		}
 	}
-	mine = s.takeTurn(call)
-	if !mine && s.turn == turnNobody {
-		s.giveTurn()
-	}
-	if !call.blocks {
-		call.short = true
-		s.short++
+	if call.ended != nil {
+		s.loans++
+	} else {
+		mine = s.takeTurn(call)
+		if !mine && s.turn == turnNobody {
+			s.giveTurn()
+		}
+		if !call.blocks {
+			call.short = true
+			s.short++
+		}
 	}
 	s.reqno++
 	call.reqno = s.reqno
@@ -112,7 +117,11 @@ func (s *session) enter(call *Call) (mine bool, err error) {
 	call.state = waiting
 	s.pending[call.reqno] = call
 	s.calls++
-	s.tickIn(checkTime)
+	if call.ended != nil && s.turn == turnNobody {
+		s.tickIn(loanTime)
+	} else {
+		s.tickIn(checkTime)
+	}
 	return mine, nil
 }
 
@@ -133,6 +142,9 @@ func (s *session) withdraw(call *Call) bool {
 func (s *session) remove(call *Call) {
 	delete(s.pending, call.reqno)
 	s.unshort(call)
+	if call.ended != nil {
+		s.loans--
+	}
 	if s.drained != nil && len(s.pending) == 0 {
 		close(s.drained)
 		s.drained = nil
@@ -188,10 +200,15 @@ func (s *session) end(err error) {
 	for _, call := range s.pending {
 		if call.state == waiting {
 			call.state = dropped
-			call.done <- struct{}{}
+			if call.ended != nil {
+				call.loanEnded(LoanEnd{Err: err})
+			} else {
+				call.done <- struct{}{}
+			}
 		}
 	}
 	clear(s.pending)
+	s.loans = 0
 	s.space.live = nil
 	ended := s.ended
 	if s.drained != nil {
@@ -243,6 +260,7 @@ func (s *session) answer(h sysproxy.Header, payload []byte) error {
 		return fmt.Errorf("answered request %d, which is not under way", h.ReqNo)
 	}
 	var err error
+	var end LoanEnd
 	if h.Class == sysproxy.Error {
 		call.refusal = sysproxy.ErrorCode(h.U)
 	} else if h.Type != call.kind {
@@ -259,12 +277,24 @@ func (s *session) answer(h sysproxy.Header, payload []byte) error {
 			var m sysproxy.PreforkReply
 			m, err = s.layout.ParsePreforkReply(h, payload)
 			call.auth = m.Auth
+		case sysproxy.TypeLend:
+			var m sysproxy.LendReply
+			m, err = s.layout.ParseLendReply(h, payload)
+			call.reply.Errno = m.Errno
+			end = LoanEnd{How: m.End, Cause: netbsd.Errno(m.Cause)}
 		}
 	}
 	if err != nil {
 		return err
 	}
 	s.remove(call)
+	if call.ended != nil {
+		call.state = answered
+		call.loanEnded(end)
+		call.frame = nil // it may be being sent
+		call.free()
+		return nil
+	}
 	if call.state == abandoned {
 		s.abandoned--
 		call.free()

@@ -50,6 +50,14 @@ type directTransport interface {
 	isLocal() bool
 }
 
+// A rightsTransport is one that can send descriptors of the host's.
+type rightsTransport interface {
+	transport
+	// sendRights is trySend, or send, with a descriptor of the host's, which goes
+	// with the first byte and is not closed.
+	sendRights(head []byte, file int, wait bool) (int, error)
+}
+
 // errReplaced says that the number of the connection's descriptor is no longer
 // the connection's.
 var errReplaced = errors.New("its descriptor was closed or replaced in this process")

@@ -267,6 +267,33 @@ func (t *linuxTransport) sendmsg(head, body []byte) (sent int, err error) {
 	return sent, nil
 }
 
+func (t *linuxTransport) sendRights(head []byte, file int, wait bool) (int, error) {
+	if !t.use() {
+		return 0, net.ErrClosed
+	}
+	defer t.release()
+	for {
+		if err := t.same(); err != nil {
+			return 0, err
+		}
+		ioSends()
+		n, err := unix.SendmsgN(t.fd, head, unix.UnixRights(file), nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		switch {
+		case err == nil:
+			return n, nil
+		case err == unix.EINTR:
+		case err != unix.EAGAIN:
+			return 0, os.NewSyscallError("sendmsg", err)
+		case !wait:
+			return 0, nil
+		default:
+			if err := t.awaitRoom(); err != nil {
+				return 0, err
+			}
+		}
+	}
+}
+
 // fullPoll is how long a thread waits for room at a time. What ends the wait
 // before is room or the socket's end; a descriptor that was replaced does not.
 const fullPoll = time.Second
@@ -281,14 +308,22 @@ func (t *linuxTransport) send(head, body []byte) (int, error) {
 		if n > 0 || err != nil {
 			return n, err
 		}
-		pfd := []unix.PollFd{{Fd: int32(t.fd), Events: unix.POLLOUT}}
-		if _, err := unix.Poll(pfd, int(fullPoll/time.Millisecond)); err != nil && err != unix.EINTR {
-			return 0, os.NewSyscallError("poll", err)
-		}
-		if t.closed.Load() {
-			return 0, net.ErrClosed
+		if err := t.awaitRoom(); err != nil {
+			return 0, err
 		}
 	}
+}
+
+// awaitRoom waits until more may be sent. It may return early.
+func (t *linuxTransport) awaitRoom() error {
+	pfd := []unix.PollFd{{Fd: int32(t.fd), Events: unix.POLLOUT}}
+	if _, err := unix.Poll(pfd, int(fullPoll/time.Millisecond)); err != nil && err != unix.EINTR {
+		return os.NewSyscallError("poll", err)
+	}
+	if t.closed.Load() {
+		return net.ErrClosed
+	}
+	return nil
 }
 
 func (t *linuxTransport) await() error {

@@ -25,3 +25,7 @@ func inheritTransport(int, int) (transport, error) {
 }
 
 func holdStdio() (release func()) { return func() {} }
+
+func dupAbove2(int) (int, error) { return -1, errors.ErrUnsupported }
+
+func closeHost(int) {}

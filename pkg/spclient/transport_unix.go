@@ -37,3 +37,6 @@ func dupAbove2(fd int) (int, error) {
 	fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 	return fd, os.NewSyscallError("fcntl", err)
 }
+
+// closeHost closes a descriptor of the host's.
+func closeHost(fd int) { unix.Close(fd) }

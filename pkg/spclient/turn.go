@@ -32,6 +32,8 @@ const (
 	// idleTime is after how long without calls the watcher is told to watch: a
 	// signal of the server's, or its end, is noticed that much later.
 	idleTime = 5 * time.Millisecond
+	// loanTime is the same while there are loans, whose ends are waited for.
+	loanTime = time.Millisecond
 	// checkTime is how often it is checked, while calls are under way, that
 	// the connection's descriptor is still there.
 	checkTime = time.Second
@@ -147,15 +149,23 @@ func (s *session) readFor(ctx context.Context, call *Call) {
 	} else {
 		s.misses = 0
 	}
-	if len(s.pending) == 0 && s.contended.Load() {
+	if len(s.pending) == s.loans && s.contended.Load() {
 		s.contended.Store(false)
 	}
-	if len(s.pending) > 0 || s.in.inFrame() {
+	if len(s.pending) > s.loans || s.in.inFrame() {
 		s.giveTurn()
 		return
 	}
 	s.turn = turnNobody
-	s.tickIn(idleTime)
+	s.tickIn(s.idleTime())
+}
+
+// idleTime is after how long without calls the watcher is to watch; s.mu is held.
+func (s *session) idleTime() time.Duration {
+	if s.loans > 0 {
+		return loanTime
+	}
+	return idleTime
 }
 
 // unshort notes that a pending call waits for something; s.mu is held.
@@ -220,7 +230,7 @@ func (s *session) ticked() {
 		s.giveTurn() // and no call is pending
 		return
 	case s.turn == turnNobody || s.turn == turnCaller:
-		s.ticking = idleTime
+		s.ticking = s.idleTime()
 	case len(s.pending) > 0:
 		if err := s.tr.check(); err != nil {
 			go s.end(&LostError{s.url, err})

@@ -37,9 +37,17 @@ type writer struct {
 	// partial transfer.
 	queue []byte
 	spare []byte // an empty buffer to take turns with queue
-	err   error
+	// rights are descriptors that go with frames in the queue, in its order.
+	rights []rights
+	err    error
 	// room, when not nil, is closed when the queue has room, or never will.
 	room chan struct{}
+}
+
+// rights is a descriptor that goes with a frame, and that the writer closes.
+type rights struct {
+	at   int // where in the queue the frame begins
+	file int
 }
 
 // wait waits until fewer than limit bytes are queued, or ctx ends.
@@ -104,10 +112,15 @@ func (w *writer) send(head, body []byte) bool {
 		} else {
 			rest = append(rest, body[n-len(head):]...)
 		}
-		w.queue = append(rest, w.queue...)
+		w.prepend(rest)
 		go w.flush()
 		return true
 	}
+	return w.sendRest()
+}
+
+// sendRest sends what others have queued meanwhile, for some time; w.mu is held.
+func (w *writer) sendRest() bool {
 	for round := 0; len(w.queue) > 0; round++ {
 		if round == maxRounds || !w.sendQueue(false) {
 			go w.flush()
@@ -121,27 +134,80 @@ func (w *writer) send(head, body []byte) bool {
 	return true
 }
 
-// sendQueue sends the queue once and reports whether all of it went out; w.mu is
-// held, but not while it sends.
+// prepend puts bytes before the queue; w.mu is held.
+func (w *writer) prepend(b []byte) {
+	w.queue = append(b, w.queue...)
+	for i := range w.rights {
+		w.rights[i].at += len(b)
+	}
+}
+
+// sendRights is send of a frame with a descriptor, which the writer closes. The
+// transport is a rightsTransport.
+func (w *writer) sendRights(head []byte, file int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		closeHost(file)
+		return false
+	}
+	w.rights = append(w.rights, rights{len(w.queue), file})
+	w.queue = append(w.queue, head...)
+	if w.busy {
+		return true
+	}
+	w.busy = true
+	return w.sendRest()
+}
+
+// sendQueue sends the queue once, up to the next frame with a descriptor, and reports
+// whether all of it went out; w.mu is held, but not while it sends.
 func (w *writer) sendQueue(wait bool) bool {
-	out := w.queue
-	w.queue, w.spare = w.spare[:0], nil
+	out, with := w.queue, w.rights
+	w.queue, w.spare, w.rights = w.spare[:0], nil, nil
+	part, file := out, -1
+	for _, r := range with {
+		if r.at > 0 {
+			part = out[:r.at]
+			break
+		}
+		// One goes with the first bytes of a message.
+		file = r.file
+	}
 	w.mu.Unlock()
 	var n int
 	var err error
-	if wait {
-		n, err = w.tr.send(out, nil)
-	} else {
-		n, err = w.tr.trySend(out, nil)
+	switch {
+	case file >= 0:
+		n, err = w.tr.(rightsTransport).sendRights(part, file, wait)
+	case wait:
+		n, err = w.tr.send(part, nil)
+	default:
+		n, err = w.tr.trySend(part, nil)
 	}
 	w.mu.Lock()
-	if err != nil {
-		w.fail(err)
+	if file >= 0 && n > 0 {
+		closeHost(file)
+		with = with[1:]
+	}
+	if err != nil || w.err != nil {
+		closeRights(with)
+		if err != nil {
+			w.fail(err)
+		}
 		return true
 	}
 	all := n == len(out)
 	if !all {
-		w.queue = append(out[n:], w.queue...)
+		rest := out[n:]
+		for i := range w.rights {
+			w.rights[i].at += len(rest)
+		}
+		for i := range with {
+			with[i].at -= n
+		}
+		w.queue = append(rest, w.queue...)
+		w.rights = append(with, w.rights...)
 	} else if cap(out) <= maxSpare {
 		w.spare = out[:0]
 	}
@@ -150,6 +216,12 @@ func (w *writer) sendQueue(wait bool) bool {
 		w.room = nil
 	}
 	return all
+}
+
+func closeRights(with []rights) {
+	for _, r := range with {
+		closeHost(r.file)
+	}
 }
 
 // idle tells whether every frame has gone out whole.
@@ -189,7 +261,8 @@ func (w *writer) end(err error) {
 
 func (w *writer) stop(err error) {
 	w.err = err
-	w.queue, w.spare = nil, nil
+	closeRights(w.rights)
+	w.queue, w.spare, w.rights = nil, nil, nil
 	if w.room != nil {
 		close(w.room)
 		w.room = nil

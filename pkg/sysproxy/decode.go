@@ -60,6 +60,8 @@ func (l Layout) decodeRequest(h Header, payload []byte) (Message, error) {
 			return nil, wrongLen(h, payload, 0)
 		}
 		return Raise{h.U}, nil
+	case TypeLend:
+		return l.ParseLend(h, payload)
 	}
 	return nil, &PayloadError{h.Class, h.Type, h.U, len(payload), "type 0 to 8"}
 }
@@ -79,6 +81,8 @@ func (l Layout) decodeResponse(h Header, payload []byte) (Message, error) {
 		return AnonMmapReply{l.Word(payload)}, nil
 	case TypePrefork:
 		return l.ParsePreforkReply(h, payload)
+	case TypeLend:
+		return l.ParseLendReply(h, payload)
 	}
 	return nil, &PayloadError{h.Class, h.Type, h.U, len(payload), "a type that is answered"}
 }

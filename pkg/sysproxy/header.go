@@ -58,6 +58,9 @@ func (t Type) String() string {
 	if int(t) < len(typeNames) {
 		return typeNames[t]
 	}
+	if t == TypeLend {
+		return "LEND"
+	}
 	return fmt.Sprintf("type %d", uint16(t))
 }
 

@@ -59,6 +59,9 @@ func TestRoundTrip(t *testing.T) {
 		{sysproxy.Prefork{}, sysproxy.Req, sysproxy.TypePrefork, 0, 0, 0},
 		{sysproxy.PreforkReply{Auth: sysproxy.Auth{1, 0, 1 << 31, 7}}, sysproxy.Resp, sysproxy.TypePrefork, 0, 16, 0},
 		{sysproxy.Raise{Signo: 13}, sysproxy.Req, sysproxy.TypeRaise, 13, 0, 0},
+		{sysproxy.Lend{FD: -3}, sysproxy.Req, sysproxy.TypeLend, 0, 4, 0},
+		{sysproxy.LendReply{Errno: 9}, sysproxy.Resp, sysproxy.TypeLend, 0, 12, 0},
+		{sysproxy.LendReply{End: sysproxy.LoanFailed, Cause: 54}, sysproxy.Resp, sysproxy.TypeLend, 0, 12, 0},
 		{sysproxy.Refusal{Code: sysproxy.ErrInExec}, sysproxy.Error, sysproxy.TypeHandshake, 5, 0, 0},
 	}
 	for _, l := range layouts {

@@ -291,8 +291,8 @@ func (p *programPlayer) play(rec *spclienttest.Recording) {
 				t.Errorf("line %d: %+v, want the end", e.Line, f.h)
 			}
 		case !e.IsFrame():
-			b := make([]byte, len(e.Data))
-			if _, err := io.ReadFull(c.nc, b); err != nil {
+			// The banner, with whatever extensions.
+			if _, err := sysproxy.ReadBanner(c.nc); err != nil {
 				t.Fatalf("line %d: %v", e.Line, err)
 			}
 			go c.read()

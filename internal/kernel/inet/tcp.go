@@ -37,6 +37,8 @@ type tcpSocket struct {
 	passive bool
 	// queued says that nobody has accepted the connection yet.
 	queued bool
+	// lent says that there is a loan of the connection.
+	lent bool
 	// connTimer ends an attempt to connect.
 	connTimer *time.Timer
 	opt       tcpOptions
@@ -61,6 +63,7 @@ const (
 var (
 	_ kernel.Socket = (*tcpSocket)(nil)
 	_ kernel.Ender  = (*tcpSocket)(nil)
+	_ kernel.Lender = (*tcpSocket)(nil)
 )
 
 // tcpSpace is the size in bytes of a TCP socket's buffers, until more is

@@ -1,0 +1,157 @@
+package inet
+
+import (
+	"io"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/waiter"
+
+	"rumptools/internal/kernel/lend"
+	"rumptools/pkg/netbsd"
+)
+
+// loan is a connection that somebody else than the socket's calls reads and writes.
+// What is carried goes past the socket, whose state is looked at only when
+// something has ended.
+type loan struct {
+	so    *tcpSocket
+	ep    *tcp.Endpoint
+	entry waiter.Entry
+}
+
+// Lend implements [kernel.Lender]. It fails with ENOTCONN when there is neither a
+// connection nor an attempt to make one, and with EBUSY when it is lent.
+func (so *tcpSocket) Lend(notify func(lend.Events)) (lend.Stream, error) {
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	so.sync()
+	switch {
+	case so.closed:
+		return nil, netbsd.EBADF
+	case so.phase == tcpListening, so.remote == endpoint{}:
+		return nil, netbsd.ENOTCONN
+	case so.lent:
+		return nil, netbsd.EBUSY
+	}
+	so.lent = true
+	l := &loan{so: so, ep: so.ep}
+	l.entry = waiter.NewFunctionEntry(
+		waiter.ReadableEvents|waiter.WritableEvents|waiter.EventErr|waiter.EventHUp|waiter.EventRdHUp,
+		func(mask waiter.EventMask) {
+			var ev lend.Events
+			if mask&(waiter.ReadableEvents|waiter.EventRdHUp) != 0 {
+				ev |= lend.Readable
+			}
+			if mask&waiter.WritableEvents != 0 {
+				ev |= lend.Writable
+			}
+			if mask&(waiter.EventErr|waiter.EventHUp) != 0 {
+				ev |= lend.Broken
+			}
+			notify(ev)
+		})
+	so.wq.EventRegister(&l.entry)
+	return l, nil
+}
+
+// Send implements [lend.Stream]. Atomic, since what is taken from src must not be lost
+// to one who writes at the same time. As in sosend, the buffer grows when it is full.
+func (l *loan) Send(src lend.Source) (int, error) {
+	n, err := l.ep.Write(src, tcpip.WriteOptions{Atomic: true})
+	switch err.(type) {
+	case nil:
+		if src.Len() > 0 {
+			l.grow()
+		}
+		return int(n), nil
+	case *tcpip.ErrWouldBlock:
+		return 0, netbsd.EAGAIN
+	}
+	return 0, l.why(err, netbsd.EPIPE)
+}
+
+// grow gives the send buffer more room, up to what its kind may have.
+func (l *loan) grow() {
+	so := l.so
+	most := so.stack.tcpParam("sendbuf_max")
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	if so.opt.autoSend && so.snd.hiwat < most && !so.closed {
+		so.snd.hiwat = min(so.snd.hiwat+so.stack.tcpParam("sendbuf_inc"), most)
+		so.ep.SocketOptions().SetSendBufferSize(int64(so.snd.hiwat), true)
+	}
+}
+
+// Recv implements [lend.Stream].
+func (l *loan) Recv(dst io.Writer) (int, error) {
+	res, err := l.ep.Read(dst, tcpip.ReadOptions{})
+	switch err.(type) {
+	case nil:
+		l.ep.ModerateRecvBuf(res.Count)
+		return res.Count, nil
+	case *tcpip.ErrWouldBlock:
+		return 0, netbsd.EAGAIN
+	case *tcpip.ErrBadBuffer: // dst has no room
+		return 0, netbsd.EAGAIN
+	case *tcpip.ErrClosedForReceive:
+		if err := l.Err(); err != nil {
+			return 0, err
+		}
+		return 0, io.EOF
+	case *tcpip.ErrNotConnected:
+		l.so.mu.Lock()
+		defer l.so.mu.Unlock()
+		if l.so.sync(); l.so.phase == tcpConnecting {
+			return 0, netbsd.EAGAIN
+		}
+	}
+	return 0, l.why(err, netbsd.ECONNRESET)
+}
+
+// why gives the reason for which the connection broke, or what the engine says, or
+// def.
+func (l *loan) why(said tcpip.Error, def netbsd.Errno) error {
+	if err := l.Err(); err != nil {
+		return err
+	}
+	if errno := tcpErrno(said); errno != netbsd.EINVAL {
+		return errno
+	}
+	return def
+}
+
+// Err implements [lend.Stream]. The error stays for SO_ERROR.
+func (l *loan) Err() error {
+	l.so.mu.Lock()
+	defer l.so.mu.Unlock()
+	l.so.sync()
+	if l.so.err != 0 {
+		return l.so.err
+	}
+	return nil
+}
+
+// EndSend implements [lend.Stream].
+func (l *loan) EndSend() { _ = l.so.Shutdown(netbsd.SHUT_WR) }
+
+// Reset implements [lend.Stream].
+func (l *loan) Reset() { l.ep.Abort() }
+
+// Unread implements [lend.Stream].
+func (l *loan) Unread() bool { return lookAt(l.ep).received > 0 }
+
+// Abrupt implements [lend.Stream].
+func (l *loan) Abrupt() bool {
+	l.so.mu.Lock()
+	defer l.so.mu.Unlock()
+	return l.so.options&netbsd.SO_LINGER != 0 && l.so.linger == 0
+}
+
+// Release implements [lend.Stream].
+func (l *loan) Release() {
+	l.so.wq.EventUnregister(&l.entry)
+	l.so.mu.Lock()
+	defer l.so.mu.Unlock()
+	l.so.lent = false
+}

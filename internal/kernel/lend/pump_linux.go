@@ -1,0 +1,649 @@
+package lend
+
+import (
+	"errors"
+	"io"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/pkg/netbsd"
+)
+
+// Pump carries the bytes of loans. Its methods may be called concurrently.
+//
+// One goroutine waits in epoll_wait(2) for all programs, and takes what they
+// write straight to the stream. It does not use the runtime's poller, which would
+// wake another goroutine for each event. What a stream notifies of is done by a
+// goroutine that is made for it, since the stream's locks are held then.
+type Pump struct {
+	epoll int
+	wake  int // an eventfd, to end the waiting
+
+	mu     sync.Mutex
+	loans  map[uint64]*Loan
+	last   uint64 // the newest loan's number
+	closed bool
+}
+
+// wakeID is the number of the pump's own event; loans count from 1.
+const wakeID = 0
+
+// NewPump makes a pump. It fails when the host lacks descriptors.
+func NewPump() (*Pump, error) {
+	p := &Pump{loans: make(map[uint64]*Loan)}
+	var err error
+	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	if p.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		unix.Close(p.epoll)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	if err := p.control(unix.EPOLL_CTL_ADD, p.wake, wakeID, unix.EPOLLIN); err != nil {
+		unix.Close(p.epoll)
+		unix.Close(p.wake)
+		return nil, err
+	}
+	go p.serve()
+	return p, nil
+}
+
+// Close ends the pump when its last loan has ended.
+func (p *Pump) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	p.wakeUp()
+}
+
+func (p *Pump) wakeUp() {
+	one := uint64(1)
+	unix.Write(p.wake, unsafe.Slice((*byte)(unsafe.Pointer(&one)), 8))
+}
+
+// control is epoll_ctl(2), edge-triggered.
+func (p *Pump) control(op, fd int, id uint64, events uint32) error {
+	ev := unix.EpollEvent{Events: events | unix.EPOLLET, Fd: int32(uint32(id)), Pad: int32(uint32(id >> 32))}
+	_, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(p.epoll), uintptr(op), uintptr(fd),
+		uintptr(unsafe.Pointer(&ev)), 0, 0)
+	if e != 0 {
+		return os.NewSyscallError("epoll_ctl", e)
+	}
+	return nil
+}
+
+// spins is how often the pump looks for events, with other goroutines' turns
+// between, before it waits for them in the host: what it has given to a stream is
+// likely to bring the next, and to be woken costs more than to look.
+const spins = 2
+
+// serve is the pump's goroutine.
+func (p *Pump) serve() {
+	var events [128]unix.EpollEvent
+	for idle := 0; ; {
+		var n int
+		if idle < spins {
+			r, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll),
+				uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
+			if e != 0 {
+				r = 0
+			}
+			if n = int(r); n == 0 {
+				idle++
+				runtime.Gosched()
+				continue
+			}
+		} else if r, err := unix.EpollWait(p.epoll, events[:], -1); err == nil {
+			n = r
+		}
+		idle = 0
+		for i := range n {
+			e := &events[i]
+			id := uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32
+			if id == wakeID {
+				if p.finish() {
+					return
+				}
+				continue
+			}
+			p.mu.Lock()
+			l := p.loans[id]
+			p.mu.Unlock()
+			if l == nil {
+				continue
+			}
+			var bits uint32
+			if e.Events&unix.EPOLLIN != 0 {
+				bits |= hostIn
+			}
+			if e.Events&unix.EPOLLOUT != 0 {
+				bits |= hostOut
+			}
+			if e.Events&unix.EPOLLRDHUP != 0 {
+				bits |= hostEOF
+			}
+			if e.Events&unix.EPOLLHUP != 0 {
+				bits |= hostHup
+			}
+			if e.Events&unix.EPOLLERR != 0 {
+				bits |= hostErr
+			}
+			if l.note(bits) {
+				l.run()
+			}
+		}
+	}
+}
+
+// finish ends the pump if it is to end.
+func (p *Pump) finish() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed || len(p.loans) > 0 {
+		var n [8]byte
+		unix.Read(p.wake, n[:])
+		return false
+	}
+	unix.Close(p.epoll)
+	unix.Close(p.wake)
+	p.epoll, p.wake = -1, -1
+	return true
+}
+
+// forget takes a loan out.
+func (p *Pump) forget(l *Loan) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.loans, l.id)
+	if p.closed && len(p.loans) == 0 {
+		p.wakeUp()
+	}
+}
+
+// What a loan is told; see Loan.state.
+const (
+	running   uint32 = 1 << iota // a goroutine has the loan
+	hostIn                       // the program wrote
+	hostOut                      // the program read
+	hostEOF                      // the program ended its direction
+	hostHup                      // both directions ended
+	hostErr                      // the program closed with data unread
+	streamIn                     // Readable
+	streamOut                    // Writable
+	streamBad                    // Broken
+	revoked                      // Revoke was called
+)
+
+// Loan is a stream that a program has.
+type Loan struct {
+	p      *Pump
+	id     uint64
+	fd     int
+	stream Stream
+	ended  func(End, error)
+	closed func()
+
+	// state has what the loan was told and not yet done. One goroutine at a time
+	// has the loan; others leave it what there is to do, so that nobody waits.
+	state atomic.Uint32
+
+	// What follows is of who has the loan.
+	over     bool   // it has ended
+	hup, eof bool   // both directions have ended at the program; one has
+	broken   bool   // the program closed with data unread
+	sent     bool   // the end of the program's direction was told to the stream
+	heard    bool   // the end of the other was told to the program
+	deaf     bool   // the program does not read any more
+	full     bool   // the host's socket is, and will tell of room
+	rest     []byte // what it had no room for
+	buf      *[keep]byte
+	fill     int // bytes in buf
+	src      source
+}
+
+// NewLoan makes a loan of a descriptor of a connected local stream socket of the
+// host, whose mode is not changed. open makes the stream, which is to notify the
+// function that it gets, from any goroutine and with any locks held. ended is
+// called when the loan has, with the error of [Failed]; closed when the descriptor
+// is, which NewLoan takes over unless it fails. Both may be called before Start
+// returns, and must not wait.
+func (p *Pump) NewLoan(fd int, open func(notify func(Events)) (Stream, error), ended func(End, error), closed func()) (*Loan, error) {
+	if !isLocalStream(fd) {
+		return nil, ErrHost
+	}
+	// A byte that was sent out of band would be skipped, and poll would tell of it
+	// for ever. As large as the host allows: what is written at once is one wake-up
+	// of the program.
+	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, hostBuffer) != nil {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, hostBuffer)
+	}
+	l := &Loan{p: p, fd: fd, ended: ended, closed: closed}
+	l.src.fd = fd
+	l.state.Store(running)
+	s, err := open(l.notify)
+	if err != nil {
+		return nil, err
+	}
+	l.stream = s
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		s.Release()
+		return nil, ErrPump
+	}
+	p.last++
+	l.id = p.last
+	p.loans[l.id] = l
+	if err := p.control(unix.EPOLL_CTL_ADD, fd, l.id, watched); err != nil {
+		delete(p.loans, l.id)
+		s.Release()
+		return nil, err
+	}
+	return l, nil
+}
+
+// hostBuffer is the size of the host's send buffer that is asked for.
+const hostBuffer = 1 << 20
+
+// watched is what a descriptor is watched for, room only when there is none.
+const watched = unix.EPOLLIN | unix.EPOLLRDHUP
+
+func isLocalStream(fd int) bool {
+	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil || domain != unix.AF_UNIX {
+		return false
+	}
+	typ, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil || typ != unix.SOCK_STREAM {
+		return false
+	}
+	_, err = unix.Getpeername(fd)
+	return err == nil
+}
+
+// Start begins a loan.
+func (l *Loan) Start() {
+	l.note(streamIn | streamOut | hostIn)
+	l.run()
+}
+
+// Revoke ends a loan if it has not ended, and has its descriptor closed. It does not
+// wait and may be called with any locks held.
+func (l *Loan) Revoke() {
+	if l.note(revoked) {
+		go l.run()
+	}
+}
+
+// notify is what the stream calls, with its locks held.
+func (l *Loan) notify(ev Events) {
+	var bits uint32
+	if ev&Readable != 0 {
+		bits |= streamIn
+	}
+	if ev&Writable != 0 {
+		bits |= streamOut
+	}
+	if ev&Broken != 0 {
+		bits |= streamIn | streamOut | streamBad
+	}
+	if l.note(bits) {
+		go l.run()
+	}
+}
+
+// note leaves the loan bits. It reports whether nobody has the loan; then the caller
+// has it, and must run it.
+func (l *Loan) note(bits uint32) bool {
+	for {
+		old := l.state.Load()
+		if l.state.CompareAndSwap(old, old|bits|running) {
+			return old&running == 0
+		}
+	}
+}
+
+// run does what there is to do, for about a turn's bytes, and lets the loan go.
+func (l *Loan) run() {
+	for left := turnBytes; ; {
+		bits := l.state.Swap(running) &^ running
+		if bits == 0 {
+			if l.state.CompareAndSwap(running, 0) {
+				return
+			}
+			continue
+		}
+		left -= l.handle(bits)
+		if left < 0 {
+			// It keeps the loan.
+			go l.run()
+			return
+		}
+	}
+}
+
+// handle does what bits ask for and gives about how many bytes that were.
+func (l *Loan) handle(bits uint32) (n int) {
+	if bits&revoked != 0 {
+		l.end(Revoked, nil)
+		l.release()
+		return 0
+	}
+	if l.over {
+		return 0
+	}
+	l.hup = l.hup || bits&hostHup != 0
+	l.eof = l.eof || bits&(hostEOF|hostHup) != 0
+	l.broken = l.broken || bits&hostErr != 0
+	if bits&streamBad != 0 && l.heard {
+		// Nothing more is read, which would tell.
+		if err := l.stream.Err(); err != nil {
+			l.end(Failed, err)
+			return 0
+		}
+	}
+	if bits&hostOut != 0 {
+		l.full = false
+	}
+	if bits&(streamIn|hostOut) != 0 {
+		n += l.down()
+	}
+	if bits&(hostIn|hostEOF|hostHup|hostErr|streamOut) != 0 && !l.over {
+		n += l.up()
+	}
+	return n
+}
+
+// down carries what has come in to the program.
+func (l *Loan) down() (n int) {
+	if l.full || l.heard {
+		return 0
+	}
+	if len(l.rest) > 0 {
+		if !l.flush() {
+			return 0
+		}
+	}
+	for n < turnBytes {
+		m, err := l.stream.Recv(l)
+		n += m
+		ok := l.flush()
+		switch {
+		case !ok:
+			return n
+		case err == nil:
+			continue
+		case err == netbsd.EAGAIN:
+			return n
+		case err == io.EOF:
+			l.heard = true
+			unix.Shutdown(l.fd, unix.SHUT_WR)
+			if l.sent {
+				l.finishUp()
+			}
+			return n
+		}
+		l.end(Failed, err)
+		return n
+	}
+	l.note(streamIn)
+	return n
+}
+
+// errFull stops Recv.
+var errFull = errors.New("no room")
+
+// Write implements io.Writer for Recv. Small pieces are gathered.
+func (l *Loan) Write(p []byte) (int, error) {
+	switch {
+	case l.deaf:
+		return len(p), nil
+	case l.full:
+		return 0, errFull
+	case len(p) < gather:
+		if l.fill+len(p) > keep && !l.flush() {
+			return 0, errFull
+		}
+		if l.buf == nil {
+			l.buf = buffers.Get().(*[keep]byte)
+		}
+		l.fill += copy(l.buf[l.fill:], p)
+		l.rest = l.buf[:l.fill]
+		return len(p), nil
+	case !l.flush():
+		return 0, errFull
+	}
+	n := l.write(p)
+	if n < len(p) && !l.deaf {
+		return n, errFull
+	}
+	return len(p), nil
+}
+
+var buffers = sync.Pool{New: func() any { return new([keep]byte) }}
+
+// flush writes the rest. It reports whether there is none any more.
+func (l *Loan) flush() bool {
+	if len(l.rest) > 0 {
+		l.rest = l.rest[l.write(l.rest):]
+		if len(l.rest) > 0 && !l.deaf {
+			return false
+		}
+	}
+	if l.buf != nil {
+		buffers.Put(l.buf)
+		l.buf, l.fill, l.rest = nil, 0, nil
+	}
+	return true
+}
+
+// write writes to the program what there is room for.
+func (l *Loan) write(p []byte) (n int) {
+	for n < len(p) && !l.full && !l.deaf {
+		m, e := sendto(l.fd, p[n:])
+		switch e {
+		case 0:
+			n += m
+		case unix.EINTR:
+		case unix.EAGAIN:
+			l.full = true
+			// Asked for once more, it is told even if it is there already.
+			l.watch(watched | unix.EPOLLOUT)
+		default:
+			// The program has ended its reading, or has gone; ECONNRESET is told
+			// once.
+			l.deaf = true
+			l.broken = l.broken || e == unix.ECONNRESET
+			l.look()
+		}
+	}
+	return n
+}
+
+// watch changes what the descriptor is watched for.
+func (l *Loan) watch(events uint32) { l.p.control(unix.EPOLL_CTL_MOD, l.fd, l.id, events) }
+
+// look asks the host for the program's ends.
+func (l *Loan) look() {
+	pfd := []unix.PollFd{{Fd: int32(l.fd)}}
+	if _, err := unix.Poll(pfd, 0); err != nil {
+		return // it is told by an event, too
+	}
+	if pfd[0].Revents&unix.POLLHUP != 0 {
+		l.note(hostHup)
+	}
+}
+
+// up carries what the program wrote to the stream.
+func (l *Loan) up() (n int) {
+	if l.hup && l.stream.Abrupt() {
+		l.end(Closed, nil)
+		return 0
+	}
+	for n < turnBytes && !l.sent {
+		have := l.src.ready()
+		if have == 0 {
+			switch l.src.ended() {
+			case 0:
+				l.finishUp()
+			case unix.EAGAIN:
+				return n
+			case unix.ECONNRESET:
+				l.drop()
+			default:
+				// There is more.
+				continue
+			}
+			return n
+		}
+		m, err := l.stream.Send(&l.src)
+		n += m
+		switch {
+		case err == nil && m >= have && !l.eof && !l.broken:
+			// What comes after that is told.
+			return n
+		case err == nil:
+		case err == netbsd.EAGAIN:
+			if l.broken {
+				// It is not waited for: the peer hears of the end at once.
+				l.drop()
+			}
+			return n
+		default:
+			// What came before is the program's yet.
+			if l.down(); !l.over {
+				l.end(Failed, err)
+			}
+			return n
+		}
+	}
+	if l.sent {
+		l.finishUp()
+		return n
+	}
+	l.note(hostIn)
+	return n
+}
+
+// finishUp tells the stream of the end of the program's direction, and ends the loan
+// when that was the last, or the program has closed. A host socket both halves of
+// which have ended looks as if it were closed at the other end.
+func (l *Loan) finishUp() {
+	if l.hup && (l.broken || !l.heard && (len(l.rest) > 0 || l.stream.Unread())) {
+		l.drop()
+		return
+	}
+	if !l.sent {
+		l.sent = true
+		l.stream.EndSend()
+	}
+	if l.hup || l.heard {
+		l.end(Closed, nil)
+	}
+}
+
+// drop ends the loan of a program that has closed with data unread.
+func (l *Loan) drop() {
+	l.stream.Reset()
+	l.end(Dropped, nil)
+}
+
+// end ends the loan. The descriptor is kept when the connection broke: the other end
+// shows what happened only if it is closed with something in it.
+func (l *Loan) end(how End, err error) {
+	if l.over {
+		return
+	}
+	l.over = true
+	l.stream.Release()
+	l.p.control(unix.EPOLL_CTL_DEL, l.fd, l.id, 0)
+	l.p.forget(l)
+	if l.buf != nil {
+		buffers.Put(l.buf)
+		l.buf, l.rest = nil, nil
+	}
+	l.ended(how, err)
+	if how != Failed {
+		l.release()
+	}
+}
+
+// release closes the descriptor.
+func (l *Loan) release() {
+	if l.fd >= 0 {
+		unix.Close(l.fd)
+		l.fd = -1
+		l.closed()
+	}
+}
+
+// source is what a program has written.
+type source struct {
+	fd   int
+	have int
+}
+
+// ready asks how much is there.
+func (s *source) ready() int {
+	var n int32
+	syscall.RawSyscall(unix.SYS_IOCTL, uintptr(s.fd), unix.TIOCINQ, uintptr(unsafe.Pointer(&n)))
+	s.have = int(n)
+	return s.have
+}
+
+// ended is asked when nothing is there: 0 is the end, EAGAIN that there is none, EBUSY
+// that there is something now.
+func (s *source) ended() syscall.Errno {
+	var b [1]byte
+	n, e := recvfrom(s.fd, b[:], unix.MSG_PEEK)
+	switch {
+	case e == unix.EINTR, e == 0 && n > 0:
+		return unix.EBUSY
+	}
+	return e
+}
+
+// Len implements [Source].
+func (s *source) Len() int { return s.have }
+
+// Read implements io.Reader. It fails if what was there has gone: somebody else reads,
+// too.
+func (s *source) Read(p []byte) (int, error) {
+	p = p[:min(len(p), s.have)]
+	for len(p) > 0 {
+		n, e := recvfrom(s.fd, p, 0)
+		switch {
+		case e == unix.EINTR:
+			continue
+		case e != 0:
+			return 0, e
+		case n == 0:
+			return 0, io.ErrUnexpectedEOF
+		}
+		s.have -= n
+		return n, nil
+	}
+	if s.have == 0 {
+		return 0, io.EOF
+	}
+	return 0, nil
+}
+
+func recvfrom(fd int, p []byte, flags int) (int, syscall.Errno) {
+	n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
+		uintptr(len(p)), uintptr(flags|unix.MSG_DONTWAIT), 0, 0)
+	return int(n), e
+}
+
+func sendto(fd int, p []byte) (int, syscall.Errno) {
+	n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
+		uintptr(len(p)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	return int(n), e
+}

@@ -1,0 +1,28 @@
+//go:build !linux
+
+package lend
+
+import "errors"
+
+// Pump is not on this host.
+type Pump struct{}
+
+// Loan is not on this host.
+type Loan struct{}
+
+// NewPump fails.
+func NewPump() (*Pump, error) { return nil, errors.ErrUnsupported }
+
+// Close does nothing.
+func (*Pump) Close() {}
+
+// NewLoan fails.
+func (*Pump) NewLoan(int, func(func(Events)) (Stream, error), func(End, error), func()) (*Loan, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// Start does nothing.
+func (*Loan) Start() {}
+
+// Revoke does nothing.
+func (*Loan) Revoke() {}

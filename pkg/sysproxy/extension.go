@@ -1,0 +1,95 @@
+package sysproxy
+
+import "slices"
+
+// Extensions of the protocol, as a [Banner] announces them. A client that uses
+// none of them is served as ever, and a server that announces none never sees
+// their frames.
+const (
+	// ExtLend is the request LEND: a descriptor of the client's host becomes the
+	// program's end of a socket's stream. It is announced to those only who can
+	// use it: over a local connection and of the server's own user.
+	ExtLend = "lend"
+)
+
+// Has reports whether the banner announces an extension.
+func (b Banner) Has(extension string) bool { return slices.Contains(b.Extensions, extension) }
+
+// The types of the extensions' frames. Far from the protocol's own, so that one
+// that NetBSD adds does not meet them.
+const (
+	TypeLend Type = 0x4c00 // a client's request: LEND
+)
+
+// Lend lends a connected stream socket to the holder of a host descriptor's other
+// end. The descriptor comes in an SCM_RIGHTS message with the frame's first byte.
+// It is answered when the loan has ended, or could not begin.
+type Lend struct {
+	FD int32 // the socket
+}
+
+// LoanEnd is how a loan ended.
+type LoanEnd uint32
+
+// The ends of a loan.
+const (
+	// LoanClosed: the program has ended both directions, as by closing its
+	// descriptor, and all that it wrote is in the socket's buffer.
+	LoanClosed LoanEnd = 1
+	// LoanDropped: the program closed its descriptor with data unread, and the
+	// server has reset the connection.
+	LoanDropped LoanEnd = 2
+	// LoanFailed: the connection broke. The server holds the host descriptor
+	// until the socket's is closed.
+	LoanFailed LoanEnd = 3
+	// LoanRevoked: the socket's descriptor was closed.
+	LoanRevoked LoanEnd = 4
+)
+
+// LendReply answers Lend.
+type LendReply struct {
+	Errno int32   // why the loan could not begin, an errno of the server's, or 0
+	End   LoanEnd // if it began
+	// Cause is why the connection broke, an errno of the server's, with
+	// LoanFailed.
+	Cause int32
+}
+
+const (
+	lendLen      = 4
+	lendReplyLen = 12
+)
+
+// Append implements [Message].
+func (m Lend) Append(b []byte, l Layout, reqno uint64) []byte {
+	b = l.header(b, reqno, Req, TypeLend, 0, lendLen)
+	return l.Order.AppendUint32(b, uint32(m.FD))
+}
+
+// Append implements [Message].
+func (m LendReply) Append(b []byte, l Layout, reqno uint64) []byte {
+	b = l.header(b, reqno, Resp, TypeLend, 0, lendReplyLen)
+	b = l.Order.AppendUint32(b, uint32(m.Errno))
+	b = l.Order.AppendUint32(b, uint32(m.End))
+	return l.Order.AppendUint32(b, uint32(m.Cause))
+}
+
+// ParseLend reads the payload of a LEND request.
+func (l Layout) ParseLend(h Header, payload []byte) (Lend, error) {
+	if len(payload) != lendLen {
+		return Lend{}, wrongLen(h, payload, lendLen)
+	}
+	return Lend{int32(l.Order.Uint32(payload))}, nil
+}
+
+// ParseLendReply reads the payload of a RESP LEND.
+func (l Layout) ParseLendReply(h Header, payload []byte) (LendReply, error) {
+	if len(payload) != lendReplyLen {
+		return LendReply{}, wrongLen(h, payload, lendReplyLen)
+	}
+	return LendReply{
+		Errno: int32(l.Order.Uint32(payload)),
+		End:   LoanEnd(l.Order.Uint32(payload[4:])),
+		Cause: int32(l.Order.Uint32(payload[8:])),
+	}, nil
+}
