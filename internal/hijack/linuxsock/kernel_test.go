@@ -4,9 +4,12 @@ package linuxsock_test
 
 import (
 	"context"
+	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -56,7 +59,9 @@ func serve(t *testing.T, m *netbsd.Machine) (url string) {
 	}
 	k := kernel.New(kernel.Config{Machine: m})
 	local.Register(k)
-	stack, err := inet.New(inet.Config{Kernel: k})
+	stack, err := inet.New(inet.Config{Kernel: k, OpenBus: func(string) (inet.Bus, error) {
+		return &quietBus{make(chan struct{})}, nil
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +78,74 @@ func serve(t *testing.T, m *netbsd.Machine) (url string) {
 		os.RemoveAll(dir)
 	})
 	return "unix://" + sock
+}
+
+// quietBus is a network with nobody else on it.
+type quietBus struct{ closed chan struct{} }
+
+func (*quietBus) Send([]byte) error { return nil }
+
+func (b *quietBus) Recv([]byte) (int, error) {
+	<-b.closed
+	return 0, io.EOF
+}
+
+func (*quietBus) Restart() {}
+
+func (b *quietBus) Close() error {
+	close(b.closed)
+	return nil
+}
+
+// configure gives the kernel an interface, shmif7, with two addresses, 10.7.0.1/24
+// and 10.7.1.1/24.
+func configure(t *testing.T, k *spclient.Conn) {
+	t.Helper()
+	m := k.Machine()
+	mib, _, err := k.SysctlNode(t.Context(), "net.inet.ip.dad_count")
+	if err == nil {
+		err = k.SysctlSetInt(t.Context(), mib, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := k.Socket(t.Context(), netbsd.AF_INET, netbsd.SOCK_DGRAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.CloseFD(t.Context(), s)
+	request := func(req *netbsd.Ioctl, v any) {
+		t.Helper()
+		if err := k.IoctlStruct(t.Context(), s, req, v); err != nil {
+			t.Fatal(req, err)
+		}
+	}
+	name := netbsd.IfName("shmif7")
+	request(netbsd.SIOCIFCREATE, &netbsd.Ifreq{Name: name})
+	t.Cleanup(func() {
+		ctx := context.Background()
+		if s, err := k.Socket(ctx, netbsd.AF_INET, netbsd.SOCK_DGRAM, 0); err == nil {
+			k.IoctlStruct(ctx, s, netbsd.SIOCIFDESTROY, &netbsd.Ifreq{Name: name})
+		}
+	})
+	bus := append([]byte(filepath.Join(t.TempDir(), "bus")), 0)
+	drv := netbsd.Ifdrv{Name: name, Len: netbsd.SizeT(len(bus))}
+	if err := k.IoctlPtr(t.Context(), s, netbsd.SIOCSLINKSTR, &drv, bus, func(p netbsd.Ptr) { drv.Data = p }); err != nil {
+		t.Fatal("SIOCSLINKSTR:", err)
+	}
+	addr := func(s string) [16]byte {
+		return [16]byte(netbsd.SockaddrIn(netip.AddrPortFrom(netip.MustParseAddr(s), 0)))
+	}
+	var mask [16]byte
+	copy(mask[:], netbsd.Netmask(netbsd.AF_INET, 24))
+	for _, a := range []string{"10.7.0.1", "10.7.1.1"} {
+		request(netbsd.SIOCAIFADDR, &netbsd.Ifaliasreq{Name: name, Addr: addr(a),
+			Dstaddr: addr(a[:strings.LastIndex(a, ".")] + ".255"), Mask: mask})
+	}
+	var mtu netbsd.Ifreq
+	mtu.Name = name
+	mtu.SetMTU(m, 1400)
+	request(netbsd.SIOCSIFMTU, &mtu)
 }
 
 // each runs a test on a kernel of each machine.

@@ -22,20 +22,14 @@ const defaultTTL = 64
 var ipOptions = map[int]*option{
 	unix.IP_TOS: {name: "IP_TOS", at: inKernel, set: number(setTOS), get: get(0)},
 	unix.IP_TTL: {name: "IP_TTL", at: inKernel, set: some(number(setTTL)), get: get(defaultTTL)},
-	unix.IP_HDRINCL: (&option{name: "IP_HDRINCL", at: inKernel,
+	unix.IP_HDRINCL: (&option{name: "IP_HDRINCL", why: "the kernel's socket always gets a header, see ToRaw",
 		set: number(func(r *request, v int32) unix.Errno {
 			if !r.s.isRaw() {
 				return unix.ENOPROTOOPT
 			}
-			v = boolInt(v != 0)
-			if errno := r.kernelInt(netbsd.IPPROTO_IP, netbsd.IP_HDRINCL, v); errno != 0 {
-				return errno
-			}
-			return r.store(v)
+			return r.store(boolInt(v != 0))
 		}),
-		get: func(r *request) ([]byte, unix.Errno) {
-			return intValue(r.stored(boolInt(r.s.isRaw() && r.s.Protocol == unix.IPPROTO_RAW))), 0
-		}}),
+		get: func(r *request) ([]byte, unix.Errno) { return intValue(boolInt(r.s.hasHeader())), 0 }}),
 	unix.IP_OPTIONS: {name: "IP_OPTIONS", at: inKernel, set: setIPOptions,
 		get: func(r *request) ([]byte, unix.Errno) { return r.s.blobs[r.key], 0 }, isBytes: true},
 	unix.IP_RECVOPTS: {name: "IP_RECVOPTS", why: "packets with options, which nobody sends, come without them",

@@ -127,8 +127,8 @@ func (s *Socket) Prepare(ctx context.Context, k Kernel, fd spclient.FD) unix.Err
 		number(netbsd.SOL_SOCKET, netbsd.SO_SNDBUF, datagramRoom)
 		number(netbsd.SOL_SOCKET, netbsd.SO_RCVBUF, defaultDatagramBuffer)
 	}
-	if s.Domain == unix.AF_INET && s.isRaw() && s.Protocol == unix.IPPROTO_RAW {
-		number(netbsd.IPPROTO_IP, netbsd.IP_HDRINCL, 1)
+	if s.Domain == unix.AF_INET && (s.isRaw() || s.isPing()) {
+		number(netbsd.IPPROTO_IP, netbsd.IP_HDRINCL, 1) // see ToRaw
 	}
 	for _, o := range slices.Concat(options, s.inKernel) {
 		err := k.Setsockopt(ctx, fd, o.level, o.name, o.value)
