@@ -24,6 +24,14 @@ type Options struct {
 	Dial func(ctx context.Context) (*spclient.Conn, error)
 	// Args are the program, to be looked for in PATH, and its arguments.
 	Args []string
+	// Resolv and Hosts are files for resolv.conf(5) and hosts(5), "" for none and
+	// for the host's.
+	Resolv, Hosts string
+	// ProcNet has programs' opens of files in /proc/net answered where no mount
+	// namespace is permitted.
+	ProcNet bool
+	// Families are those whose sockets are the kernel's.
+	Families Families
 	// Verbose shows on standard error what programs do with sockets.
 	Verbose bool
 	// Program is what messages begin with.
@@ -32,7 +40,7 @@ type Options struct {
 
 // Stage is to be called first of all in main: a process that [Supervise] starts as the
 // program's stage does not return from it.
-func Stage() { seccomp.Stage(nil) }
+func Stage() { seccomp.Stage() }
 
 // Supervise is the whole of the supervisor's process, which [Front] has started. It
 // returns when no program is left.
@@ -110,13 +118,37 @@ func supervise(ctx context.Context, o *Options, f *front) error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("exec: %w", os.NewSyscallError("prctl", err))
 	}
-	cmd := exec.Command(path)
-	cmd.Args = o.Args
-	cmd.Path = path
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = os.Environ()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: f.group}
-	s.l, err = seccomp.Start(cmd, false)
+	mounts, err := s.places(o)
+	if err != nil {
+		return fmt.Errorf("exec: %w", err)
+	}
+	command := func() *exec.Cmd {
+		cmd := exec.Command(path)
+		cmd.Args = o.Args
+		cmd.Path = path
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+		cmd.Env = os.Environ()
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: f.group}
+		return cmd
+	}
+	filter := seccomp.Options{}
+	if !o.Families.Inet {
+		filter.Host = append(filter.Host, unix.AF_INET)
+	}
+	if !o.Families.Inet6 {
+		filter.Host = append(filter.Host, unix.AF_INET6)
+	}
+	cmd := command()
+	namespace(cmd.SysProcAttr)
+	s.l, err = seccomp.Start(cmd, filter, mounts)
+	if notPermitted(err) {
+		if o.Resolv != "" || o.Hosts != "" {
+			return fmt.Errorf("exec: --resolv and --hosts need a mount namespace, which is not permitted here: %w", err)
+		}
+		fmt.Fprintf(os.Stderr, "%s: exec: /proc/net and /etc/resolv.conf are the host's: a mount namespace is not permitted here (%v)\n", o.Program, err)
+		cmd = command()
+		s.l, err = seccomp.Start(cmd, filter, nil)
+	}
 	if err != nil {
 		return startError(o.Args[0], err)
 	}

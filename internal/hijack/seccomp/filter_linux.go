@@ -59,21 +59,18 @@ func pointerOrFlags(nr uint32, pointer, flags int, mask uint32) rule {
 // Options are what a filter can do more.
 type Options struct {
 	// Ioctls are the requests of ioctl(2) that are to be answered.
-	Ioctls []uint32
+	Ioctls []uint32 `json:"ioctls,omitempty"`
 	// Opens has open(2) and its kin answered, too.
-	Opens bool
+	Opens bool `json:"opens,omitempty"`
+	// Host are address families whose sockets are the host's, besides AF_UNIX.
+	Host []uint32 `json:"host,omitempty"`
 }
 
 // rules are those of the native machine's system calls.
 func (o *Options) rules() []rule {
 	rules := []rule{
 		// Host sockets of AF_UNIX are the program's own business.
-		{unix.SYS_SOCKET, []bpf.Instruction{
-			argLow(0),
-			bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_UNIX, SkipFalse: 1},
-			allow,
-			notify,
-		}},
+		{unix.SYS_SOCKET, o.families()},
 		{unix.SYS_SOCKETPAIR, []bpf.Instruction{
 			argLow(0),
 			bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_UNIX, SkipFalse: 1},
@@ -120,6 +117,16 @@ func (o *Options) rules() []rule {
 		}
 	}
 	return rules
+}
+
+// families decides by the first argument of socket(2).
+func (o *Options) families() []bpf.Instruction {
+	code := []bpf.Instruction{argLow(0)}
+	host := append([]uint32{unix.AF_UNIX}, o.Host...)
+	for i, family := range host {
+		code = append(code, bpf.JumpIf{Cond: bpf.JumpEqual, Val: family, SkipTrue: uint8(len(host) - i)})
+	}
+	return append(code, notify, allow)
 }
 
 // foreignRules are those of the machine whose programs run here beside the native

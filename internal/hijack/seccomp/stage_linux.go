@@ -3,6 +3,7 @@
 package seccomp
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -28,23 +29,26 @@ const stageEnv = "RUMPTOOLS__STAGE"
 //
 // No call of the stage's after the filter is one that the filter stops.
 
-// stageOptions is how a stage's arguments begin: the program's path and, after it, its
+// A stage's arguments are its setup, as JSON, the program's path, and the program's
 // arguments.
-const opensFlag = "opens"
+type setup struct {
+	Filter Options `json:"filter"`
+	Mounts []Mount `json:"mounts,omitempty"`
+}
 
 // Stage is to be called first of all in main. In a stage it does not return.
-func Stage(ioctls []uint32) {
+func Stage() {
 	said, ok := os.LookupEnv(stageEnv)
 	if !ok {
 		return
 	}
 	os.Unsetenv(stageEnv)
 	runtime.LockOSThread()
-	fmt.Fprintln(os.Stderr, stage(said, ioctls))
+	fmt.Fprintln(os.Stderr, stage(said))
 	os.Exit(126)
 }
 
-func stage(said string, ioctls []uint32) error {
+func stage(said string) error {
 	fd, err := strconv.Atoi(said)
 	if err != nil || len(os.Args) < 4 {
 		return fmt.Errorf("%s=%s: no stage of a program's start", stageEnv, said)
@@ -57,8 +61,20 @@ func stage(said string, ioctls []uint32) error {
 		os.Exit(126)
 		return nil
 	}
-	o := Options{Ioctls: ioctls, Opens: os.Args[1] == opensFlag}
-	listener, err := install(&o)
+	var o setup
+	if err := json.Unmarshal([]byte(os.Args[1]), &o); err != nil {
+		return err
+	}
+	if len(o.Mounts) > 0 {
+		if err := mountAll(o.Mounts); err != nil {
+			return fail("mount", err)
+		}
+	}
+	// What it took to mount is not the program's.
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil && err != unix.EINVAL {
+		return fail("prctl", err)
+	}
+	listener, err := install(&o.Filter)
 	if err != nil {
 		return fail("seccomp", err)
 	}
@@ -120,10 +136,14 @@ func (e *StageError) Error() string { return e.Op + ": " + e.Err.Error() }
 func (e *StageError) Unwrap() error { return e.Err }
 
 // Start starts a program, whose path, arguments, environment, files and attributes are
-// cmd's, under a filter with those options, and returns its listener. The filter's
-// ioctls are those that the program gives [Stage].
-func Start(cmd *exec.Cmd, opens bool) (*Listener, error) {
+// cmd's, under a filter, and returns its listener. The mounts are made before; cmd's
+// attributes must give it a mount namespace for them.
+func Start(cmd *exec.Cmd, o Options, mounts []Mount) (*Listener, error) {
 	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	arg, err := json.Marshal(setup{o, mounts})
 	if err != nil {
 		return nil, err
 	}
@@ -133,15 +153,11 @@ func Start(cmd *exec.Cmd, opens bool) (*Listener, error) {
 	}
 	ours, theirs := pair[0], os.NewFile(uintptr(pair[1]), "stage")
 	defer unix.Close(ours)
-	mode := "-"
-	if opens {
-		mode = opensFlag
-	}
 	if cmd.Env == nil {
 		cmd.Env = os.Environ()
 	}
 	path := cmd.Path
-	cmd.Args = append([]string{os.Args[0], mode, path}, cmd.Args...)
+	cmd.Args = append([]string{os.Args[0], string(arg), path}, cmd.Args...)
 	cmd.Path = self
 	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs)
 	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", stageEnv, 2+len(cmd.ExtraFiles)))

@@ -1,0 +1,72 @@
+//go:build amd64 || arm64
+
+package hijack
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/internal/hijack/seccomp"
+)
+
+// noResolv is what programs find as resolv.conf(5) without --resolv: the host's name
+// servers are not on the rump kernel's network, and a look-up would wait for them until
+// it gives up. Without a name server the resolver asks at 127.0.0.1, which answers, or
+// refuses, at once.
+const noResolv = "# rumpctl exec: no name server; --resolv gives one\noptions attempts:1 timeout:2\n"
+
+// places are the files that programs see at other places' names.
+func (s *supervisor) places(o *Options) ([]seccomp.Mount, error) {
+	var mounts []seccomp.Mount
+	resolv := o.Resolv
+	if resolv == "" {
+		resolv = filepath.Join(s.dir, "resolv.conf")
+		if err := os.WriteFile(resolv, []byte(noResolv), 0o644); err != nil {
+			return nil, err
+		}
+	}
+	for _, f := range []struct{ from, to string }{{resolv, "/etc/resolv.conf"}, {o.Hosts, "/etc/hosts"}} {
+		if f.from == "" {
+			continue
+		}
+		if _, err := os.Stat(f.to); err != nil {
+			// Nothing can be mounted there.
+			if f.from == o.Resolv || f.from == o.Hosts {
+				return nil, fmt.Errorf("%s cannot stand for %s: %w", f.from, f.to, err)
+			}
+			continue
+		}
+		mounts = append(mounts, seccomp.Mount{From: f.from, To: f.to})
+	}
+	return mounts, nil
+}
+
+// namespace gives the program a mount namespace of its own: within a user namespace when
+// that takes one.
+func namespace(attr *syscall.SysProcAttr) {
+	attr.Cloneflags |= unix.CLONE_NEWNS
+	if unix.Geteuid() == 0 {
+		return
+	}
+	attr.Cloneflags |= unix.CLONE_NEWUSER
+	attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: unix.Geteuid(), HostID: unix.Geteuid(), Size: 1}}
+	// The stage mounts, and gives it up for the program.
+	attr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN}
+	attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: unix.Getegid(), HostID: unix.Getegid(), Size: 1}}
+}
+
+// notPermitted tells whether an error says that there may be no namespace, or no mount
+// in it.
+func notPermitted(err error) bool {
+	var se *seccomp.StageError
+	if !errors.As(err, &se) || se.Op != "start" && se.Op != "mount" {
+		return false
+	}
+	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENOSPC) ||
+		errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EUSERS)
+}
