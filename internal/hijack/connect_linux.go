@@ -215,7 +215,7 @@ func (x *socket) settle(ks *spclient.NetSocket, e unix.Errno, peer []byte, unfil
 	}
 	unfill()
 	if e == 0 {
-		x.pump(ks, k)
+		x.carry(ks, k)
 	}
 	close(settled)
 }

@@ -204,7 +204,7 @@ func autobind(fd int) (string, error) {
 	return sa.(*unix.SockaddrUnix).Name, nil
 }
 
-// origin returns the address, Linux's, and the control messages, Linux's, of a datagram
+// origin returns the address, Linux's, and the control messages, NetBSD's, of a datagram
 // that S received from a socket of ours.
 func (x *socket) origin(from unix.Sockaddr) (addr, control []byte) {
 	un, ok := from.(*unix.SockaddrUnix)
@@ -214,18 +214,15 @@ func (x *socket) origin(from unix.Sockaddr) (addr, control []byte) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.k != nil && un.Name == x.kName {
-		return x.peer, x.linuxControl(x.kControl)
+		return x.peer, x.kControl
 	}
 	if x.origins != nil {
 		if o := x.origins.byName[un.Name]; o != nil {
-			return o.addr, x.linuxControl(o.control)
+			return o.addr, o.control
 		}
 	}
 	return x.noAddr(), nil
 }
-
-// linuxControl translates control messages.
-func (x *socket) linuxControl(control []byte) []byte { return nil }
 
 // complain tells the program of an error: S is readable, and its next call fails.
 func (x *socket) complain(e unix.Errno) {

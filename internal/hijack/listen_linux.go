@@ -144,7 +144,7 @@ func (x *socket) publish(c *spclient.NetSocket) bool {
 	y.mu.Lock()
 	y.k = k
 	y.mu.Unlock()
-	y.pump(c, k)
+	y.carry(c, k)
 	return true
 }
 

@@ -20,8 +20,18 @@ const pumpSize = 64 << 10
 
 var pumpBuffers = sync.Pool{New: func() any { b := make([]byte, pumpSize); return &b }}
 
-// pump carries a connection's bytes between K and the kernel until one side ends it.
-func (x *socket) pump(ks *spclient.NetSocket, k *kept) {
+// A carrier carries a connection's bytes between K and the kernel.
+type carrier interface {
+	// hungUp is called when no program holds S any more.
+	hungUp()
+}
+
+// carry has a connection's bytes carried: by the kernel itself if it can, or else by a
+// pump.
+func (x *socket) carry(ks *spclient.NetSocket, k *kept) {
+	if x.s.conn.CanLend() && x.lend(ks, k) {
+		return
+	}
 	p := &pump{x: x, ks: ks, k: k, upDone: make(chan struct{})}
 	x.mu.Lock()
 	x.carrier = p
@@ -105,12 +115,16 @@ func (p *pump) down() {
 // hungUp is called when no program holds S any more.
 func (x *socket) hungUp() {
 	x.mu.Lock()
-	p := x.carrier
+	c := x.carrier
 	x.mu.Unlock()
-	if p == nil {
+	if c == nil {
 		x.gone()
 		return
 	}
+	c.hungUp()
+}
+
+func (p *pump) hungUp() {
 	p.mu.Lock()
 	p.closed = true
 	ended := p.ended
@@ -120,35 +134,38 @@ func (x *socket) hungUp() {
 	}
 }
 
+func (p *pump) finish() { p.x.finish(p.ks, p.k) }
+
 // finish closes both sides after all has been said.
-func (p *pump) finish() {
-	p.x.forget()
-	p.ks.Close()
-	p.k.close()
+func (x *socket) finish(ks *spclient.NetSocket, k *kept) {
+	x.forget()
+	ks.Close()
+	k.close()
 }
 
-// reset has the programs see that the connection was reset: K is closed while there is
-// a byte in it that nobody has read.
+// reset is what comes of an error of the kernel's.
 func (p *pump) reset(err error) {
 	if errors.Is(err, os.ErrClosed) || p.x.s.ctx.Err() != nil {
 		return
 	}
-	e := linuxsock.Errno(err)
-	if e == unix.EPIPE {
-		e = unix.ECONNRESET
-	}
-	p.x.pend(e)
 	p.k.interrupt()
 	<-p.upDone
-	p.mu.Lock()
-	closed := p.closed
-	p.mu.Unlock()
-	if !closed {
-		if fd, ok := p.x.borrow(); ok {
+	p.x.reset(p.ks, p.k, linuxsock.Errno(err))
+}
+
+// reset has the programs see that the connection broke: K is closed while there is a
+// byte in it that nobody has read, which is ECONNRESET at the other end.
+func (x *socket) reset(ks *spclient.NetSocket, k *kept, e unix.Errno) {
+	if e == unix.EPIPE || e == 0 {
+		e = unix.ECONNRESET
+	}
+	x.pend(e)
+	if !k.hungUp() {
+		if fd, ok := x.borrow(); ok {
 			unix.Sendto(fd, []byte{0}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
 			defer unix.Close(fd)
 		}
 	}
-	p.k.close()
-	p.ks.Close()
+	k.close()
+	ks.Close()
 }

@@ -4,6 +4,8 @@ package hijack
 
 import (
 	"golang.org/x/sys/unix"
+
+	"rumptools/internal/hijack/linuxsock"
 )
 
 // recvfrom is recvfrom(2) with room for an address, or with flags that are not the
@@ -156,6 +158,13 @@ func (t *trap) receiveNow(host int, m *message, flags int) (int, unix.Errno) {
 		name = sockaddrNl(0, 0)
 	case !stream:
 		name, control = x.origin(from)
+		x.optMu.Lock()
+		var cut bool
+		control, cut = x.opts.FromControl(t.s.machine, control, linuxsock.Incoming{}, int(min(m.controllen, linuxsock.MaxControl)))
+		x.optMu.Unlock()
+		if cut {
+			got |= unix.MSG_CTRUNC
+		}
 	}
 	if e := t.putMessage(m, name, control, got); e != 0 {
 		return 0, e
@@ -176,11 +185,7 @@ func (t *trap) putMessage(m *message, name, control []byte, flags int) unix.Errn
 		}
 		return 0
 	}
-	flags &= unix.MSG_TRUNC | unix.MSG_EOR
-	if uint64(len(control)) > m.controllen {
-		control = nil
-		flags |= unix.MSG_CTRUNC
-	}
+	flags &= unix.MSG_TRUNC | unix.MSG_EOR | unix.MSG_CTRUNC
 	if e := t.write(m.control, control); e != 0 {
 		return e
 	}

@@ -47,7 +47,7 @@ type socket struct {
 	k       *kept               // the other end of S, nil when there is none
 	path    string              // where S is reached, "" when it has no name
 	held    holder
-	carrier *pump
+	carrier carrier
 
 	nl *netlinkSocket // of sockets of AF_NETLINK
 

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rumptools/internal/hijack/linuxsock"
 	"rumptools/internal/hijack/seccomp"
 	"rumptools/pkg/spclient"
 )
@@ -131,7 +132,7 @@ func supervise(ctx context.Context, o *Options, f *front) error {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: f.group}
 		return cmd
 	}
-	filter := seccomp.Options{}
+	filter := seccomp.Options{Ioctls: linuxsock.TrapIoctls}
 	if !o.Families.Inet {
 		filter.Host = append(filter.Host, unix.AF_INET)
 	}

@@ -185,6 +185,8 @@ type trap struct {
 	s    *supervisor
 	host int // a copy of the descriptor in question, -1 when there is none
 	sock *socket
+	// isSocket tells that host is one, be it ours or not.
+	isSocket bool
 }
 
 func (t *trap) release() {
@@ -242,6 +244,7 @@ func (t *trap) find(num int) bool {
 	if err != nil {
 		return false
 	}
+	t.isSocket = true
 	t.s.mu.Lock()
 	t.sock = t.s.sockets[cookie]
 	t.s.mu.Unlock()
@@ -263,7 +266,10 @@ func (t *trap) dispatch() {
 		t.native()
 		return
 	}
-	if !t.find(t.arg(0)) {
+	if ours := t.find(t.arg(0)); int(t.Nr) == unix.SYS_IOCTL {
+		t.ioctl()
+		return
+	} else if !ours {
 		t.native()
 		return
 	}
@@ -285,6 +291,7 @@ var handlers = map[int]func(*trap){
 	unix.SYS_SHUTDOWN:    (*trap).shutdown,
 	unix.SYS_SETSOCKOPT:  (*trap).setsockopt,
 	unix.SYS_GETSOCKOPT:  (*trap).getsockopt,
+	unix.SYS_IOCTL:       (*trap).ioctl,
 	unix.SYS_SENDTO:      (*trap).sendto,
 	unix.SYS_SENDMSG:     (*trap).sendmsg,
 	unix.SYS_SENDMMSG:    (*trap).sendmmsg,

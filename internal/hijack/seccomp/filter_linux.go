@@ -58,8 +58,9 @@ func pointerOrFlags(nr uint32, pointer, flags int, mask uint32) rule {
 
 // Options are what a filter can do more.
 type Options struct {
-	// Ioctls are the requests of ioctl(2) that are to be answered.
-	Ioctls []uint32 `json:"ioctls,omitempty"`
+	// Ioctls are the requests of ioctl(2) that are to be answered, from the first
+	// to the last of each pair.
+	Ioctls [][2]uint32 `json:"ioctls,omitempty"`
 	// Opens has open(2) and its kin answered, too.
 	Opens bool `json:"opens,omitempty"`
 	// Host are address families whose sockets are the host's, besides AF_UNIX.
@@ -106,8 +107,10 @@ func (o *Options) rules() []rule {
 	rules = append(rules, machineRules...)
 	if len(o.Ioctls) > 0 {
 		code := []bpf.Instruction{argLow(1)}
-		for i, req := range o.Ioctls {
-			code = append(code, bpf.JumpIf{Cond: bpf.JumpEqual, Val: req, SkipTrue: uint8(len(o.Ioctls) - i)})
+		for i, r := range o.Ioctls {
+			code = append(code,
+				bpf.JumpIf{Cond: bpf.JumpLessThan, Val: r[0], SkipTrue: 1},
+				bpf.JumpIf{Cond: bpf.JumpLessOrEqual, Val: r[1], SkipTrue: uint8(2*(len(o.Ioctls)-i) - 1)})
 		}
 		rules = append(rules, rule{unix.SYS_IOCTL, append(code, allow, notify)})
 	}

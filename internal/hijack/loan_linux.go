@@ -1,0 +1,75 @@
+//go:build amd64 || arm64
+
+package hijack
+
+import (
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/internal/hijack/linuxsock"
+	"rumptools/pkg/spclient"
+	"rumptools/pkg/sysproxy"
+)
+
+// A loan is a connection that the kernel carries by itself: it has a copy of K. This
+// one's is for the end, and for resets.
+type loan struct {
+	x  *socket
+	ks *spclient.NetSocket
+	k  *kept
+
+	mu     sync.Mutex
+	over   bool // the kernel has nothing to do any more
+	closed bool // by the programs
+}
+
+// lend lends K to the kernel, and tells whether it took it.
+func (x *socket) lend(ks *spclient.NetSocket, k *kept) bool {
+	l := &loan{x: x, ks: ks, k: k}
+	x.mu.Lock()
+	x.carrier = l
+	x.mu.Unlock()
+	err := x.s.conn.Lend(x.s.ctx, ks.FD(), k.fd, l.ended)
+	if err != nil {
+		x.s.say("lend: %v", err)
+		x.mu.Lock()
+		x.carrier = nil
+		x.mu.Unlock()
+	}
+	return err == nil
+}
+
+// ended is called when the kernel carries no longer.
+func (l *loan) ended(end spclient.LoanEnd) {
+	switch end.How {
+	case sysproxy.LoanClosed:
+		l.mu.Lock()
+		l.over = true
+		closed := l.closed || l.k.hungUp()
+		l.mu.Unlock()
+		if closed {
+			l.x.finish(l.ks, l.k)
+		}
+	case sysproxy.LoanDropped:
+		l.x.finish(l.ks, l.k)
+	case sysproxy.LoanRevoked:
+		l.k.close()
+	case sysproxy.LoanFailed:
+		l.x.reset(l.ks, l.k, linuxsock.Errno(end.Cause))
+	default:
+		if l.x.s.ctx.Err() == nil {
+			l.x.reset(l.ks, l.k, unix.ECONNRESET)
+		}
+	}
+}
+
+func (l *loan) hungUp() {
+	l.mu.Lock()
+	l.closed = true
+	over := l.over
+	l.mu.Unlock()
+	if over {
+		l.x.finish(l.ks, l.k)
+	}
+}
