@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -29,6 +30,9 @@ const (
 	// retryTime is the time between attempts to watch a kernel that was
 	// lost.
 	retryTime = time.Second
+	// neighbourTime is the time between looks at the neighbours, of which
+	// kernels send no messages.
+	neighbourTime = time.Second
 )
 
 // Watch gives put the events of the groups, RTMGRP_*, each a datagram for the
@@ -119,6 +123,7 @@ func newEvents(ctx context.Context, k netview.Kernel) (*events, error) {
 	e := &events{kernel: k, subs: map[*subscriber]bool{}, items: map[itemKey]item{}}
 	ctx, e.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	go e.run(ctx, fd)
+	go e.watchNeighbours(ctx)
 	return e, nil
 }
 
@@ -139,9 +144,7 @@ func (e *events) add(ctx context.Context, sub *subscriber) error {
 		if err != nil {
 			return err
 		}
-		for k, v := range items {
-			e.items[k] = v
-		}
+		maps.Copy(e.items, items)
 		e.loaded |= missing
 	}
 	e.subs[sub] = true
@@ -158,6 +161,22 @@ func (e *events) idle() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return len(e.subs) == 0
+}
+
+// watchNeighbours looks at the neighbours now and then as long as somebody wants
+// events about them.
+func (e *events) watchNeighbours(ctx context.Context) {
+	tick := time.NewTicker(neighbourTime)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			// Errors are for who follows messages.
+			_ = e.update(ctx, unix.RTMGRP_NEIGH)
+		}
+	}
 }
 
 // run watches until the context ends.
@@ -190,7 +209,7 @@ func (e *events) run(ctx context.Context, fd spclient.FD) {
 // follow tells of changes as long as the routing socket works.
 func (e *events) follow(ctx context.Context, fd spclient.FD) error {
 	// What changed before the socket was there has no message.
-	if err := e.update(ctx); err != nil {
+	if err := e.update(ctx, Groups); err != nil {
 		return err
 	}
 	buf := make([]byte, 4096)
@@ -218,7 +237,7 @@ func (e *events) follow(ctx context.Context, fd spclient.FD) error {
 			changed = changed || isChange(e.kernel.Machine(), buf[:n])
 		}
 		if changed {
-			if err := e.update(ctx); err != nil {
+			if err := e.update(ctx, Groups); err != nil {
 				return err
 			}
 		}
@@ -239,11 +258,27 @@ func isChange(m *netbsd.Machine, b []byte) bool {
 	return true
 }
 
-// update takes new lists and tells subscribers in what they differ.
-func (e *events) update(ctx context.Context) error {
+// update takes new lists of those of some groups that are wanted, and tells
+// subscribers in what they differ.
+func (e *events) update(ctx context.Context, groups uint32) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	items, err := load(ctx, e.kernel, e.loaded)
+	groups &= e.loaded
+	// What nobody wants any more need not be known.
+	var wanted uint32
+	for sub := range e.subs {
+		wanted |= sub.groups
+	}
+	e.loaded &= wanted
+	for k := range e.items {
+		if k.group&wanted == 0 {
+			delete(e.items, k)
+		}
+	}
+	if groups &= wanted; groups == 0 {
+		return nil
+	}
+	items, err := load(ctx, e.kernel, groups)
 	if err != nil {
 		return err
 	}
@@ -252,7 +287,7 @@ func (e *events) update(ctx context.Context) error {
 	for i := len(kinds) - 1; i >= 0; i-- {
 		kind := &kinds[i]
 		for k, old := range e.items {
-			if _, ok := items[k]; !ok && k.group == kind.group {
+			if _, ok := items[k]; !ok && k.group == kind.group && k.group&groups != 0 {
 				e.publish(kind.group, kind.del, kind.gone(old.body))
 			}
 		}
@@ -269,7 +304,12 @@ func (e *events) update(ctx context.Context) error {
 			}
 		}
 	}
-	e.items = items
+	for k := range e.items {
+		if k.group&groups != 0 {
+			delete(e.items, k)
+		}
+	}
+	maps.Copy(e.items, items)
 	return nil
 }
 

@@ -5,6 +5,7 @@ package netview_test
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -208,7 +209,7 @@ func TestNeighbours(t *testing.T) {
 				continue
 			}
 			found[n.IP.String()] = true
-			if n.Index != 2 || n.HardwareAddr.String() != fmt.Sprintf("%s", macOf(links, 2)) {
+			if n.Index != 2 || n.HardwareAddr.String() != macOf(links, 2) {
 				t.Errorf("%s: %s on %d", n.IP, n.HardwareAddr, n.Index)
 			}
 			if n.State&(unix.NUD_REACHABLE|unix.NUD_STALE|unix.NUD_DELAY|unix.NUD_PROBE) == 0 {
@@ -221,18 +222,14 @@ func TestNeighbours(t *testing.T) {
 	})
 }
 
-func macOf(links []netview.Link, index int) (mac fmt.Stringer) {
+func macOf(links []netview.Link, index int) string {
 	for i := range links {
 		if links[i].Index == index {
-			return hardware(links[i].Addr)
+			return net.HardwareAddr(links[i].Addr).String()
 		}
 	}
-	return hardware(nil)
+	return ""
 }
-
-type hardware []byte
-
-func (h hardware) String() string { return strings.ReplaceAll(fmt.Sprintf("% x", []byte(h)), " ", ":") }
 
 func TestSockets(t *testing.T) {
 	forMachines(t, func(t *testing.T, a, b *netviewtest.Kernel) {
