@@ -5,7 +5,9 @@ package linuxsock_test
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -179,4 +181,59 @@ func TestRefusedIoctlsAreNative(t *testing.T) {
 			t.Errorf("%#x: %v, want %v", req, errno, want)
 		}
 	}
+}
+
+// SIOCGARP tells the link-level addresses of neighbours.
+func TestArp(t *testing.T) {
+	each(t, func(t *testing.T, k *spclient.Conn) {
+		if os.Getenv("LINUXSOCK_TEST_SERVER") != "" {
+			t.Skip("nobody answers on that kernel's network")
+		}
+		configure(t, k)
+		udp := kindNamed("udp4").open(t, k)
+		for _, dst := range []string{"10.7.0.2:9", "10.7.0.3:9"} {
+			sa, errno := udp.Address(k.Machine(), linuxsock.Send, linuxsock.Sockaddr(netip.MustParseAddrPort(dst), unix.AF_INET))
+			if errno != 0 {
+				t.Fatal(errno)
+			}
+			if _, err := k.Sendto(t.Context(), udp.fd, []byte("x"), 0, sa); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ask := func(addr, dev string) ([]byte, unix.Errno) {
+			arg := make([]byte, linuxsock.IoctlSize(unix.SIOCGARP))
+			copy(arg, linuxsock.Sockaddr(netip.AddrPortFrom(netip.MustParseAddr(addr), 0), unix.AF_INET))
+			copy(arg[52:], dev)
+			return linuxsock.Ioctl(t.Context(), k, -1, unix.SIOCGARP, arg, noWrite)
+		}
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			out, errno := ask("10.7.0.2", "")
+			if errno == 0 && native.Uint32(out[32:])&2 != 0 {
+				if string(out[18:24]) != string(neighbourMAC) || netbsd.CString(out[52:]) != "shmif7" || native.Uint16(out[16:]) != unix.ARPHRD_ETHER {
+					t.Errorf("% x", out)
+				}
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("the neighbour never became known")
+			}
+		}
+		for _, test := range []struct {
+			addr, dev string
+			want      unix.Errno
+		}{
+			{"10.7.0.2", "shmif7", 0},
+			{"10.7.0.2", "lo0", unix.ENXIO},
+			{"10.7.0.2", "eth0", unix.ENODEV},
+			{"10.7.0.99", "", unix.ENXIO},
+		} {
+			if _, errno := ask(test.addr, test.dev); errno != test.want {
+				t.Errorf("%s on %q: %v, want %v", test.addr, test.dev, errno, test.want)
+			}
+		}
+		arg := make([]byte, linuxsock.IoctlSize(unix.SIOCGARP))
+		if _, errno := linuxsock.Ioctl(t.Context(), k, -1, unix.SIOCGARP, arg, noWrite); errno != unix.EPFNOSUPPORT {
+			t.Errorf("no family: %v", errno)
+		}
+	})
 }

@@ -60,7 +60,7 @@ func serve(t *testing.T, m *netbsd.Machine) (url string) {
 	k := kernel.New(kernel.Config{Machine: m})
 	local.Register(k)
 	stack, err := inet.New(inet.Config{Kernel: k, OpenBus: func(string) (inet.Bus, error) {
-		return &quietBus{make(chan struct{})}, nil
+		return &answering{make(chan []byte, 16), make(chan struct{})}, nil
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -80,19 +80,48 @@ func serve(t *testing.T, m *netbsd.Machine) (url string) {
 	return "unix://" + sock
 }
 
-// quietBus is a network with nobody else on it.
-type quietBus struct{ closed chan struct{} }
-
-func (*quietBus) Send([]byte) error { return nil }
-
-func (b *quietBus) Recv([]byte) (int, error) {
-	<-b.closed
-	return 0, io.EOF
+// answering is a network whose only other host has all addresses that end in .2,
+// and answers but ARP.
+type answering struct {
+	frames chan []byte
+	closed chan struct{}
 }
 
-func (*quietBus) Restart() {}
+// neighbourMAC is the address of the other host.
+var neighbourMAC = []byte{2, 0, 0, 0, 0, 0x22}
 
-func (b *quietBus) Close() error {
+func (b *answering) Send(frame []byte) error {
+	const etherLen, arpLen = 14, 28
+	if len(frame) < etherLen+arpLen || frame[12] != 8 || frame[13] != 6 || frame[etherLen+7] != 1 || frame[etherLen+27] != 2 {
+		return nil
+	}
+	reply := append([]byte(nil), frame...)
+	arp := reply[etherLen:]
+	copy(reply, frame[6:12])
+	copy(reply[6:], neighbourMAC)
+	arp[7] = 2
+	copy(arp[8:], neighbourMAC)
+	copy(arp[14:], frame[etherLen+24:etherLen+28])
+	copy(arp[18:], frame[etherLen+8:etherLen+18])
+	select {
+	case b.frames <- reply:
+	default:
+	}
+	return nil
+}
+
+func (b *answering) Recv(buf []byte) (int, error) {
+	select {
+	case f := <-b.frames:
+		return copy(buf, f), nil
+	case <-b.closed:
+		return 0, io.EOF
+	}
+}
+
+func (*answering) Restart() {}
+
+func (b *answering) Close() error {
 	close(b.closed)
 	return nil
 }

@@ -196,6 +196,9 @@ func (s *Socket) Address(m *netbsd.Machine, use Use, sa []byte) ([]byte, unix.Er
 			port = discard
 		}
 	}
+	if s.isRaw() {
+		port = 0
+	}
 	ap = netip.AddrPortFrom(addr, port)
 	if s.Domain == unix.AF_INET {
 		return netbsd.SockaddrIn(ap), 0
@@ -215,7 +218,8 @@ func (s *Socket) address4(use Use, sa []byte) (netip.AddrPort, unix.Errno) {
 	switch family := Family(sa); {
 	case family == unix.AF_INET:
 	case family == unix.AF_UNSPEC && use == Bind && native.Uint32(sa[4:]) == 0,
-		family == unix.AF_UNSPEC && use == Send && !s.isPing():
+		family == unix.AF_UNSPEC && use == Send && !s.isPing(),
+		use == Bind && s.isRaw():
 		// Taken for AF_INET, for programs that did not fill it in.
 		sa = append([]byte(nil), sa...)
 		native.PutUint16(sa, unix.AF_INET)
@@ -251,21 +255,30 @@ func (s *Socket) address6(use Use, sa []byte) (netip.AddrPort, unix.Errno) {
 			}
 		}
 	}
+	if use == Connect && s.isRaw() && family != unix.AF_INET6 {
+		return netip.AddrPort{}, unix.EAFNOSUPPORT
+	}
 	if len(sa) < sizeofSockaddrIn6Old {
 		return netip.AddrPort{}, unix.EINVAL
 	}
 	switch {
 	case family == unix.AF_INET6:
-	case family == unix.AF_UNSPEC && use == Send && s.Type == unix.SOCK_RAW:
+	case family == unix.AF_UNSPEC && use == Send && s.isRaw():
 		sa = append([]byte(nil), sa...)
 		native.PutUint16(sa, unix.AF_INET6)
-	case use == Bind && s.Type == unix.SOCK_RAW:
+	case use == Bind && s.isRaw():
 		return netip.AddrPort{}, unix.EINVAL
 	default:
 		return netip.AddrPort{}, unix.EAFNOSUPPORT
 	}
 	ap, _ := Addr(sa)
 	addr := ap.Addr()
+	switch {
+	case use == Bind && s.v6only && addr.Is4In6():
+		return netip.AddrPort{}, unix.EINVAL
+	case use == Send && s.isRaw() && ap.Port() != 0 && int(ap.Port()) != s.Protocol:
+		return netip.AddrPort{}, unix.EINVAL // the port is the protocol's number
+	}
 	if addr.IsLinkLocalUnicast() && !addr.Is4In6() {
 		switch {
 		case addr.Zone() != "":
