@@ -22,10 +22,12 @@ type ends struct {
 	ep int
 	in *os.File
 
+	reading sync.Mutex // held while what inotify has told is acted on
+
 	mu     sync.Mutex
 	next   int32
 	peers  map[int32]func()
-	watchd map[int32]func()
+	watchd map[int32]func() // by inotify's numbers
 	closed bool
 }
 
@@ -79,26 +81,41 @@ func (e *ends) forget(id int32, k int) {
 }
 
 func (e *ends) poll() {
+	for e.hangUps(-1, func(gone func()) { go gone() }) {
+	}
+}
+
+// hangUps waits for ends of peers, for so many milliseconds, and tells whether there can
+// be more.
+func (e *ends) hangUps(wait int, do func(gone func())) bool {
 	events := make([]unix.EpollEvent, 64)
-	for {
-		n, err := unix.EpollWait(e.ep, events, -1)
-		if err == unix.EINTR {
+	n, err := unix.EpollWait(e.ep, events, wait)
+	if err == unix.EINTR {
+		return true
+	}
+	if err != nil {
+		return false
+	}
+	for _, ev := range events[:n] {
+		if ev.Events&unix.EPOLLHUP == 0 {
 			continue
 		}
-		if err != nil {
-			return
+		e.mu.Lock()
+		gone := e.peers[ev.Fd]
+		e.mu.Unlock()
+		if gone != nil {
+			do(gone)
 		}
-		for _, ev := range events[:n] {
-			if ev.Events&unix.EPOLLHUP == 0 {
-				continue
-			}
-			e.mu.Lock()
-			gone := e.peers[ev.Fd]
-			e.mu.Unlock()
-			if gone != nil {
-				go gone()
-			}
-		}
+	}
+	return true
+}
+
+// catchUp acts on what has been closed up to now: the host has told of it by then, but
+// perhaps nobody has listened yet.
+func (e *ends) catchUp() {
+	e.hangUps(0, func(gone func()) { gone() })
+	if raw, err := e.in.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { e.read(int(fd)) })
 	}
 }
 
@@ -153,10 +170,27 @@ func (e *ends) bind(host int, gone func()) (path string, err error) {
 
 // notes reads what inotify has to tell.
 func (e *ends) notes() {
+	raw, err := e.in.SyscallConn()
+	if err != nil {
+		return
+	}
+	raw.Read(func(fd uintptr) bool {
+		e.read(int(fd))
+		return false
+	})
+}
+
+// read acts on all that inotify has to tell now.
+func (e *ends) read(fd int) {
+	e.reading.Lock()
+	defer e.reading.Unlock()
 	b := make([]byte, 16<<10)
 	for {
-		n, err := e.in.Read(b)
-		if err != nil {
+		n, err := unix.Read(fd, b)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n <= 0 {
 			return
 		}
 		for rest := b[:n]; len(rest) >= unix.SizeofInotifyEvent; {
@@ -172,7 +206,7 @@ func (e *ends) notes() {
 			delete(e.watchd, wd)
 			e.mu.Unlock()
 			if gone != nil {
-				go gone()
+				gone()
 			}
 		}
 	}

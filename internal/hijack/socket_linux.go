@@ -309,7 +309,11 @@ func (t *trap) bind() {
 	}
 	ks, e := x.kernel()
 	if e == 0 {
-		e = linuxsock.Errno(ks.Bind(addr))
+		if e = linuxsock.Errno(ks.Bind(addr)); e == unix.EADDRINUSE {
+			// A program may have closed what has the address just now.
+			t.s.ends.catchUp()
+			e = linuxsock.Errno(ks.Bind(addr))
+		}
 	}
 	if e == 0 {
 		e = x.named(t.host)
