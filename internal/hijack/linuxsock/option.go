@@ -25,14 +25,13 @@ type request struct {
 	size int // of the buffer of getsockopt(2)
 }
 
-// where says what acts on an option.
+// where says what acts on an option; 0 is nothing, for it is a fact, or
+// remembered.
 type where int
 
 const (
-	// here: it is a fact, or remembered.
-	here where = iota
 	// onHost: the program's own socket, of the host's.
-	onHost
+	onHost where = 1 + iota
 	// inKernel: the rump kernel's socket, after translation.
 	inKernel
 	// refused: nothing does, and the program is told so.

@@ -3,7 +3,8 @@
 package linuxsock
 
 import (
-	"encoding/binary"
+	"slices"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -82,11 +83,8 @@ func getTCPInfo(r *request) ([]byte, unix.Errno) {
 		}
 		// A connection that is gone has nothing to tell, and is closed.
 	}
-	b, err := binary.Append(nil, native, &info)
-	if err != nil {
-		return nil, unix.EIO
-	}
-	b[6] = wscale // two bit fields, which Go's structure leaves out
+	b := slices.Clone(unsafe.Slice((*byte)(unsafe.Pointer(&info)), unsafe.Sizeof(info)))
+	b[6] = wscale // two bit fields, where Go's structure has padding
 	return b, 0
 }
 
