@@ -218,6 +218,13 @@ func (o *options) internetSockets(ctx context.Context, k *spclient.Conn, w io.Wr
 		}
 		list = append(list, s...)
 	}
+	if o.owners {
+		known, err := registry.Owners(ctx, k.URL())
+		netstat.AddOwners(list, known)
+		if err != nil {
+			return err
+		}
+	}
 	if o.json {
 		found.Internet = append(found.Internet, list...)
 		return nil

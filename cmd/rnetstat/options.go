@@ -18,6 +18,7 @@ import (
 type options struct {
 	server string
 	json   bool
+	owners bool
 
 	all, routes, interfaces bool
 	interfaceName           string
@@ -50,6 +51,7 @@ func (o *options) define(f *pflag.FlagSet) {
 	f.SetInterspersed(false)
 	f.StringVar(&o.server, "server", "", "the kernel's `URL or name`; else $RUMP_SERVER, else the kernel named default")
 	f.BoolVar(&o.json, "json", false, "print JSON")
+	f.BoolVar(&o.owners, "owners", false, "show which programs have the sockets, of those that run under rumpctl exec")
 	f.BoolVarP(&o.all, "all", "a", false, "show sockets that are not connected as well")
 	f.BoolVarP(&o.numeric, "numeric", "n", false, "show addresses and ports as numbers")
 	f.BoolVarP(&o.symbolicPorts, "symbolic-ports", "S", false, "show addresses as numbers, ports by name")

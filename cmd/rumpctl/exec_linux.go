@@ -67,14 +67,16 @@ func (o *execOptions) run(ctx context.Context, args []string) error {
 			complain(fmt.Errorf("exec: %s", note))
 		}
 		hijack.Supervise(ctx, &hijack.Options{
-			Dial:     func(ctx context.Context) (*spclient.Conn, error) { return registry.Dial(ctx, o.server, program) },
-			Args:     args,
-			Resolv:   o.resolv,
-			Hosts:    o.hosts,
-			ProcNet:  o.procnet,
-			Families: families,
-			Verbose:  o.verbose,
-			Program:  program,
+			Dial:       func(ctx context.Context) (*spclient.Conn, error) { return registry.Dial(ctx, o.server, program) },
+			Owners:     registry.Owners,
+			TellOwners: registry.TellOwners,
+			Args:       args,
+			Resolv:     o.resolv,
+			Hosts:      o.hosts,
+			ProcNet:    o.procnet,
+			Families:   families,
+			Verbose:    o.verbose,
+			Program:    program,
 		})
 		return nil
 	}

@@ -49,7 +49,7 @@ func (t *trap) listen() {
 	}
 	if e == 0 {
 		x.mu.Lock()
-		x.state = listening
+		x.state, x.backlog = listening, backlog
 		x.mu.Unlock()
 		go x.take(ks, backlog)
 	}
@@ -226,13 +226,17 @@ func (t *trap) tryAccept(l, flags int) bool {
 		return false // of somebody else, or gone already
 	}
 	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+	var st unix.Stat_t
+	if err == nil {
+		err = unix.Fstat(fd, &st)
+	}
 	if err != nil {
 		y.drop()
 		t.fail(errnoOf(err))
 		return true
 	}
 	y.mu.Lock()
-	y.cookie = cookie
+	y.cookie, y.inode = cookie, uint32(st.Ino)
 	peer := y.peer
 	y.mu.Unlock()
 	t.s.mu.Lock()

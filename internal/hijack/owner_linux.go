@@ -2,7 +2,105 @@
 
 package hijack
 
-import "rumptools/internal/hijack/netview"
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
 
-// ownerOf tells programs whose socket of the kernel's is theirs.
-func (s *supervisor) ownerOf(*netview.Socket) netview.Owner { return netview.Owner{} }
+	"golang.org/x/sys/unix"
+
+	"rumptools/internal/hijack/linuxsock"
+	"rumptools/internal/hijack/netview"
+	"rumptools/internal/owners"
+)
+
+// plainAddr is an address as both who lists sockets and who has them say it.
+func plainAddr(ap netip.AddrPort) netip.AddrPort {
+	addr := ap.Addr().Unmap().WithZone("")
+	if addr.IsUnspecified() {
+		addr = netip.Addr{}
+	}
+	return netip.AddrPortFrom(addr, ap.Port())
+}
+
+// ownerOf tells programs whose socket of the kernel's is theirs, or another
+// supervisor's programs'.
+func (s *supervisor) ownerOf(k *netview.Socket) netview.Owner {
+	protocol := protocolName(int(k.Protocol))
+	for _, o := range s.known() {
+		if o.Protocol == protocol && plainAddr(o.Local) == plainAddr(k.Local) && plainAddr(o.Remote) == plainAddr(k.Remote) {
+			return netview.Owner{Inode: o.Inode, UID: o.UID, Backlog: uint32(o.Backlog)}
+		}
+	}
+	return netview.Owner{}
+}
+
+// knownFor is how long an answer holds: a list of sockets asks about each.
+const knownFor = 20 * time.Millisecond
+
+// known are the sockets that all supervisors know.
+func (s *supervisor) known() []owners.Socket {
+	s.knownMu.Lock()
+	defer s.knownMu.Unlock()
+	if s.listOwners != nil && time.Since(s.knownAt) > knownFor {
+		// What cannot be asked does not count.
+		s.knownNow, _ = s.listOwners(s.ctx, s.conn.URL())
+		s.knownAt = time.Now()
+	}
+	return s.knownNow
+}
+
+func protocolName(protocol int) string {
+	switch protocol {
+	case unix.IPPROTO_TCP:
+		return "tcp"
+	case unix.IPPROTO_UDP:
+		return "udp"
+	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
+		return "icmp"
+	}
+	return "ip"
+}
+
+// owners lists the sockets of this supervisor's programs that have an address.
+func (s *supervisor) owners() []owners.Socket {
+	s.mu.Lock()
+	var all []*socket
+	for _, x := range s.sockets {
+		all = append(all, x)
+	}
+	s.mu.Unlock()
+	list := []owners.Socket{}
+	for _, x := range all {
+		x.mu.Lock()
+		ks, peer, held, inode, backlog := x.ks, x.peer, x.held, x.inode, x.backlog
+		x.mu.Unlock()
+		if ks == nil {
+			continue
+		}
+		name, err := s.conn.Getsockname(s.ctx, ks.FD())
+		if err != nil {
+			continue
+		}
+		pid, err := processOf(held.tid)
+		if err != nil {
+			continue
+		}
+		var st unix.Stat_t
+		dir := fmt.Sprintf("/proc/%d", pid)
+		comm, err := os.ReadFile(dir + "/comm")
+		if err != nil || unix.Stat(dir, &st) != nil {
+			continue
+		}
+		o := owners.Socket{
+			Protocol: protocolName(x.opts.Protocol), PID: pid, Program: strings.TrimSpace(string(comm)),
+			Inode: inode, UID: st.Uid, Backlog: backlog,
+		}
+		o.Local, _ = linuxsock.Addr(x.linuxAddr(name))
+		o.Remote, _ = linuxsock.Addr(peer)
+		list = append(list, o)
+	}
+	return list
+}

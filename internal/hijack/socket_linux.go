@@ -47,6 +47,8 @@ type socket struct {
 	k       *kept               // the other end of S, nil when there is none
 	path    string              // where S is reached, "" when it has no name
 	held    holder
+	inode   uint32 // of S
+	backlog int    // of L
 	carrier carrier
 
 	nl *netlinkSocket // of sockets of AF_NETLINK
@@ -163,7 +165,11 @@ func (s *supervisor) newSocket(fd int, opts *linuxsock.Socket) (*socket, unix.Er
 	if err != nil {
 		return nil, errnoOf(err)
 	}
-	x := &socket{s: s, cookie: cookie, opts: opts}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, errnoOf(err)
+	}
+	x := &socket{s: s, cookie: cookie, inode: uint32(st.Ino), opts: opts}
 	s.mu.Lock()
 	s.sockets[cookie] = x
 	s.mu.Unlock()

@@ -16,6 +16,7 @@ import (
 
 	"rumptools/internal/hijack/linuxsock"
 	"rumptools/internal/hijack/seccomp"
+	"rumptools/internal/owners"
 	"rumptools/pkg/spclient"
 )
 
@@ -23,6 +24,10 @@ import (
 type Options struct {
 	// Dial connects to the kernel.
 	Dial func(ctx context.Context) (*spclient.Conn, error)
+	// Owners lists whose sockets are in a kernel.
+	Owners func(ctx context.Context, url string) ([]owners.Socket, error)
+	// TellOwners begins to tell others of those that programs here have.
+	TellOwners func(url string, list func() []owners.Socket) (*owners.Teller, error)
 	// Args are the program, to be looked for in PATH, and its arguments.
 	Args []string
 	// Resolv and Hosts are files for resolv.conf(5) and hosts(5), "" for none and
@@ -115,6 +120,14 @@ func supervise(ctx context.Context, o *Options, f *front) error {
 		return fmt.Errorf("exec: %w", err)
 	}
 	defer s.close()
+	s.listOwners = o.Owners
+	if o.TellOwners != nil {
+		teller, err := o.TellOwners(conn.URL(), s.owners)
+		if err != nil {
+			return fmt.Errorf("exec: %w", err)
+		}
+		defer teller.Close()
+	}
 	// Daemons stay below this process, where it may reach into them.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("exec: %w", os.NewSyscallError("prctl", err))

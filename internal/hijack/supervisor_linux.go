@@ -12,12 +12,14 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/linuxsock"
 	"rumptools/internal/hijack/netlink"
 	"rumptools/internal/hijack/seccomp"
+	"rumptools/internal/owners"
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
 )
@@ -51,6 +53,11 @@ type supervisor struct {
 	idle      atomic.Int32 // receivers that wait for a call
 	busy      atomic.Int32 // receivers that answer one
 	receivers sync.WaitGroup
+
+	listOwners func(ctx context.Context, url string) ([]owners.Socket, error)
+	knownMu    sync.Mutex
+	knownNow   []owners.Socket // what listOwners said
+	knownAt    time.Time
 
 	// ctx ends with the supervisor.
 	ctx    context.Context

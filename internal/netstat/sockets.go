@@ -7,7 +7,10 @@ import (
 	"io"
 	"math"
 	"net/netip"
+	"slices"
+	"strings"
 
+	"rumptools/internal/owners"
 	"rumptools/internal/rtsock"
 	"rumptools/pkg/netbsd"
 )
@@ -20,9 +23,44 @@ type Socket struct {
 	State     string   `json:"state,omitempty"` // of TCP
 	RecvQueue uint64   `json:"recvQueue"`       // bytes, as the next
 	SendQueue uint64   `json:"sendQueue"`
+	// Owner is the program that has the socket, where that is known.
+	Owner *Owner `json:"owner,omitempty"`
 
 	anonymous bool // the kernel chose the local port
 	tstate    int32
+}
+
+// Owner is a program of this host that has a socket in the kernel.
+type Owner struct {
+	PID     int    `json:"pid"`
+	Program string `json:"program"`
+}
+
+// AddOwners fills in who has the sockets. The kernel does not know; the list is what
+// supervisors say (package owners).
+func AddOwners(sockets []Socket, list []owners.Socket) {
+	type key struct {
+		protocol      string
+		local, remote netip.AddrPort
+	}
+	plain := func(addr netip.Addr, port uint16) netip.AddrPort {
+		addr = addr.Unmap().WithZone("")
+		if addr.IsUnspecified() {
+			// A socket for both versions of IP.
+			addr = netip.Addr{}
+		}
+		return netip.AddrPortFrom(addr, port)
+	}
+	known := make(map[key]*Owner)
+	for _, s := range list {
+		known[key{s.Protocol, plain(s.Local.Addr(), s.Local.Port()), plain(s.Remote.Addr(), s.Remote.Port())}] = &Owner{s.PID, s.Program}
+	}
+	for i := range sockets {
+		s := &sockets[i]
+		s.Owner = known[key{
+			strings.TrimSuffix(s.Protocol, "6"), plain(s.Local.addr, s.Local.Port), plain(s.Foreign.addr, s.Foreign.Port),
+		}]
+	}
 }
 
 // Endpoint is an address and a port; the unspecified address is any, and the
@@ -194,7 +232,7 @@ func tcpState(state int32) string {
 
 // WriteSockets prints sockets of one Internet family as netstat does, or
 // nothing when there are none. All says that those without connection are
-// among them.
+// among them. When the owner of one is known there is a column more.
 func WriteSockets(w io.Writer, sockets []Socket, all bool, names Names) error {
 	if len(sockets) == 0 {
 		return nil
@@ -207,7 +245,13 @@ func WriteSockets(w io.Writer, sockets []Socket, all bool, names Names) error {
 	if all {
 		title += " (including servers)"
 	}
-	fmt.Fprintf(b, "%s\n%-5s %-6s %-6s  %-22s %-22s %s\n", title, "Proto", "Recv-Q", "Send-Q", "Local Address", "Foreign Address", state)
+	fmt.Fprintf(b, "%s\n%-5s %-6s %-6s  %-22s %-22s ", title, "Proto", "Recv-Q", "Send-Q", "Local Address", "Foreign Address")
+	owned := slices.ContainsFunc(sockets, func(s Socket) bool { return s.Owner != nil })
+	if owned {
+		fmt.Fprintf(b, "%-*s %s\n", stateWidth, state, "PID/Program")
+	} else {
+		fmt.Fprintln(b, state)
+	}
 	for i := range sockets {
 		s := &sockets[i]
 		// A port that the kernel chose has no meaning.
@@ -215,7 +259,10 @@ func WriteSockets(w io.Writer, sockets []Socket, all bool, names Names) error {
 		local.NumericPorts = local.NumericPorts || s.anonymous && s.Local.addr.Is4()
 		fmt.Fprintf(b, "%-5.5s %6d %6d  %s %s", s.Protocol, s.RecvQueue, s.SendQueue,
 			local.endpoint(&s.Local, s.Protocol), names.endpoint(&s.Foreign, s.Protocol))
-		if s.State != "" {
+		switch {
+		case s.Owner != nil:
+			fmt.Fprintf(b, " %-*s %d/%s", stateWidth, s.State, s.Owner.PID, s.Owner.Program)
+		case s.State != "":
 			fmt.Fprintf(b, " %s", s.State)
 		}
 		b.WriteByte('\n')
@@ -223,10 +270,11 @@ func WriteSockets(w io.Writer, sockets []Socket, all bool, names Names) error {
 	return b.Flush()
 }
 
-// Widths of addresses of sockets, and of them with their ports.
+// Widths of addresses of sockets, of them with their ports, and of states.
 const (
 	hostWidth     = 16
 	endpointWidth = 22
+	stateWidth    = 11
 )
 
 // endpoint shows an address and a port: *.80, 10.0.0.1.http.
