@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -217,6 +218,15 @@ type pair struct {
 	k    *spclient.Conn
 	fd   spclient.FD
 	host int
+	once sync.Once
+}
+
+// close closes the socket; the test's end does so, too.
+func (p *pair) close() {
+	p.once.Do(func() {
+		unix.Close(p.host)
+		p.k.CloseFD(context.Background(), p.fd)
+	})
 }
 
 // open makes a socket of a kind.
@@ -240,11 +250,8 @@ func (k kind) open(t *testing.T, c *spclient.Conn) *pair {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		unix.Close(host)
-		c.CloseFD(context.Background(), fd)
-	})
-	p := &pair{&linuxsock.Socket{Domain: k.domain, Type: k.typ, Protocol: k.protocol}, c, fd, host}
+	p := &pair{Socket: &linuxsock.Socket{Domain: k.domain, Type: k.typ, Protocol: k.protocol}, k: c, fd: fd, host: host}
+	t.Cleanup(p.close)
 	if errno := p.Prepare(t.Context(), c, fd); errno != 0 {
 		t.Fatal("Prepare:", errno)
 	}

@@ -196,6 +196,7 @@ func TestSetsAreNative(t *testing.T) {
 						}
 					}
 				}
+				p.close()
 			}
 		})
 	}

@@ -118,6 +118,8 @@ func TestOptionsReachTheKernel(t *testing.T) {
 			if again := next.kernelBytes(t, test.klevel, test.kname); !bytes.Equal(again, got) {
 				t.Errorf("%s, level %d, option %d: a new socket has % x, not % x", test.kind, test.level, test.name, again, got)
 			}
+			p.close()
+			next.close()
 		}
 	})
 }
@@ -200,6 +202,7 @@ func TestMembership(t *testing.T) {
 					t.Errorf("%s, step %d: %v, want %v", test.name, i, got, want)
 				}
 			}
+			p.close()
 		}
 	})
 }

@@ -160,6 +160,7 @@ func TestAddressIsNative(t *testing.T) {
 						}
 						unix.Close(fd)
 						_, got := p.Address(netbsd.AMD64, use, sa)
+						p.close()
 						switch want {
 						case unix.EINVAL, unix.EAFNOSUPPORT:
 						case unix.ENETUNREACH:
