@@ -125,7 +125,7 @@ func (s *Socket) Prepare(ctx context.Context, k Kernel, fd spclient.FD) unix.Err
 	}
 	if !s.isTCP() {
 		number(netbsd.SOL_SOCKET, netbsd.SO_SNDBUF, datagramRoom)
-		number(netbsd.SOL_SOCKET, netbsd.SO_RCVBUF, defaultDatagramBuffer)
+		number(netbsd.SOL_SOCKET, netbsd.SO_RCVBUF, kernelDatagramBuffer)
 	}
 	if s.Domain == unix.AF_INET && (s.isRaw() || s.isPing()) {
 		number(netbsd.IPPROTO_IP, netbsd.IP_HDRINCL, 1) // see ToRaw
@@ -141,6 +141,10 @@ func (s *Socket) Prepare(ctx context.Context, k Kernel, fd spclient.FD) unix.Err
 
 // defaultDatagramBuffer is net.core.rmem_default.
 const defaultDatagramBuffer = 212992
+
+// kernelDatagramBuffer is what a kernel's socket for datagrams is given to receive:
+// nearly as much, and no more than NetBSD's default kern.sbmax allows on any machine.
+const kernelDatagramBuffer = 192 << 10
 
 // toKernel gives the kernel's socket an option, and has it remembered for a
 // socket that takes its place. As long as there is no socket it is remembered
