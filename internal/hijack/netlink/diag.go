@@ -291,8 +291,6 @@ func shutdownOf(so *netview.Socket) uint8 {
 
 // Flags of a TCP control block (<netinet/tcp_var.h>), in ki_tflags.
 const (
-	tfReqScale   = 0x0020
-	tfRcvdScale  = 0x0040
 	tfRcvdTstmp  = 0x0100
 	tfSackPermit = 0x0200
 )
@@ -300,7 +298,11 @@ const (
 // sizeofTCPInfo is the size of struct tcp_info up to tcpi_total_retrans.
 const sizeofTCPInfo = 104
 
-// tcpInfo is a struct tcp_info, of which only the state and the options are
+// duplicateAcks is how many duplicate acknowledgements make TCP send again: 3 on
+// NetBSD as on Linux, where the number grows with reordering.
+const duplicateAcks = 3
+
+// tcpInfo is a struct tcp_info, of which only the state and some options are
 // known from a list of sockets.
 func tcpInfo(so *netview.Socket) []byte {
 	b := make([]byte, sizeofTCPInfo)
@@ -308,10 +310,11 @@ func tcpInfo(so *netview.Socket) []byte {
 	for _, f := range []struct {
 		tf     uint32
 		option uint8 // TCPI_OPT_*
-	}{{tfRcvdTstmp, 1}, {tfSackPermit, 2}, {tfReqScale | tfRcvdScale, 4}} {
-		if so.Pcb.Tflags&f.tf == f.tf {
+	}{{tfRcvdTstmp, 1}, {tfSackPermit, 2}} {
+		if so.Pcb.Tflags&f.tf != 0 {
 			b[5] |= f.option
 		}
 	}
+	native.PutUint32(b[88:], duplicateAcks) // tcpi_reordering
 	return b
 }

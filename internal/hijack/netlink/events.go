@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +29,9 @@ const (
 	// settleTime is how long the kernel's messages are collected after the
 	// first: what ifconfig(8) does to an interface makes a dozen.
 	settleTime = 5 * time.Millisecond
+	// maxCollected is how many of them are read before subscribers hear of
+	// what they are about.
+	maxCollected = 1000
 	// retryTime is the time between attempts to watch a kernel that was
 	// lost.
 	retryTime = time.Second
@@ -226,7 +231,7 @@ func (e *events) follow(ctx context.Context, fd spclient.FD) error {
 			case <-time.After(settleTime):
 			}
 		}
-		for {
+		for range maxCollected {
 			n, _, err := e.kernel.RecvfromWait(ctx, fd, buf, netbsd.MSG_DONTWAIT)
 			if errors.Is(err, netbsd.EAGAIN) {
 				break
@@ -286,20 +291,20 @@ func (e *events) update(ctx context.Context, groups uint32) error {
 	// new comes in the order in which it can be.
 	for i := len(kinds) - 1; i >= 0; i-- {
 		kind := &kinds[i]
-		for k, old := range e.items {
-			if _, ok := items[k]; !ok && k.group == kind.group && k.group&groups != 0 {
-				e.publish(kind.group, kind.del, kind.gone(old.body))
+		if kind.group&groups == 0 {
+			continue
+		}
+		for _, k := range keysOf(e.items, kind.group) {
+			if _, ok := items[k]; !ok {
+				e.publish(kind.group, kind.del, kind.gone(e.items[k].body))
 			}
 		}
 	}
 	for i := range kinds {
 		kind := &kinds[i]
-		for k, v := range items {
-			if k.group != kind.group {
-				continue
-			}
-			old, known := e.items[k]
-			if !known || !bytes.Equal(old.state, v.state) {
+		for _, k := range keysOf(items, kind.group) {
+			old, v := e.items[k], items[k]
+			if !bytes.Equal(old.state, v.state) {
 				e.publish(kind.group, kind.new, kind.changed(old.body, v.body))
 			}
 		}
@@ -311,6 +316,19 @@ func (e *events) update(ctx context.Context, groups uint32) error {
 	}
 	maps.Copy(e.items, items)
 	return nil
+}
+
+// keysOf are the keys of a group, sorted: events have an order that does not
+// change.
+func keysOf(items map[itemKey]item, group uint32) []itemKey {
+	var keys []itemKey
+	for k := range items {
+		if k.group == group {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, func(a, b itemKey) int { return strings.Compare(a.key, b.key) })
+	return keys
 }
 
 func (e *events) publish(group uint32, typ uint16, body []byte) {

@@ -16,6 +16,7 @@ import (
 	"rumptools/internal/hijack/netlink"
 	"rumptools/internal/hijack/netview/netviewtest"
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/spclient"
 )
 
 // log keeps events as text.
@@ -181,4 +182,29 @@ func canceled(t *testing.T) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	return ctx
+}
+
+// TestLostKernelEvents has events for what is different in a kernel that is
+// started again.
+func TestLostKernelEvents(t *testing.T) {
+	url := netviewtest.Path(t)
+	end, err := netviewtest.Serve(url, netbsd.AMD64)
+	must(t, err)
+	k := netviewtest.Dial(t, url, &spclient.Options{Retry: spclient.RetryInfinite, Message: func(string) {}})
+	k.Configure("shmif0 create")
+	k.Configure("lo0 inet 127.9.9.9/32 alias")
+	s := netlink.New(k, nil)
+	l := newLog(t)
+	must(t, s.Watch(t.Context(), netlink.Groups, l.put))
+	end()
+	end, err = netviewtest.Serve(url, netbsd.AMD64)
+	must(t, err)
+	defer end()
+	l.wait("no link shmif0 up 0 change 0x1")
+	l.wait("no addr 127.9.9.9/32")
+	k.Configure("shmif1 create")
+	l.wait("link shmif1 up 0 change 0x1")
+	if l.count("no link lo0 up 1 change 0x1") != 0 {
+		t.Error("what is there again has gone")
+	}
 }

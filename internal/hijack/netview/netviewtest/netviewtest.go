@@ -34,6 +34,18 @@ type Kernel struct {
 // Start runs a kernel of a machine until the test ends.
 func Start(tb testing.TB, m *netbsd.Machine) *Kernel {
 	tb.Helper()
+	url := Path(tb)
+	end, err := Serve(url, m)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(end)
+	return Dial(tb, url, nil)
+}
+
+// Path makes a URL for a kernel, in a directory of its own.
+func Path(tb testing.TB) (url string) {
+	tb.Helper()
 	// Not the test's directory: its path may be longer than a local socket's
 	// may be.
 	dir, err := os.MkdirTemp("", "rump-")
@@ -41,33 +53,38 @@ func Start(tb testing.TB, m *netbsd.Machine) *Kernel {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { os.RemoveAll(dir) })
-	l, err := net.Listen("unix", filepath.Join(dir, "k"))
+	return "unix://" + filepath.Join(dir, "k")
+}
+
+// Serve runs a kernel of a machine at a URL of [Path]'s until end is called.
+func Serve(url string, m *netbsd.Machine) (end func(), err error) {
+	l, err := net.Listen("unix", strings.TrimPrefix(url, "unix://"))
 	if err != nil {
-		tb.Fatal(err)
+		return nil, err
 	}
 	k := kernel.New(kernel.Config{Machine: m})
 	stack, err := inet.New(inet.Config{Kernel: k, OpenBus: func(path string) (inet.Bus, error) { return shmif.Open(path) }})
 	if err != nil {
-		tb.Fatal(err)
+		l.Close()
+		return nil, err
 	}
 	served := make(chan struct{})
 	go func() {
 		k.Serve(l)
 		close(served)
 	}()
-	tb.Cleanup(func() {
+	return func() {
 		k.Halt(true)
 		<-served
 		k.Wait()
 		stack.Close()
-	})
-	return Dial(tb, "unix://"+filepath.Join(dir, "k"))
+	}, nil
 }
 
 // Dial connects to a kernel until the test ends.
-func Dial(tb testing.TB, url string) *Kernel {
+func Dial(tb testing.TB, url string, opts *spclient.Options) *Kernel {
 	tb.Helper()
-	c, err := spclient.Dial(tb.Context(), url, nil)
+	c, err := spclient.Dial(tb.Context(), url, opts)
 	if err != nil {
 		tb.Fatal(err)
 	}
