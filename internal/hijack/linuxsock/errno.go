@@ -44,6 +44,17 @@ func Errno(err error) unix.Errno {
 	return unix.EIO
 }
 
+// UseErrno is Errno of a call that was given an address. From where no address of
+// this host's leads to the destination NetBSD says EADDRNOTAVAIL, for it chooses
+// the address before the way; Linux says ENETUNREACH.
+func UseErrno(use Use, err error) unix.Errno {
+	errno := Errno(err)
+	if use != Bind && errno == unix.EADDRNOTAVAIL {
+		return unix.ENETUNREACH
+	}
+	return errno
+}
+
 // isLost tells whether an error is that of a kernel that is lost.
 func isLost(err error) bool {
 	var protocol *spclient.ProtocolError

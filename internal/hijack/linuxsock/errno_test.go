@@ -55,3 +55,29 @@ func TestErrno(t *testing.T) {
 		}
 	}
 }
+
+// Destinations that nothing leads to are unreachable, and the kernel says so when
+// it is asked.
+func TestUseErrno(t *testing.T) {
+	each(t, func(t *testing.T, k *spclient.Conn) {
+		for _, name := range []string{"tcp4", "udp4", "tcp6"} {
+			dst := "192.0.2.1:80"
+			if name == "tcp6" {
+				dst = "[2001:db8::1]:80"
+			}
+			p := kindNamed(name).open(t, k)
+			sa, errno := p.Address(k.Machine(), linuxsock.Connect, sockaddr(dst))
+			if errno != 0 {
+				t.Fatal(errno)
+			}
+			switch got := linuxsock.UseErrno(linuxsock.Connect, k.Connect(t.Context(), p.fd, sa)); got {
+			case unix.ENETUNREACH, unix.EHOSTUNREACH:
+			default:
+				t.Errorf("%s: %v", name, got)
+			}
+		}
+	})
+	if got := linuxsock.UseErrno(linuxsock.Bind, netbsd.EADDRNOTAVAIL); got != unix.EADDRNOTAVAIL {
+		t.Errorf("bind: %v", got)
+	}
+}

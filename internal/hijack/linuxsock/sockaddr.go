@@ -189,10 +189,13 @@ func (s *Socket) Address(m *netbsd.Machine, use Use, sa []byte) ([]byte, unix.Er
 		case addr == netip.IPv6Unspecified():
 			addr = netip.IPv6Loopback()
 		}
-		if port == 0 && s.Protocol == unix.IPPROTO_UDP {
-			if use == Send {
-				return nil, unix.EINVAL
-			}
+		switch {
+		case port != 0:
+		case s.isTCP():
+			return nil, unix.ECONNREFUSED // nobody can listen there
+		case s.isUDP() && use == Send:
+			return nil, unix.EINVAL
+		case s.isUDP():
 			port = discard
 		}
 	}

@@ -163,6 +163,11 @@ func TestAddressIsNative(t *testing.T) {
 						p.close()
 						switch want {
 						case unix.EINVAL, unix.EAFNOSUPPORT:
+						case unix.ECONNREFUSED:
+							// Nobody listens at port 9 either, which is not known here.
+							if got == 0 {
+								want = 0
+							}
 						case unix.ENETUNREACH:
 							if got == 0 {
 								want = 0 // the way is the kernel's business
