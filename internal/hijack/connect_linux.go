@@ -3,11 +3,30 @@
 package hijack
 
 import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/linuxsock"
 	"rumptools/pkg/spclient"
 )
+
+// attempt is a connect in the kernel.
+type attempt struct {
+	ks   *spclient.NetSocket
+	peer []byte // Linux's address
+
+	done chan struct{} // closed when it is over; err is set then
+	err  unix.Errno
+
+	// async, under the socket's lock, is called when it is over, for a program that
+	// does not wait: S has its other end already.
+	async func()
+	over  bool
+}
 
 // connect is connect(2).
 func (t *trap) connect() {
@@ -22,74 +41,92 @@ func (t *trap) connect() {
 		return
 	}
 	x.op.Lock()
-	settled, e := x.begin(t.host, sa)
+	a, e := x.begin(t, sa)
 	x.op.Unlock()
-	if e != 0 {
+	if e != 0 || a == nil {
 		t.s.say("%d: connect %d %s: %v", t.TID, t.arg(0), describe(sa), e)
-		t.fail(e)
+		t.done(0, e)
+		return
+	}
+	if nonblocking(t.host) {
+		// Connections to the kernel itself, and their refusals, need but a moment.
+		select {
+		case <-a.done:
+			t.connected(a, t.host)
+		case <-afterMoment():
+			x.goOn(a, t.host)
+			t.s.say("%d: connect %d %s: in progress", t.TID, t.arg(0), describe(sa))
+			t.fail(unix.EINPROGRESS)
+		}
 		return
 	}
 	select {
-	case <-settled:
-		// So it is with connections to this kernel itself.
-		t.connected()
+	case <-a.done:
+		t.connected(a, t.host)
 		return
 	default:
-	}
-	if nonblocking(t.host) {
-		// S has its other end already and is not writable until this is over.
-		t.s.say("%d: connect %d %s: in progress", t.TID, t.arg(0), describe(sa))
-		t.fail(unix.EINPROGRESS)
-		return
 	}
 	timeout, _ := unix.GetsockoptTimeval(t.host, unix.SOL_SOCKET, unix.SO_SNDTIMEO)
 	w := &wait{t: t}
 	w.try = func() bool {
 		select {
-		case <-settled:
-			t.connected()
+		case <-a.done:
+			t.connected(a, w.fd)
 			return true
 		default:
 			return false
 		}
 	}
-	w.expire = func() { t.fail(unix.EINPROGRESS) }
+	// It goes on in the background then; whether the program comes back to it is not
+	// known.
+	w.expire = func(host int) {
+		x.goOn(a, host)
+		t.fail(unix.EINPROGRESS)
+	}
+	w.interrupted = func(e unix.Errno, host int) {
+		x.goOn(a, host)
+		t.fail(e)
+	}
 	t.s.waits.park(w, 0, duration(timeout))
 	go func() {
-		<-settled
+		<-a.done
 		t.s.waits.wake(w)
 	}()
 }
 
 // connected answers a connect that is over.
-func (t *trap) connected() {
+func (t *trap) connected(a *attempt, host int) {
 	x := t.sock
+	x.op.Lock()
+	e := a.err
 	x.mu.Lock()
-	e := x.result
+	mine := x.attempt == a && a.async == nil
 	x.mu.Unlock()
-	if e != 0 {
-		x.pend(0) // it is told now
+	if mine {
+		e = x.settle(a, host)
 	}
-	t.s.say("%d: connect %d: %v", t.TID, t.arg(0), e)
+	x.op.Unlock()
+	t.s.say("%d: connect %d %s: %v", t.TID, t.arg(0), describe(a.peer), e)
 	t.done(0, e)
 }
 
-// begin starts a connection, or finds one that has been: the channel is closed when it
-// is over.
-func (x *socket) begin(host int, sa []byte) (<-chan struct{}, unix.Errno) {
+// begin starts a connection, or finds one that was begun before.
+func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 	x.mu.Lock()
-	state, settled := x.state, x.settled
+	state, a := x.state, x.attempt
 	x.mu.Unlock()
 	switch state {
 	case connecting:
-		if nonblocking(host) {
+		if a.async != nil && nonblocking(t.host) {
 			return nil, unix.EALREADY
 		}
-		return settled, 0
-	case connected:
+		return a, 0
+	case connected, broken, listening:
 		return nil, unix.EISCONN
-	case listening:
-		return nil, unix.EISCONN
+	case dead:
+		if e := x.replace(t); e != 0 {
+			return nil, e
+		}
 	}
 	addr, e := x.address(linuxsock.Connect, sa)
 	if e != 0 || addr == nil {
@@ -99,123 +136,218 @@ func (x *socket) begin(host int, sa []byte) (<-chan struct{}, unix.Errno) {
 	if e != 0 {
 		return nil, e
 	}
-	x.mu.Lock()
-	again := x.k != nil // a connect failed before
-	x.settled = make(chan struct{})
-	settled = x.settled
-	x.state, x.result = connecting, 0
-	x.mu.Unlock()
 	x.pend(0)
-	if !again {
-		if e := x.attach(host); e != 0 {
-			x.mu.Lock()
-			x.state = fresh
-			x.mu.Unlock()
-			return nil, e
-		}
-	}
-	unfill := x.fill(host)
-	done := make(chan struct{})
+	a = &attempt{ks: ks, peer: x.linuxAddr(addr), done: make(chan struct{})}
+	x.mu.Lock()
+	x.state, x.attempt = connecting, a
+	x.mu.Unlock()
 	go func() {
-		defer close(done)
 		e := linuxsock.Errno(ks.Connect(x.s.ctx, addr))
-		x.settle(ks, e, sa, unfill)
-	}()
-	// Connections to the kernel itself, and refusals, need but a moment; whoever
-	// does not wait otherwise waits that long.
-	if nonblocking(host) {
-		select {
-		case <-done:
-		case <-x.s.ctx.Done():
-		case <-afterMoment():
+		if ap, ok := linuxsock.Addr(sa); e == unix.EADDRNOTAVAIL && ok && ap.Port() == 0 {
+			e = unix.ECONNREFUSED
 		}
-	}
-	return settled, 0
+		x.mu.Lock()
+		a.err, a.over = e, true
+		async := a.async
+		x.mu.Unlock()
+		close(a.done)
+		if async != nil {
+			async()
+		}
+	}()
+	return a, 0
 }
 
-// attach gives S its other end.
-func (x *socket) attach(host int) unix.Errno {
-	fd, err := x.s.hub.join(host)
-	if err != nil {
-		return errnoOf(err)
+// settle makes of S what the attempt has come to, with x.op held.
+func (x *socket) settle(a *attempt, host int) unix.Errno {
+	if a.err != 0 {
+		x.mu.Lock()
+		x.attempt, x.ks = nil, nil
+		// NetBSD's socket can be connected again only in part; Linux's can.
+		x.state = fresh
+		if x.local != nil {
+			x.state = bound
+		}
+		x.mu.Unlock()
+		a.ks.Close()
+		return a.err
 	}
-	k, err := x.s.ends.keep(fd, x.hungUp)
-	if err != nil {
-		return errnoOf(err)
+	k, e := x.attach(host)
+	if e != 0 {
+		a.ks.Close()
+		return e
 	}
-	x.mu.Lock()
-	x.k = k
-	x.mu.Unlock()
+	x.established(a, k)
 	return 0
 }
 
+func (x *socket) established(a *attempt, k *kept) {
+	x.mu.Lock()
+	gone := x.state == ended
+	if !gone {
+		x.state, x.attempt, x.peer, x.k = connected, nil, a.peer, k
+		x.untrack()
+	}
+	x.mu.Unlock()
+	if gone {
+		a.ks.Close()
+		k.close()
+		return
+	}
+	x.carry(a.ks, k)
+}
+
+// goOn has a connect go on without the program, whose S is not writable until it is over
+// and tells then what has come of it.
+func (x *socket) goOn(a *attempt, host int) {
+	x.op.Lock()
+	defer x.op.Unlock()
+	x.mu.Lock()
+	mine := x.attempt == a && a.async == nil
+	x.mu.Unlock()
+	if !mine {
+		return
+	}
+	k, e := x.attach(host)
+	if e != 0 {
+		return
+	}
+	x.mu.Lock()
+	x.k = k
+	x.untrack()
+	x.mu.Unlock()
+	unfill, restore := x.fill(host, k)
+	tell := func() {
+		if a.err == 0 {
+			unfill()
+			x.established(a, k)
+			return
+		}
+		x.pend(a.err)
+		x.mu.Lock()
+		x.attempt, x.ks, x.k = nil, nil, nil
+		if x.state != ended {
+			x.state = dead
+		}
+		x.mu.Unlock()
+		a.ks.Close()
+		if s, ok := x.borrow(); ok {
+			x.track(s)
+			unix.Close(s)
+		} else {
+			x.forget()
+		}
+		// What it was filled with is unread: S is broken, for poll(2) and all
+		// calls.
+		restore()
+		k.close()
+	}
+	x.mu.Lock()
+	over := a.over
+	a.async = tell
+	x.mu.Unlock()
+	if over {
+		tell()
+	}
+}
+
+// attach gives S its other end.
+func (x *socket) attach(host int) (*kept, unix.Errno) {
+	fd, err := x.s.hub.join(host)
+	if err != nil {
+		return nil, errnoOf(err)
+	}
+	k, err := x.s.ends.keep(fd, x.hungUp)
+	if err != nil {
+		return nil, errnoOf(err)
+	}
+	return k, 0
+}
+
 // fill makes S not writable, as a socket is that connects: with a send buffer of the
-// smallest size two messages of a byte fill it. The result takes them away.
-func (x *socket) fill(host int) (unfill func()) {
+// smallest size two messages of a byte fill it. unfill takes them away, restore only
+// gives the buffer its size again.
+func (x *socket) fill(host int, k *kept) (unfill, restore func()) {
 	size, err := unix.GetsockoptInt(host, unix.SOL_SOCKET, unix.SO_SNDBUF)
 	if err != nil {
-		return func() {}
+		return func() {}, func() {}
+	}
+	dup, err := unix.FcntlInt(uintptr(host), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return func() {}, func() {}
 	}
 	unix.SetsockoptInt(host, unix.SOL_SOCKET, unix.SO_SNDBUF, 1)
 	n := 0
-	for n < 64 {
-		if err := unix.Sendto(host, []byte{0}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil); err != nil {
-			break
-		}
+	for n < 64 && unix.Sendto(host, []byte{0}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil) == nil {
 		n++
 	}
-	// The kernel doubles what it is told.
-	restore := func(fd int) { unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, size/2) }
-	dup, err := unix.FcntlInt(uintptr(host), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		restore(host)
-		dup = -1
+	restore = func() {
+		// The kernel doubles what it is told.
+		unix.SetsockoptInt(dup, unix.SOL_SOCKET, unix.SO_SNDBUF, size/2)
+		unix.Close(dup)
 	}
-	x.mu.Lock()
-	k := x.k
-	x.mu.Unlock()
-	return func() {
-		if dup >= 0 {
-			restore(dup)
-			unix.Close(dup)
-		}
+	unfill = func() {
+		restore()
 		b := make([]byte, 1)
 		for range n {
 			k.control(func(fd int) { unix.Read(fd, b) })
 		}
 	}
+	return unfill, restore
 }
 
-// settle ends a connect.
-func (x *socket) settle(ks *spclient.NetSocket, e unix.Errno, peer []byte, unfill func()) {
+// replace gives the program a new S in the place of one that is broken after a connect
+// that failed: on Linux the same socket can be connected again. What was made of the old
+// descriptor with dup(2) stays broken.
+func (x *socket) replace(t *trap) unix.Errno {
+	typ := unix.SOCK_STREAM | unix.SOCK_CLOEXEC
+	if nonblocking(t.host) {
+		typ |= unix.SOCK_NONBLOCK
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, typ, 0)
+	if err != nil {
+		return errnoOf(err)
+	}
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+	var st unix.Stat_t
+	if err == nil {
+		err = unix.Fstat(fd, &st)
+	}
+	if err == nil {
+		err = t.s.l.ReplaceFD(&t.Call, fd, t.arg(0), closesOnExec(t.TID, t.arg(0)))
+	}
+	if err != nil {
+		unix.Close(fd)
+		return errnoOf(err)
+	}
+	x.forget()
 	x.mu.Lock()
-	if x.state == ended || x.ks != ks {
-		x.mu.Unlock()
-		unfill()
-		return
+	x.cookie, x.inode, x.state = cookie, uint32(st.Ino), fresh
+	if x.local != nil {
+		x.state = bound
 	}
-	x.result = e
-	if e == 0 {
-		x.state = connected
-		x.peer = peer
-		if ap, ok := linuxsock.Addr(peer); ok {
-			x.peer = linuxsock.Sockaddr(ap, x.opts.Domain)
-		}
-	} else {
-		x.state = fresh
-		// NetBSD's socket can be connected again only in part; Linux's can.
-		x.ks = nil
-	}
-	settled := x.settled
-	k := x.k
+	x.path = ""
 	x.mu.Unlock()
-	if e != 0 {
-		x.pend(e)
-		ks.Close()
+	x.track(fd)
+	x.s.mu.Lock()
+	x.s.sockets[cookie] = x
+	x.s.mu.Unlock()
+	unix.Close(t.host)
+	t.host = fd
+	return 0
+}
+
+// closesOnExec tells whether a descriptor of a thread is close-on-exec.
+func closesOnExec(tid uint32, num int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", tid, num))
+	if err != nil {
+		return false
 	}
-	unfill()
-	if e == 0 {
-		x.carry(ks, k)
+	for line := range bytes.Lines(b) {
+		if rest, ok := bytes.CutPrefix(line, []byte("flags:")); ok {
+			flags, err := strconv.ParseUint(string(bytes.TrimSpace(rest)), 8, 64)
+			return err == nil && flags&unix.O_CLOEXEC != 0
+		}
 	}
-	close(settled)
+	return false
 }

@@ -4,8 +4,12 @@ package hijack
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +21,10 @@ import (
 // and whose name in it are removed. As long as S is open its name's dentry is, and that
 // keeps D's; when it goes, inotify(7) tells that D is deleted. A second name of the
 // same socket, a hard link elsewhere, is the one to connect to.
+//
+// One that has neither, yet or any more, is in the epoll for nothing but that: the host
+// takes it out when the last descriptor is closed, and now and then what is still in is
+// looked up (fdinfo in proc(5)).
 type ends struct {
 	s  *supervisor
 	ep int
@@ -28,6 +36,8 @@ type ends struct {
 	next   int32
 	peers  map[int32]func()
 	watchd map[int32]func() // by inotify's numbers
+	idle   map[int32]func() // by the data in the epoll
+	looks  bool             // somebody looks at those from time to time
 	closed bool
 }
 
@@ -43,7 +53,7 @@ func newEnds(s *supervisor) (*ends, error) {
 	}
 	e := &ends{
 		s: s, ep: ep, in: os.NewFile(uintptr(in), "inotify"),
-		peers: make(map[int32]func()), watchd: make(map[int32]func()),
+		peers: make(map[int32]func()), watchd: make(map[int32]func()), idle: make(map[int32]func()),
 	}
 	go e.poll()
 	go e.notes()
@@ -116,6 +126,67 @@ func (e *ends) catchUp() {
 	e.hangUps(0, func(gone func()) { gone() })
 	if raw, err := e.in.SyscallConn(); err == nil {
 		raw.Control(func(fd uintptr) { e.read(int(fd)) })
+	}
+}
+
+// lookEach is how often sockets are looked at of whose end nothing tells.
+const lookEach = 2 * time.Second
+
+// track has gone called some time after the last descriptor of S is closed, unless
+// untrack is called before.
+func (e *ends) track(host int, gone func()) (id int32) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.next++
+	if e.closed || unix.EpollCtl(e.ep, unix.EPOLL_CTL_ADD, host, &unix.EpollEvent{Events: unix.EPOLLET, Fd: e.next}) != nil {
+		return 0
+	}
+	e.idle[e.next] = gone
+	if !e.looks {
+		e.looks = true
+		time.AfterFunc(lookEach, e.sweep)
+	}
+	return e.next
+}
+
+func (e *ends) untrack(id int32) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.idle, id)
+}
+
+// sweep finds the sockets that are gone.
+func (e *ends) sweep() {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", e.ep))
+	var gone []func()
+	if err == nil {
+		there := make(map[int32]bool)
+		for line := range strings.Lines(string(b)) {
+			// tfd: 5 events: 80000000 data: 2a pos:0 ino:1 sdev:9
+			if f := strings.Fields(line); len(f) >= 6 && f[0] == "tfd:" && f[4] == "data:" {
+				if v, err := strconv.ParseUint(f[5], 16, 64); err == nil {
+					there[int32(v)] = true
+				}
+			}
+		}
+		for id, f := range e.idle {
+			if !there[id] {
+				gone = append(gone, f)
+				delete(e.idle, id)
+			}
+		}
+	}
+	if e.looks = len(e.idle) > 0; e.looks {
+		time.AfterFunc(lookEach, e.sweep)
+	}
+	e.mu.Unlock()
+	for _, f := range gone {
+		f()
 	}
 }
 

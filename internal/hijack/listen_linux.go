@@ -5,6 +5,7 @@ package hijack
 import (
 	"errors"
 	"net"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -33,34 +34,68 @@ func (t *trap) listen() {
 		t.fail(unix.EINVAL)
 		return
 	case listening:
-		t.native() // another backlog
+		// Another backlog.
+		backlog := min(max(t.arg(1), 0), maxBacklog)
+		x.mu.Lock()
+		x.backlog = backlog
+		ks := x.ks
+		x.room.Broadcast()
+		x.mu.Unlock()
+		_, inKernel := share(backlog)
+		t.done(0, linuxsock.Errno(ks.ListenBacklog(inKernel)))
 		return
 	}
 	ks, e := x.kernel()
 	if e == 0 {
 		e = x.named(t.host)
 	}
-	backlog := max(t.arg(1), 0)
+	backlog := min(max(t.arg(1), 0), maxBacklog)
 	if e == 0 {
-		e = errnoOf(unix.Listen(t.host, backlog))
+		e = errnoOf(unix.Listen(t.host, maxBacklog))
 	}
 	if e == 0 {
-		e = linuxsock.Errno(ks.ListenBacklog(int32(backlog)))
+		_, inKernel := share(backlog)
+		e = linuxsock.Errno(ks.ListenBacklog(inKernel))
 	}
 	if e == 0 {
 		x.mu.Lock()
 		x.state, x.backlog = listening, backlog
+		x.room = sync.NewCond(&x.mu)
 		x.mu.Unlock()
-		go x.take(ks, backlog)
+		go x.take(ks)
 	}
 	t.s.say("%d: listen %d: %v", t.TID, t.arg(0), e)
 	t.done(0, e)
 }
 
-// take gives L the connections that the kernel accepts. In a kernel that is connected
-// to after that one was lost, the listener is made again.
-func (x *socket) take(ks *spclient.NetSocket, backlog int) {
+// maxBacklog is the most connections that wait for a listener (net.core.somaxconn).
+const maxBacklog = 4096
+
+// share divides a backlog: so many connections wait in L at most, and the kernel is told
+// that number. On Linux one more than the backlog wait, on NetBSD one and a half times as
+// many as it is told, and one.
+func share(backlog int) (inL int, inKernel int32) {
+	inL = 1 + backlog/2
+	return inL, int32((2*max(backlog-backlog/2-1, 0) + 2) / 3)
+}
+
+// take gives L the connections that the kernel accepts, as long as it has room. In a
+// kernel that is connected to after that one was lost, the listener is made again.
+func (x *socket) take(ks *spclient.NetSocket) {
 	for {
+		x.mu.Lock()
+		for {
+			inL, _ := share(x.backlog)
+			if x.queued < inL || x.state != listening {
+				break
+			}
+			x.room.Wait()
+		}
+		state, backlog := x.state, x.backlog
+		x.mu.Unlock()
+		if state != listening {
+			return
+		}
 		c, err := ks.Accept()
 		switch {
 		case err == nil:
@@ -70,7 +105,8 @@ func (x *socket) take(ks *spclient.NetSocket, backlog int) {
 		case errors.Is(err, spclient.ErrLost) && x.s.ctx.Err() == nil:
 			var e unix.Errno
 			if ks, e = x.kernel(); e == 0 {
-				e = linuxsock.Errno(ks.ListenBacklog(int32(backlog)))
+				_, inKernel := share(backlog)
+				e = linuxsock.Errno(ks.ListenBacklog(inKernel))
 			}
 			if e != 0 {
 				x.s.say("listen again: %v", e)
@@ -81,6 +117,20 @@ func (x *socket) take(ks *spclient.NetSocket, backlog int) {
 			return
 		}
 	}
+}
+
+// enqueue and dequeue count the connections that are in L.
+func (x *socket) enqueue() {
+	x.mu.Lock()
+	x.queued++
+	x.mu.Unlock()
+}
+
+func (x *socket) dequeue() {
+	x.mu.Lock()
+	x.queued--
+	x.room.Signal()
+	x.mu.Unlock()
 }
 
 // deafen ends L, whose kernel is lost: who waits in accept(2) or poll(2) is woken.
@@ -105,7 +155,7 @@ func (x *socket) publish(c *spclient.NetSocket) bool {
 	x.optMu.Lock()
 	opts := x.opts.Clone()
 	x.optMu.Unlock()
-	y := &socket{s: x.s, opts: opts, state: connected, ks: c}
+	y := &socket{s: x.s, opts: opts, state: connected, ks: c, accepted: -1}
 	if ap, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		y.peer = linuxsock.Sockaddr(ap.AddrPort(), x.opts.Domain)
 	}
@@ -119,7 +169,9 @@ func (x *socket) publish(c *spclient.NetSocket) bool {
 	x.mu.Lock()
 	path := x.path
 	x.mu.Unlock()
+	y.listener = x
 	x.s.offer(key, y)
+	x.enqueue()
 	for {
 		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
 		if !errors.Is(err, unix.EINTR) {
@@ -129,11 +181,12 @@ func (x *socket) publish(c *spclient.NetSocket) bool {
 	if err != nil {
 		x.s.take(key)
 		unix.Close(fd)
+		c.Abort()
 		return false
 	}
 	unix.SetNonblock(fd, true)
 	k, err := x.s.ends.keep(fd, func() {
-		x.s.take(key) // if nobody has accepted it
+		x.s.take(key) // with L, if nobody has accepted it
 		y.hungUp()
 	})
 	if err != nil {
@@ -193,7 +246,7 @@ func (t *trap) accept() {
 		return
 	}
 	timeout, _ := unix.GetsockoptTimeval(t.host, unix.SOL_SOCKET, unix.SO_RCVTIMEO)
-	w := &wait{t: t, expire: func() { t.fail(unix.EAGAIN) }}
+	w := &wait{t: t, expire: func(int) { t.fail(unix.EAGAIN) }}
 	w.try = func() bool { return t.tryAccept(w.fd, flags) }
 	t.s.waits.park(w, unix.EPOLLIN, duration(timeout))
 }
@@ -217,14 +270,22 @@ func (t *trap) tryAccept(l, flags int) bool {
 		t.fail(errnoOf(err))
 		return true
 	}
-	defer unix.Close(fd)
 	var y *socket
 	if name, ok := sa.(*unix.SockaddrUnix); ok {
 		y = t.s.take(name.Name)
 	}
 	if y == nil {
-		return false // of somebody else, or gone already
+		unix.Close(fd)
+		return false // of somebody else
 	}
+	if ticket := fd; y.accepted >= 0 {
+		// It was given back once.
+		fd, y.accepted = y.accepted, -1
+		unix.Close(ticket)
+	} else {
+		x.dequeue()
+	}
+	defer func() { unix.Close(fd) }()
 	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
 	var st unix.Stat_t
 	if err == nil {
@@ -251,13 +312,48 @@ func (t *trap) tryAccept(l, flags int) bool {
 	}
 	num, err := t.s.l.ReturnFD(&t.Call, fd, flags&unix.SOCK_CLOEXEC != 0)
 	if err != nil {
-		// As the host's, which has taken the connection then.
-		y.gone()
+		if !x.giveBack(y, fd) {
+			y.gone()
+		} else {
+			fd = -1
+		}
 		t.fail(errnoOf(err))
 		return true
 	}
 	y.seen(t.TID, num)
+	y.mu.Lock()
+	broken := y.broken
+	y.mu.Unlock()
+	if broken != nil {
+		broken()
+	}
 	t.release()
 	t.s.say("%d: accept %d: %d from %s", t.TID, t.arg(0), num, describe(peer))
+	return true
+}
+
+// giveBack puts a connection that was accepted, but for which the program has no
+// descriptor left, into L again, with a ticket for it.
+func (x *socket) giveBack(y *socket, accepted int) bool {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	// A connection that waits in L stays when its other end is closed.
+	defer unix.Close(fd)
+	key, err := autobind(fd)
+	if err != nil {
+		return false
+	}
+	x.mu.Lock()
+	path := x.path
+	x.mu.Unlock()
+	y.accepted = accepted
+	x.s.offer(key, y)
+	if unix.Connect(fd, &unix.SockaddrUnix{Name: path}) != nil {
+		x.s.take(key)
+		y.accepted = -1
+		return false
+	}
 	return true
 }

@@ -52,6 +52,9 @@ func (t *trap) getsockopt() {
 		t.fail(e)
 		return
 	}
+	if t.arg(1) == unix.SOL_SOCKET && t.arg(2) == unix.SO_ERROR {
+		x.toldByHost(t.host)
+	}
 	x.optMu.Lock()
 	value, e := x.opts.Get(t.s.ctx, t.s.conn, ks.FD(), t.host, t.arg(1), t.arg(2), int(min(n, maxOption)))
 	x.optMu.Unlock()
@@ -64,6 +67,20 @@ func (t *trap) getsockopt() {
 	}
 	t.s.say("%d: getsockopt %d %d %d: %v", t.TID, t.arg(0), t.arg(1), t.arg(2), e)
 	t.done(0, e)
+}
+
+// toldByHost forgets the error of a connection that broke if a call of the host's has
+// told it: then S has it no longer.
+func (x *socket) toldByHost(host int) {
+	x.mu.Lock()
+	state := x.state
+	x.mu.Unlock()
+	if state != broken {
+		return
+	}
+	if v, err := unix.GetsockoptInt(host, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && v == 0 {
+		x.pend(0)
+	}
 }
 
 // putOption answers with an option's value.

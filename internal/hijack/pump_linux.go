@@ -5,6 +5,7 @@ package hijack
 import (
 	"errors"
 	"io"
+	"net"
 	"os"
 	"sync"
 
@@ -145,7 +146,7 @@ func (x *socket) finish(ks *spclient.NetSocket, k *kept) {
 
 // reset is what comes of an error of the kernel's.
 func (p *pump) reset(err error) {
-	if errors.Is(err, os.ErrClosed) || p.x.s.ctx.Err() != nil {
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) || p.x.s.ctx.Err() != nil {
 		return
 	}
 	p.k.interrupt()
@@ -160,12 +161,28 @@ func (x *socket) reset(ks *spclient.NetSocket, k *kept, e unix.Errno) {
 		e = unix.ECONNRESET
 	}
 	x.pend(e)
-	if !k.hungUp() {
-		if fd, ok := x.borrow(); ok {
+	show := func() {
+		if fd, ok := x.borrow(); ok && !k.hungUp() {
 			unix.Sendto(fd, []byte{0}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
-			defer unix.Close(fd)
+			x.track(fd)
+			unix.Close(fd)
+		} else {
+			x.forget()
 		}
+		k.close()
+		ks.Close()
 	}
-	k.close()
-	ks.Close()
+	x.mu.Lock()
+	if x.state == connected {
+		x.state = broken
+	}
+	if x.listener != nil && x.held.tid == 0 {
+		// Nobody has accepted it; then it will be shown.
+		x.broken = show
+		show = nil
+	}
+	x.mu.Unlock()
+	if show != nil {
+		show()
+	}
 }

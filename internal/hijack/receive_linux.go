@@ -117,8 +117,8 @@ func (t *trap) receive(m *message, flags int, _ int, done func(int, unix.Errno))
 		return
 	}
 	timeout, _ := unix.GetsockoptTimeval(t.host, unix.SOL_SOCKET, unix.SO_RCVTIMEO)
-	w := &wait{t: t, expire: func() { done(0, unix.EAGAIN) }}
-	w.interrupted = func(e unix.Errno) { done(0, e) }
+	w := &wait{t: t, expire: func(int) { done(0, unix.EAGAIN) }}
+	w.interrupted = func(e unix.Errno, _ int) { done(0, e) }
 	w.try = func() bool { return try(w.fd) }
 	t.s.waits.park(w, unix.EPOLLIN, duration(timeout))
 }
@@ -149,8 +149,11 @@ func (t *trap) receiveNow(host int, m *message, flags int) (int, unix.Errno) {
 		}
 		return 0, e
 	}
-	if e := t.scatter(m, buf[:min(n, len(buf))]); e != 0 {
-		return 0, e
+	// With MSG_TRUNC TCP throws away what it would have given.
+	if !stream || flags&unix.MSG_TRUNC == 0 {
+		if e := t.scatter(m, buf[:min(n, len(buf))]); e != 0 {
+			return 0, e
+		}
 	}
 	var name, control []byte
 	switch {

@@ -22,6 +22,8 @@ const (
 	bound                   // has a local address
 	connecting              // a connect goes on
 	connected
+	broken // was connected
+	dead   // a connect that went on without the program has failed
 	listening
 	ended // no program holds it any more
 )
@@ -53,6 +55,15 @@ type socket struct {
 
 	nl *netlinkSocket // of sockets of AF_NETLINK
 
+	// Of listeners.
+	queued int        // connections that wait in L
+	room   *sync.Cond // for mu: L has room again, or listens no more
+
+	// Of connections that were accepted.
+	listener *socket
+	accepted int    // S while it is given back to L, else -1
+	broken   func() // shows the program that the connection broke before it was accepted
+
 	// Of sockets for datagrams.
 	receiving bool
 	origins   *origins
@@ -63,9 +74,8 @@ type socket struct {
 	local     []byte // the address that it was bound to, NetBSD's
 	peer      []byte // the address of the other side, Linux's, when it is known
 
-	// The connect that goes on: settled is closed when it ends with result.
-	settled chan struct{}
-	result  unix.Errno
+	attempt *attempt // the connect that goes on
+	tracked int32    // with ends, 0 when S has a peer or a name
 }
 
 // holder is a descriptor by which S was last seen.
@@ -144,6 +154,7 @@ func (t *trap) socket() {
 		t.fail(e)
 		return
 	}
+	x.track(fd)
 	t.giveFD(fd, x, flags&unix.SOCK_CLOEXEC != 0)
 }
 
@@ -151,7 +162,7 @@ func (t *trap) socket() {
 func (t *trap) giveFD(fd int, x *socket, cloexec bool) {
 	num, err := t.s.l.ReturnFD(&t.Call, fd, cloexec)
 	if err != nil {
-		x.drop()
+		x.gone()
 		t.fail(errnoOf(err))
 		return
 	}
@@ -169,11 +180,27 @@ func (s *supervisor) newSocket(fd int, opts *linuxsock.Socket) (*socket, unix.Er
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, errnoOf(err)
 	}
-	x := &socket{s: s, cookie: cookie, inode: uint32(st.Ino), opts: opts}
+	x := &socket{s: s, cookie: cookie, inode: uint32(st.Ino), opts: opts, accepted: -1}
 	s.mu.Lock()
 	s.sockets[cookie] = x
 	s.mu.Unlock()
 	return x, 0
+}
+
+// track has the socket end with S, of which nothing else tells.
+func (x *socket) track(host int) {
+	id := x.s.ends.track(host, x.gone)
+	x.mu.Lock()
+	x.tracked = id
+	x.mu.Unlock()
+}
+
+// untrack ends that, with x.mu held.
+func (x *socket) untrack() {
+	if x.tracked != 0 {
+		x.s.ends.untrack(x.tracked)
+		x.tracked = 0
+	}
 }
 
 // drop forgets a socket, and ends what is there of it.
@@ -181,6 +208,10 @@ func (x *socket) drop() {
 	x.mu.Lock()
 	ks, k, path := x.ks, x.k, x.path
 	x.state, x.ks, x.k = ended, nil, nil
+	x.untrack()
+	if x.room != nil {
+		x.room.Broadcast()
+	}
 	x.mu.Unlock()
 	if k != nil {
 		k.close()
@@ -242,7 +273,7 @@ func (x *socket) kernel() (*spclient.NetSocket, unix.Errno) {
 	again := x.ks != nil
 	local := x.local
 	x.mu.Unlock()
-	if again && local != nil {
+	if (again || was == bound) && local != nil {
 		// In the place of one that was lost with its kernel.
 		if err := ks.Bind(local); err != nil {
 			ks.Close()
@@ -295,6 +326,7 @@ func (x *socket) named(host int) unix.Errno {
 		return errnoOf(err)
 	}
 	x.path = path
+	x.untrack()
 	return 0
 }
 
@@ -406,6 +438,19 @@ func (t *trap) shutdown() {
 	state, stream := x.state, x.opts.Type == unix.SOCK_STREAM
 	x.mu.Unlock()
 	switch {
+	case state == listening && stream && t.arg(1) != unix.SHUT_WR:
+		// It listens no more.
+		x.op.Lock()
+		x.mu.Lock()
+		ks := x.ks
+		x.state, x.ks = bound, nil
+		x.room.Broadcast()
+		x.mu.Unlock()
+		x.op.Unlock()
+		if ks != nil {
+			ks.Close()
+		}
+		t.native()
 	case state == connected || state == listening && stream:
 		t.native()
 	default:

@@ -56,9 +56,6 @@ func Supervise(ctx context.Context, o *Options) {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", o.Program, err)
 		os.Exit(1)
 	}
-	// Signals of the terminal are the program's; its background group is not
-	// stopped when it writes there.
-	signal.Ignore(unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP, unix.SIGTTOU, unix.SIGTTIN, unix.SIGHUP, unix.SIGPIPE)
 	if err := supervise(ctx, o, f); err != nil {
 		code := 1
 		var missing *missingError
@@ -166,6 +163,9 @@ func supervise(ctx context.Context, o *Options, f *front) error {
 	if err != nil {
 		return startError(o.Args[0], err)
 	}
+	// Signals of the terminal are the program's, which has its own ways with them by
+	// now; who writes there from the background is not to be stopped.
+	signal.Ignore(unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP, unix.SIGTTOU, unix.SIGTTIN, unix.SIGHUP, unix.SIGPIPE)
 	f.tell(report{PID: cmd.Process.Pid})
 	var ended sync.Mutex // held while it is not known that the program has ended
 	over := false

@@ -44,7 +44,7 @@ type waits struct {
 type wait struct {
 	t      *trap
 	id     int32
-	fd     int // what it waits for, its own, or -1
+	fd     int // what it waits for, its own
 	status *os.File
 	twice  bool // a signal for the process was seen before
 	timer  *time.Timer
@@ -52,11 +52,11 @@ type wait struct {
 	// try is called when fd is ready, by one goroutine at a time, and tells
 	// whether the call has been answered.
 	try func() bool
-	// expire answers when the time is over.
-	expire func()
+	// expire answers when the time is over. Its host is still open.
+	expire func(host int)
 	// interrupted answers when a signal has come; without it that is the call's
 	// error.
-	interrupted func(unix.Errno)
+	interrupted func(e unix.Errno, host int)
 
 	busy  bool
 	again bool
@@ -116,12 +116,13 @@ func (ws *waits) park(w *wait, events uint32, timeout time.Duration) {
 	}
 	if timeout > 0 {
 		w.timer = time.AfterFunc(timeout, func() {
-			if ws.end(w) {
-				w.expire()
+			if host, ok := ws.end(w); ok {
+				w.expire(host)
+				unix.Close(host)
 			}
 		})
 	}
-	if w.fd >= 0 {
+	if events != 0 {
 		unix.EpollCtl(ws.ep, unix.EPOLL_CTL_ADD, w.fd, &unix.EpollEvent{Events: events | unix.EPOLLET, Fd: w.id})
 	}
 	ws.mu.Unlock()
@@ -151,6 +152,7 @@ func (ws *waits) wake(w *wait) {
 			w.busy = false
 			if answered {
 				ws.remove(w)
+				unix.Close(w.fd)
 			}
 			ws.mu.Unlock()
 			return
@@ -177,26 +179,26 @@ func (ws *waits) remove(w *wait) {
 	if w.status != nil {
 		w.status.Close()
 	}
-	if w.fd >= 0 {
-		if !ws.closed {
-			// The file is open elsewhere, which would keep it in the epoll.
-			unix.EpollCtl(ws.ep, unix.EPOLL_CTL_DEL, w.fd, nil)
-		}
-		unix.Close(w.fd)
-		w.fd = -1
+	if !ws.closed {
+		// The file is open elsewhere, which would keep it in the epoll.
+		unix.EpollCtl(ws.ep, unix.EPOLL_CTL_DEL, w.fd, nil)
 	}
 }
 
-// end takes a call out that is not being tried, and tells whether it was in.
-func (ws *waits) end(w *wait) bool {
+// end takes a call out that is not being tried, and tells whether it was in. The
+// descriptor is the caller's to close.
+func (ws *waits) end(w *wait) (host int, ok bool) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if w.over || w.busy {
-		return false
+		return -1, false
 	}
 	ws.remove(w)
-	return true
+	return w.fd, true
 }
+
+// abandon takes a call out whose thread has gone.
+func (ws *waits) abandon(w *wait) { ws.interrupt(w, unix.EINTR) }
 
 // look watches for signals as long as calls wait.
 func (ws *waits) look() {
@@ -227,9 +229,7 @@ func (ws *waits) lookAt(w *wait, buf []byte) {
 	if w.status == nil {
 		f, err := os.Open("/proc/" + strconv.Itoa(int(tid)) + "/status")
 		if err != nil {
-			if ws.end(w) {
-				w.t.release()
-			}
+			ws.abandon(w)
 			return
 		}
 		ws.mu.Lock()
@@ -243,9 +243,7 @@ func (ws *waits) lookAt(w *wait, buf []byte) {
 	}
 	n, err := w.status.ReadAt(buf, 0)
 	if n == 0 && err != nil {
-		if ws.end(w) {
-			w.t.release()
-		}
+		ws.abandon(w)
 		return
 	}
 	b := buf[:n]
@@ -281,12 +279,14 @@ func (ws *waits) leaderTakes(pid int, signals uint64) bool {
 }
 
 func (ws *waits) interrupt(w *wait, e unix.Errno) {
-	if !ws.end(w) {
+	host, ok := ws.end(w)
+	if !ok {
 		return
 	}
 	if w.interrupted != nil {
-		w.interrupted(e)
+		w.interrupted(e, host)
 	} else {
 		w.t.fail(e)
 	}
+	unix.Close(host)
 }

@@ -41,7 +41,7 @@ func errno(e unix.Errno) bpf.RetConstant {
 // always has a call always answered by the supervisor.
 func always(nr uint32) rule { return rule{nr, []bpf.Instruction{notify}} }
 
-// anyPointer has a call answered by the supervisor when an argument is not null, or
+// pointerOrFlags has a call answered by the supervisor when an argument is not null, or
 // another one has one of the bits set.
 func pointerOrFlags(nr uint32, pointer, flags int, mask uint32) rule {
 	return rule{nr, []bpf.Instruction{
@@ -92,7 +92,7 @@ func (o *Options) rules() []rule {
 		always(unix.SYS_SENDMMSG),
 		always(unix.SYS_RECVMMSG),
 		pointerOrFlags(unix.SYS_SENDTO, 4, 3, unix.MSG_OOB),
-		pointerOrFlags(unix.SYS_RECVFROM, 4, 3, unix.MSG_OOB|unix.MSG_ERRQUEUE),
+		pointerOrFlags(unix.SYS_RECVFROM, 4, 3, unix.MSG_OOB|unix.MSG_ERRQUEUE|unix.MSG_TRUNC),
 		// Sockets made and used through a ring pass by any filter.
 		{unix.SYS_IO_URING_SETUP, []bpf.Instruction{errno(unix.ENOSYS)}},
 		// A process that is not dumpable is out of an unprivileged

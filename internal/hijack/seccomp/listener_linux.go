@@ -47,6 +47,7 @@ const (
 	ioctlSetFlags = 0x40082104
 
 	flagContinue = 1
+	addfdSetFD   = 1
 	addfdSend    = 2
 )
 
@@ -140,21 +141,21 @@ func (l *Listener) ReturnFD(c *Call, fd int, cloexec bool) (int, error) {
 	return int(num), nil
 }
 
-// PutFD puts a copy of a descriptor into the caller's process without an answer, for
-// answers that need more than its number.
-func (l *Listener) PutFD(c *Call, fd int, cloexec bool) (int, error) {
-	req := addfd{id: c.ID, srcfd: uint32(fd)}
+// ReplaceFD puts a copy of a descriptor into the caller's process as num, in the place
+// of what that was, without an answer.
+func (l *Listener) ReplaceFD(c *Call, fd, num int, cloexec bool) error {
+	req := addfd{id: c.ID, flags: addfdSetFD, srcfd: uint32(fd), newfd: uint32(num)}
 	if cloexec {
 		req.newfdFlags = unix.O_CLOEXEC
 	}
-	num, e := withoutSignals(func() (uintptr, unix.Errno) {
+	_, e := withoutSignals(func() (uintptr, unix.Errno) {
 		n, _, e := unix.RawSyscall(unix.SYS_IOCTL, uintptr(l.fd), ioctlAddFD, uintptr(unsafe.Pointer(&req)))
 		return n, e
 	})
 	if e != 0 {
-		return -1, e
+		return e
 	}
-	return int(num), nil
+	return nil
 }
 
 // allSignals has all bits set.
@@ -176,10 +177,6 @@ func withoutSignals(f func() (uintptr, unix.Errno)) (uintptr, unix.Errno) {
 	unix.PthreadSigmask(unix.SIG_SETMASK, &was, nil)
 	return n, e
 }
-
-// BlockSignals keeps signals from the calling thread, which the goroutine must be
-// locked to, for good: a receiver's calls are not interrupted then.
-func BlockSignals() error { return unix.PthreadSigmask(unix.SIG_BLOCK, &allSignals, nil) }
 
 // WakeOnSameCPU asks the kernel to run a caller and the receiver on one CPU, in turns
 // (SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, Linux 6.6). Older ones refuse.
