@@ -103,13 +103,13 @@ func (s *session) enter(call *Call) (mine bool, err error) {
 		s.loans++
 	} else {
 		mine = s.takeTurn(call)
-		if !mine && s.turn == turnNobody {
-			s.giveTurn()
-		}
 		if !call.blocks {
 			call.short = true
 			s.short++
 		}
+	}
+	if !mine && s.turn == turnNobody {
+		s.giveTurn()
 	}
 	s.reqno++
 	call.reqno = s.reqno
@@ -117,11 +117,7 @@ func (s *session) enter(call *Call) (mine bool, err error) {
 	call.state = waiting
 	s.pending[call.reqno] = call
 	s.calls++
-	if call.ended != nil && s.turn == turnNobody {
-		s.tickIn(loanTime)
-	} else {
-		s.tickIn(checkTime)
-	}
+	s.tickIn(checkTime)
 	return mine, nil
 }
 

@@ -32,8 +32,6 @@ const (
 	// idleTime is after how long without calls the watcher is told to watch: a
 	// signal of the server's, or its end, is noticed that much later.
 	idleTime = 5 * time.Millisecond
-	// loanTime is the same while there are loans, whose ends are waited for.
-	loanTime = time.Millisecond
 	// checkTime is how often it is checked, while calls are under way, that
 	// the connection's descriptor is still there.
 	checkTime = time.Second
@@ -152,20 +150,12 @@ func (s *session) readFor(ctx context.Context, call *Call) {
 	if len(s.pending) == s.loans && s.contended.Load() {
 		s.contended.Store(false)
 	}
-	if len(s.pending) > s.loans || s.in.inFrame() {
+	if len(s.pending) > 0 || s.in.inFrame() {
 		s.giveTurn()
 		return
 	}
 	s.turn = turnNobody
-	s.tickIn(s.idleTime())
-}
-
-// idleTime is after how long without calls the watcher is to watch; s.mu is held.
-func (s *session) idleTime() time.Duration {
-	if s.loans > 0 {
-		return loanTime
-	}
-	return idleTime
+	s.tickIn(idleTime)
 }
 
 // unshort notes that a pending call waits for something; s.mu is held.
@@ -230,7 +220,7 @@ func (s *session) ticked() {
 		s.giveTurn() // and no call is pending
 		return
 	case s.turn == turnNobody || s.turn == turnCaller:
-		s.ticking = s.idleTime()
+		s.ticking = idleTime
 	case len(s.pending) > 0:
 		if err := s.tr.check(); err != nil {
 			go s.end(&LostError{s.url, err})

@@ -19,8 +19,9 @@ import (
 //
 // One goroutine waits in epoll_wait(2) for all programs, and takes what they
 // write straight to the stream. It does not use the runtime's poller, which would
-// wake another goroutine for each event. What a stream notifies of is done by a
-// goroutine that is made for it, since the stream's locks are held then.
+// wake another goroutine for each event. What a stream notifies of, with its locks
+// held, is done by workers. There are as many as there are processors and they stay,
+// for a new goroutine's stack would grow each time that it goes down into the engine.
 type Pump struct {
 	epoll int
 	wake  int // an eventfd, to end the waiting
@@ -29,6 +30,59 @@ type Pump struct {
 	loans  map[uint64]*Loan
 	last   uint64 // the newest loan's number
 	closed bool
+
+	work struct {
+		sync.Mutex
+		wanted      sync.Cond
+		first, last *Loan // those that wait for a worker
+		idle, all   int   // workers
+		most        int
+		closed      bool
+	}
+}
+
+// queue leaves a loan to a worker. It does not wait, but for other users of the queue.
+func (p *Pump) queue(l *Loan) {
+	w := &p.work
+	w.Lock()
+	defer w.Unlock()
+	if w.last == nil {
+		w.first = l
+	} else {
+		w.last.next = l
+	}
+	w.last = l
+	switch {
+	case w.idle > 0:
+		w.idle--
+		w.wanted.Signal()
+	case w.all < w.most:
+		w.all++
+		go p.worker()
+	}
+}
+
+func (p *Pump) worker() {
+	w := &p.work
+	w.Lock()
+	defer w.Unlock()
+	for {
+		for w.first == nil {
+			if w.closed {
+				return
+			}
+			w.idle++
+			w.wanted.Wait()
+		}
+		l := w.first
+		if w.first = l.next; w.first == nil {
+			w.last = nil
+		}
+		l.next = nil
+		w.Unlock()
+		l.run()
+		w.Lock()
+	}
 }
 
 // wakeID is the number of the pump's own event; loans count from 1.
@@ -37,6 +91,8 @@ const wakeID = 0
 // NewPump makes a pump. It fails when the host lacks descriptors.
 func NewPump() (*Pump, error) {
 	p := &Pump{loans: make(map[uint64]*Loan)}
+	p.work.wanted.L = &p.work
+	p.work.most = runtime.GOMAXPROCS(0)
 	var err error
 	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -153,6 +209,11 @@ func (p *Pump) finish() bool {
 	unix.Close(p.epoll)
 	unix.Close(p.wake)
 	p.epoll, p.wake = -1, -1
+	p.work.Lock()
+	p.work.closed = true
+	p.work.idle = 0
+	p.work.wanted.Broadcast()
+	p.work.Unlock()
 	return true
 }
 
@@ -188,6 +249,7 @@ type Loan struct {
 	stream Stream
 	ended  func(End, error)
 	closed func()
+	next   *Loan // the next that waits for a worker; see Pump.work
 
 	// state has what the loan was told and not yet done. One goroutine at a time
 	// has the loan; others leave it what there is to do, so that nobody waits.
@@ -278,7 +340,7 @@ func (l *Loan) Start() {
 // wait and may be called with any locks held.
 func (l *Loan) Revoke() {
 	if l.note(revoked) {
-		go l.run()
+		l.p.queue(l)
 	}
 }
 
@@ -295,7 +357,7 @@ func (l *Loan) notify(ev Events) {
 		bits |= streamIn | streamOut | streamBad
 	}
 	if l.note(bits) {
-		go l.run()
+		l.p.queue(l)
 	}
 }
 
@@ -323,7 +385,7 @@ func (l *Loan) run() {
 		left -= l.handle(bits)
 		if left < 0 {
 			// It keeps the loan.
-			go l.run()
+			l.p.queue(l)
 			return
 		}
 	}
