@@ -26,7 +26,7 @@ type Server struct {
 // New makes a server for a kernel. owner tells whose a socket is; it may be
 // nil.
 func New(k netview.Kernel, owner netview.OwnerOf) *Server {
-	return &Server{kernel: k, owner: owner}
+	return &Server{kernel: netview.Remember(k), owner: owner}
 }
 
 // handler answers a request; an error becomes its error number in the answer.

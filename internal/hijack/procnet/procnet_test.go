@@ -124,6 +124,36 @@ func TestHeadings(t *testing.T) {
 	}
 }
 
+// TestAll has the same files together as one by one.
+func TestAll(t *testing.T) {
+	forMachines(t, func(t *testing.T, k *netviewtest.Kernel) {
+		r := procnet.NewReader(k, owner)
+		all, err := r.All(t.Context())
+		must(t, err)
+		if len(all) != len(procnet.Names()) {
+			t.Errorf("%d files", len(all))
+		}
+		for _, name := range procnet.Names() {
+			// Counters, and states of neighbours, change.
+			if slices.Contains([]string{"arp", "dev", "netstat", "snmp", "snmp6"}, name) {
+				continue
+			}
+			one, err := r.Read(t.Context(), name)
+			must(t, err)
+			if diff := cmp.Diff(string(one), string(all[name])); diff != "" {
+				t.Errorf("%s: %s", name, diff)
+			}
+		}
+		// A second time it is what there is then.
+		k.Configure("shmif3 create")
+		all, err = r.All(t.Context())
+		must(t, err)
+		if !strings.Contains(string(all["dev"]), "shmif3:") {
+			t.Errorf("%s", all["dev"])
+		}
+	})
+}
+
 // socketLine reads a line as programs do.
 func socketLine(t *testing.T, line string) (local, remote string, state int, send, recv uint32, uid, inode int) {
 	t.Helper()
