@@ -65,9 +65,13 @@ func (l *loopLink) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) 
 		c.opackets.Add(1)
 		c.obytes.Add(size)
 		// A packet comes in without what the way out has noted in it.
-		in := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: pkt.ToBuffer()})
+		payload := pkt.ToBuffer()
+		// PullUp would copy the data behind the headers.
+		var snoop [snoopLen]byte
+		n, _ := payload.ReadAt(snoop[:], 0)
+		head := snoop[:n]
+		in := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: payload})
 		l.tap(pkt.NetworkProtocolNumber, in)
-		head, _ := in.Data().PullUp(min(in.Data().Size(), snoopLen))
 		l.s.sent(pkt.NetworkProtocolNumber, head, pkt.NetworkPacketInfo.IsForwardedPacket)
 		if d != nil {
 			l.s.received(l.ifp.NICID, tcpip.PacketHost, pkt.NetworkProtocolNumber, head, in.Data().Size())
