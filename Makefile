@@ -9,7 +9,7 @@ GOBUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w'
 FUZZTIME ?= 20s
 PACKAGES ?= ./...
 
-.PHONY: build test demo bench fuzz man install uninstall clean
+.PHONY: build test test-apps demo bench fuzz man install uninstall clean
 
 build:
 	@mkdir -p bin
@@ -25,6 +25,12 @@ test: build
 		echo 'no C compiler: testing without the race detector'; \
 		set -x; CGO_ENABLED=0 $(GO) test -count=1 $(PACKAGES); \
 	fi
+
+# Programs of Debian under rumpctl exec, the slow ones too. They must be installed:
+# apt-get install `cat test/apps/packages`. On one kernel that runs already:
+# make test-apps APPS_SERVER=unix:///path
+test-apps: build
+	APPS=all APPS_REQUIRED=1 $(GO) test -count=1 -timeout 60m -v ./test/apps
 
 demo: build
 	@sh examples/demo.sh bin

@@ -1,0 +1,2791 @@
+/*
+ * Does with sockets what programs do, and prints what came of it: the same on any host,
+ * as neither ports nor times are printed. Usage: sockets [-a IPV4] [-A IPV6] [-l] [SECTION...]
+ *
+ * Every section runs in a process of its own that is ended after a while, so that one
+ * that hangs says so and the others run.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/select.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/timerfd.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *section;
+static int fam = AF_INET;
+static const char *host4 = "127.0.0.1", *host6 = "::1";
+static int out = 1;
+static const char *self;
+
+/* ---- what is printed ---- */
+
+/* One write a line: processes share the output. */
+static void say(const char *format, ...)
+{
+	char line[1024];
+	int n = snprintf(line, sizeof line, "%s%s: ", section, fam == AF_INET6 ? "6" : "");
+	va_list ap;
+	va_start(ap, format);
+	n += vsnprintf(line + n, sizeof line - n - 1, format, ap);
+	va_end(ap);
+	if (n > (int)sizeof line - 2)
+		n = sizeof line - 2;
+	line[n++] = '\n';
+	for (int i = 0; i < n;) {
+		ssize_t w = write(out, line + i, n - i);
+		if (w < 0 && errno == EINTR)
+			continue;
+		if (w < 0)
+			_exit(9);
+		i += w;
+	}
+}
+
+/* A buffer for a printf argument, of which a line has a few. */
+static char *text(void)
+{
+	static _Thread_local char ring[16][256];
+	static _Thread_local int next;
+	return ring[next++ % 16];
+}
+
+/* What a call returned: a number, or the name of its error. */
+static const char *res(long r)
+{
+	char *s = text();
+	if (r < 0) {
+		const char *name = strerrorname_np(errno);
+		snprintf(s, 256, "%s", name ? name : "?");
+	} else {
+		snprintf(s, 256, "%ld", r);
+	}
+	return s;
+}
+
+/* As res, for calls that return a descriptor. */
+static const char *ok(long r)
+{
+	return r < 0 ? res(r) : "ok";
+}
+
+static const char *err(int e)
+{
+	const char *name = e ? strerrorname_np(e) : "0";
+	return name ? name : "?";
+}
+
+static const char *bits(int revents)
+{
+	static const struct { int bit; const char *name; } names[] = {
+		{POLLIN, "IN"}, {POLLPRI, "PRI"}, {POLLOUT, "OUT"}, {POLLERR, "ERR"},
+		{POLLHUP, "HUP"}, {POLLNVAL, "NVAL"}, {POLLRDHUP, "RDHUP"},
+	};
+	char *s = text();
+	*s = 0;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (revents & names[i].bit) {
+			if (*s)
+				strcat(s, "|");
+			strcat(s, names[i].name);
+		}
+	return *s ? s : "-";
+}
+
+static void fatal(const char *what)
+{
+	say("FATAL %s: %s", what, strerrorname_np(errno));
+	_exit(3);
+}
+
+/* Arguments of a call are evaluated in no order: these are, one after the other. */
+#define SAY2(format, a, b) \
+	do { \
+		const char *a_ = (a), *b_ = (b); \
+		say(format, a_, b_); \
+	} while (0)
+#define SAY3(format, a, b, c) \
+	do { \
+		const char *a_ = (a), *b_ = (b), *c_ = (c); \
+		say(format, a_, b_, c_); \
+	} while (0)
+
+/* ---- time ---- */
+
+static double now(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+/* Whether a wait of so many seconds took that long; busy machines take longer. */
+static const char *took(double since, double least)
+{
+	double t = now() - since;
+	char *s = text();
+	if (t < least * 0.95)
+		snprintf(s, 256, "too soon, after %.3f s", t);
+	else if (t > least + 5)
+		snprintf(s, 256, "too late, after %.3f s", t);
+	else
+		snprintf(s, 256, "in time");
+	return s;
+}
+
+static void pause_ms(int ms)
+{
+	struct timespec ts = {ms / 1000, ms % 1000 * 1000000L};
+	while (nanosleep(&ts, &ts) < 0 && errno == EINTR)
+		;
+}
+
+/* ---- addresses ---- */
+
+union addr {
+	struct sockaddr sa;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+	struct sockaddr_storage ss;
+};
+
+static socklen_t addrlen_of(int family)
+{
+	return family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+}
+
+static union addr address(int family, const char *host, int port)
+{
+	union addr a;
+	memset(&a, 0, sizeof a);
+	a.sa.sa_family = family;
+	if (family == AF_INET6) {
+		a.in6.sin6_port = htons(port);
+		if (inet_pton(AF_INET6, host, &a.in6.sin6_addr) != 1)
+			_exit(4);
+	} else {
+		a.in.sin_port = htons(port);
+		if (inet_pton(AF_INET, host, &a.in.sin_addr) != 1)
+			_exit(4);
+	}
+	return a;
+}
+
+static const char *myhost(void) { return fam == AF_INET6 ? host6 : host4; }
+static const char *anyhost(void) { return fam == AF_INET6 ? "::" : "0.0.0.0"; }
+
+static int port_of(const union addr *a)
+{
+	return ntohs(a->sa.sa_family == AF_INET6 ? a->in6.sin6_port : a->in.sin_port);
+}
+
+/* A name, without the port: "HOST" for the address that the test runs on. */
+static const char *name(const union addr *a, socklen_t len)
+{
+	char *s = text(), host[INET6_ADDRSTRLEN] = "?", mapped[32];
+	if (len == 0)
+		return "no address";
+	snprintf(mapped, sizeof mapped, "::ffff:%s", host4);
+	if (a->sa.sa_family == AF_INET)
+		inet_ntop(AF_INET, &a->in.sin_addr, host, sizeof host);
+	else if (a->sa.sa_family == AF_INET6)
+		inet_ntop(AF_INET6, &a->in6.sin6_addr, host, sizeof host);
+	else {
+		snprintf(s, 256, "family %d, length %d", a->sa.sa_family, len);
+		return s;
+	}
+	snprintf(s, 256, "%s %s port%s, length %d", a->sa.sa_family == AF_INET6 ? "inet6" : "inet",
+	    strcmp(host, host4) == 0 || strcmp(host, host6) == 0 ? "HOST" : strcmp(host, mapped) == 0 ? "::ffff:HOST" : host,
+	    port_of(a) ? "" : " 0", (int)len);
+	return s;
+}
+
+static union addr sockname(int fd)
+{
+	union addr a;
+	socklen_t len = sizeof a;
+	memset(&a, 0, sizeof a);
+	if (getsockname(fd, &a.sa, &len) < 0)
+		fatal("getsockname");
+	return a;
+}
+
+static union addr peername(int fd)
+{
+	union addr a;
+	socklen_t len = sizeof a;
+	memset(&a, 0, sizeof a);
+	if (getpeername(fd, &a.sa, &len) < 0)
+		memset(&a, 0, sizeof a);
+	return a;
+}
+
+static void say_names(const char *what, int fd)
+{
+	union addr a;
+	socklen_t len = sizeof a;
+	memset(&a, 0, sizeof a);
+	int r = getsockname(fd, &a.sa, &len);
+	say("%s: getsockname = %s", what, r < 0 ? res(r) : name(&a, len));
+	len = sizeof a;
+	memset(&a, 0, sizeof a);
+	r = getpeername(fd, &a.sa, &len);
+	say("%s: getpeername = %s", what, r < 0 ? res(r) : name(&a, len));
+}
+
+static const char *same(const union addr *a, const union addr *b)
+{
+	if (a->sa.sa_family != b->sa.sa_family)
+		return "another family";
+	if (port_of(a) != port_of(b))
+		return "another port";
+	if (a->sa.sa_family == AF_INET ? a->in.sin_addr.s_addr != b->in.sin_addr.s_addr :
+	    memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, 16) != 0)
+		return "another address";
+	return "the same";
+}
+
+/* ---- sockets ---- */
+
+static int sock(int type)
+{
+	int fd = socket(fam, type, 0);
+	if (fd < 0)
+		fatal("socket");
+	return fd;
+}
+
+static int bound(int type, union addr *a)
+{
+	int fd = sock(type);
+	*a = address(fam, myhost(), 0);
+	if (bind(fd, &a->sa, addrlen_of(fam)) < 0)
+		fatal("bind");
+	*a = sockname(fd);
+	return fd;
+}
+
+static int listener(int flags, int backlog, union addr *a)
+{
+	int fd = bound(SOCK_STREAM | flags, a);
+	if (listen(fd, backlog) < 0)
+		fatal("listen");
+	return fd;
+}
+
+static int connected(const union addr *a)
+{
+	int fd = sock(SOCK_STREAM);
+	if (connect(fd, &a->sa, addrlen_of(a->sa.sa_family)) < 0)
+		fatal("connect");
+	return fd;
+}
+
+/* A connection's two ends: [0] has connected, [1] is accepted. */
+static void pair(int fd[2])
+{
+	union addr a;
+	int l = listener(0, 5, &a);
+	fd[0] = connected(&a);
+	fd[1] = accept(l, NULL, NULL);
+	if (fd[1] < 0)
+		fatal("accept");
+	close(l);
+}
+
+static int setint(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof value);
+}
+
+static int getint(int fd, int level, int option)
+{
+	int value = -1;
+	socklen_t len = sizeof value;
+	if (getsockopt(fd, level, option, &value, &len) < 0)
+		return -1;
+	return value;
+}
+
+static int soerror(int fd) { return getint(fd, SOL_SOCKET, SO_ERROR); }
+
+static void timeout_of(int fd, int option, int ms)
+{
+	struct timeval tv = {ms / 1000, ms % 1000 * 1000};
+	if (setsockopt(fd, SOL_SOCKET, option, &tv, sizeof tv) < 0)
+		fatal("setsockopt of a time-out");
+}
+
+/* What poll says of a descriptor within ms. */
+static const char *polled(int fd, int events, int ms)
+{
+	struct pollfd p = {fd, events, 0};
+	int r = poll(&p, 1, ms);
+	if (r < 0)
+		return res(r);
+	return bits(p.revents);
+}
+
+static const char *ready(int fd, int ms) { return polled(fd, POLLIN | POLLOUT | POLLRDHUP | POLLPRI, ms); }
+
+/* Waits until poll says the wanted bits, and says all of them. */
+static const char *awaits(int fd, int want)
+{
+	const char *is = "-";
+	for (double end = now() + 5; now() < end; pause_ms(5)) {
+		struct pollfd p = {fd, POLLIN | POLLOUT | POLLRDHUP | POLLPRI, 0};
+		if (poll(&p, 1, 100) < 0)
+			return res(-1);
+		is = bits(p.revents);
+		if ((p.revents & want) == want)
+			return is;
+	}
+	char *s = text();
+	snprintf(s, 256, "%s after 5 s, not %s", is, bits(want));
+	return s;
+}
+
+static const char *oneline(char *s)
+{
+	for (char *c = s; *c; c++)
+		if (*c == '\n')
+			*c = '|';
+	return s;
+}
+
+static const char *received(int fd, int flags)
+{
+	char buf[200] = "";
+	ssize_t n = recv(fd, buf, sizeof buf - 1, flags);
+	char *s = text();
+	if (n < 0)
+		return res(n);
+	snprintf(s, 256, "%zd \"%.*s\"", n, (int)n, buf);
+	return oneline(s);
+}
+
+/* Reads just as much; what came instead is said. */
+static const char *gets_all(int fd, const char *want)
+{
+	char buf[256];
+	size_t n = 0;
+	while (n < strlen(want)) {
+		ssize_t r = read(fd, buf + n, strlen(want) - n);
+		if (r < 0)
+			return res(r);
+		if (r == 0)
+			return "end of file";
+		n += r;
+	}
+	char *s = text();
+	snprintf(s, 256, "\"%.*s\"", (int)n, buf);
+	return oneline(s);
+}
+
+static void nonblocking(int fd, int on)
+{
+	int flags = fcntl(fd, F_GETFL);
+	fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
+}
+
+static const char *ended(pid_t pid)
+{
+	int status;
+	char *s = text();
+	if (waitpid(pid, &status, 0) < 0)
+		return res(-1);
+	if (WIFSIGNALED(status))
+		snprintf(s, 256, "by SIG%s", sigabbrev_np(WTERMSIG(status)));
+	else
+		snprintf(s, 256, "exit %d", WEXITSTATUS(status));
+	return s;
+}
+
+/* A process that connects to a after ms and waits for the end. */
+static pid_t connects_later(const union addr *a, int ms)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct itimerval off = {0};
+		setitimer(ITIMER_REAL, &off, NULL);
+		pause_ms(ms);
+		int fd = socket(a->sa.sa_family, SOCK_STREAM, 0);
+		if (connect(fd, &a->sa, addrlen_of(a->sa.sa_family)) < 0)
+			_exit(1);
+		char c;
+		read(fd, &c, 1);
+		_exit(0);
+	}
+	return pid;
+}
+
+/* ---- sections: TCP ---- */
+
+static void fresh(void)
+{
+	int types[] = {SOCK_STREAM, SOCK_DGRAM};
+	for (int i = 0; i < 2; i++) {
+		const char *what = i ? "udp" : "tcp";
+		int fd = sock(types[i]);
+		struct stat st;
+		char link[64], path[64];
+		say_names(what, fd);
+		say("%s: SO_TYPE %s SO_DOMAIN %s SO_PROTOCOL %s SO_ACCEPTCONN %s SO_ERROR %s", what,
+		    res(getint(fd, SOL_SOCKET, SO_TYPE)), res(getint(fd, SOL_SOCKET, SO_DOMAIN)),
+		    res(getint(fd, SOL_SOCKET, SO_PROTOCOL)), res(getint(fd, SOL_SOCKET, SO_ACCEPTCONN)), err(soerror(fd)));
+		say("%s: poll %s", what, ready(fd, 0));
+		say("%s: S_ISSOCK %d", what, fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode));
+		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		ssize_t n = readlink(path, link, sizeof link);
+		say("%s: link %.*s", what, n > 8 ? 8 : (int)n, link);
+		say("%s: recv MSG_DONTWAIT = %s", what, received(fd, MSG_DONTWAIT));
+		say("%s: send = %s", what, res(send(fd, "x", 1, MSG_NOSIGNAL)));
+		say("%s: write = %s", what, res(write(fd, "", 0)));
+		say("%s: shutdown = %s", what, res(shutdown(fd, SHUT_WR)));
+		say("%s: accept = %s", what, ok(accept(fd, NULL, NULL)));
+		say("%s: lseek = %s", what, res(lseek(fd, 0, SEEK_SET)));
+		say("%s: F_GETFL %d, F_GETFD %d", what, fcntl(fd, F_GETFL), fcntl(fd, F_GETFD));
+		close(fd);
+		fd = sock(types[i] | SOCK_NONBLOCK | SOCK_CLOEXEC);
+		say("%s: F_GETFL O_NONBLOCK %d, F_GETFD %d", what, !!(fcntl(fd, F_GETFL) & O_NONBLOCK), fcntl(fd, F_GETFD));
+		close(fd);
+	}
+	say("unknown type = %s", ok(socket(fam, 77, 0)));
+	say("unknown protocol = %s", ok(socket(fam, SOCK_STREAM, 99)));
+	say("UDP as stream = %s", ok(socket(fam, SOCK_STREAM, IPPROTO_UDP)));
+	say("TCP as datagram = %s", ok(socket(fam, SOCK_DGRAM, IPPROTO_TCP)));
+	say("socketpair = %s", ok(socketpair(fam, SOCK_STREAM, 0, (int[2]){0})));
+	say("unknown family = %s", ok(socket(77, SOCK_STREAM, 0)));
+	int fd = sock(SOCK_STREAM);
+	close(fd);
+	union addr a = address(fam, myhost(), 0);
+	say("bind of a closed descriptor = %s", res(bind(fd, &a.sa, addrlen_of(fam))));
+	int p[2];
+	if (pipe(p) == 0)
+		say("bind of a pipe = %s, getsockname %s", res(bind(p[0], &a.sa, addrlen_of(fam))), res(getsockname(p[0], &a.sa, &(socklen_t){sizeof a})));
+}
+
+static void basic(void)
+{
+	union addr a, b, c;
+	int l = listener(0, 5, &a);
+	say_names("listener", l);
+	say("listener: SO_ACCEPTCONN %d, poll %s", getint(l, SOL_SOCKET, SO_ACCEPTCONN), ready(l, 0));
+	int fd = connected(&a);
+	say("listener: poll with a connection %s", awaits(l, POLLIN));
+	socklen_t len = sizeof b;
+	int s = accept(l, &b.sa, &len);
+	say("accept = %s, %s", ok(s), name(&b, len));
+	c = sockname(fd);
+	say("accept's address and getsockname of the peer: %s", same(&b, &c));
+	c = peername(s);
+	say("accept's address and getpeername: %s", same(&b, &c));
+	c = sockname(s);
+	say("getsockname of the accepted and of the listener: %s", same(&c, &a));
+	c = peername(fd);
+	say("getpeername and the listener: %s", same(&c, &a));
+	say_names("connected", fd);
+	say_names("accepted", s);
+	char few[8];
+	len = 4;
+	say("getpeername into 4 bytes = %s", res(getpeername(s, (struct sockaddr *)few, &len)));
+	say("its length then %d", len);
+	len = -1;
+	say("getsockname with length -1 = %s", res(getsockname(s, &c.sa, &len)));
+	say("getsockname to nowhere = %s", res(getsockname(s, (void *)1, &(socklen_t){16})));
+	say("poll %s, %s", ready(fd, 0), ready(s, 0));
+	say("write = %s", res(write(fd, "hello", 5)));
+	say("poll %s", awaits(s, POLLIN));
+	int n = -1;
+	SAY2("FIONREAD = %s: %s", res(ioctl(s, FIONREAD, &n)), res(n));
+	say("peek = %s", received(s, MSG_PEEK));
+	say("recv = %s", received(s, 0));
+	say("recv MSG_DONTWAIT = %s", received(s, MSG_DONTWAIT));
+	struct iovec v[2] = {{"ab", 2}, {"cde", 3}};
+	say("writev = %s", res(writev(s, v, 2)));
+	say("readv = %s", gets_all(fd, "abcde"));
+	write(s, "123", 3);
+	write(s, "456", 3);
+	char buf[7] = "";
+	say("MSG_WAITALL = %s", res(recv(fd, buf, 6, MSG_WAITALL)));
+	say("\"%s\"", buf);
+	/* Linux fills no address for a stream, and says so by the length. */
+	write(s, "x", 1);
+	len = sizeof b;
+	say("recvfrom = %s", res(recvfrom(fd, buf, 1, 0, &b.sa, &len)));
+	say("its address: %s", name(&b, len));
+	say("sendto with an address = %s", res(sendto(fd, "y", 1, 0, &a.sa, addrlen_of(fam))));
+	say("recv = %s", received(s, 0));
+	struct msghdr m = {.msg_iov = &(struct iovec){"zz", 2}, .msg_iovlen = 1};
+	say("sendmsg = %s", res(sendmsg(fd, &m, 0)));
+	struct msghdr r = {.msg_iov = &(struct iovec){buf, 6}, .msg_iovlen = 1, .msg_name = &b, .msg_namelen = sizeof b};
+	say("recvmsg = %s", res(recvmsg(s, &r, 0)));
+	say("its name's length %d, flags %x, control %d", r.msg_namelen, r.msg_flags, (int)r.msg_controllen);
+	say("connect again = %s", res(connect(fd, &a.sa, addrlen_of(fam))));
+	say("bind the connected = %s", res(bind(fd, &a.sa, addrlen_of(fam))));
+	say("listen on the connected = %s", res(listen(fd, 1)));
+	say("connect the listener = %s", res(connect(l, &a.sa, addrlen_of(fam))));
+	say("recv of the listener = %s", received(l, MSG_DONTWAIT));
+	say("send to the listener = %s", res(send(l, "x", 1, MSG_NOSIGNAL)));
+	say("read of length 0 = %s", res(read(s, buf, 0)));
+	say("recv to nowhere = %s", res((write(fd, "q", 1), pause_ms(50), recv(s, (void *)1, 1, 0))));
+	close(fd);
+	say("poll after the peer's close %s", awaits(s, POLLRDHUP));
+	close(s);
+	close(l);
+}
+
+static void halfclose(void)
+{
+	int fd[2];
+	pair(fd);
+	write(fd[0], "request", 7);
+	say("shutdown SHUT_WR = %s", res(shutdown(fd[0], SHUT_WR)));
+	say("again = %s", res(shutdown(fd[0], SHUT_WR)));
+	say("poll of who shut down %s", ready(fd[0], 0));
+	say("poll of the peer %s", awaits(fd[1], POLLRDHUP));
+	SAY2("peer reads %s, then %s", gets_all(fd[1], "request"), received(fd[1], 0));
+	say("and again %s", received(fd[1], 0));
+	say("peer answers %s", res(write(fd[1], "response", 8)));
+	say("who shut down reads %s", gets_all(fd[0], "response"));
+	say("and writes = %s", res(write(fd[0], "more", 4)));
+	say("getpeername still = %s", name(&(union addr){.ss = peername(fd[0]).ss}, addrlen_of(fam)));
+	close(fd[1]);
+	say("after both ends are closed: poll %s", awaits(fd[0], POLLIN | POLLHUP));
+	say("recv = %s", received(fd[0], 0));
+	close(fd[0]);
+
+	pair(fd);
+	say("shutdown SHUT_RD = %s", res(shutdown(fd[0], SHUT_RD)));
+	say("poll %s", ready(fd[0], 0));
+	say("recv = %s", received(fd[0], 0));
+	say("the peer's write = %s", res(write(fd[1], "x", 1)));
+	close(fd[0]);
+	close(fd[1]);
+
+	pair(fd);
+	say("shutdown SHUT_RDWR = %s", res(shutdown(fd[0], SHUT_RDWR)));
+	SAY2("recv = %s, send = %s", received(fd[0], 0), res(send(fd[0], "x", 1, MSG_NOSIGNAL)));
+	say("the peer's recv = %s", received(fd[1], 0));
+	say("shutdown with 9 = %s", res(shutdown(fd[1], 9)));
+	close(fd[0]);
+	close(fd[1]);
+
+	/* The signal, and that MSG_NOSIGNAL keeps it away. */
+	pid_t pid = fork();
+	if (pid == 0) {
+		signal(SIGPIPE, SIG_DFL);
+		pair(fd);
+		shutdown(fd[0], SHUT_WR);
+		say("send MSG_NOSIGNAL = %s", res(send(fd[0], "x", 1, MSG_NOSIGNAL)));
+		write(fd[0], "x", 1);
+		_exit(0);
+	}
+	say("write after shutdown ends %s", ended(pid));
+
+	/* A shutdown wakes who waits. */
+	pair(fd);
+	pid = fork();
+	if (pid == 0) {
+		pause_ms(100);
+		shutdown(fd[0], SHUT_RDWR);
+		_exit(0);
+	}
+	say("recv while another process shuts down = %s", received(fd[0], 0));
+	ended(pid);
+	close(fd[0]);
+	close(fd[1]);
+}
+
+static void after_reset(const char *what, int fd)
+{
+	say("%s: poll %s", what, awaits(fd, POLLHUP));
+	SAY3("%s: recv = %s, then %s", what, received(fd, 0), received(fd, 0));
+	say("%s: send = %s", what, res(send(fd, "x", 1, MSG_NOSIGNAL)));
+	say("%s: getpeername = %s", what, res(getpeername(fd, &(struct sockaddr){0}, &(socklen_t){sizeof(struct sockaddr)})));
+	say("%s: SO_ERROR %s", what, err(soerror(fd)));
+}
+
+static void reset(void)
+{
+	int fd[2];
+	struct linger now_ = {1, 0};
+	pair(fd);
+	write(fd[1], "unread", 6);
+	awaits(fd[0], POLLIN);
+	close(fd[0]);
+	after_reset("closed with data unread", fd[1]);
+	close(fd[1]);
+
+	pair(fd);
+	setsockopt(fd[0], SOL_SOCKET, SO_LINGER, &now_, sizeof now_);
+	close(fd[0]);
+	after_reset("linger 0", fd[1]);
+	close(fd[1]);
+
+	pair(fd);
+	setsockopt(fd[1], SOL_SOCKET, SO_LINGER, &now_, sizeof now_);
+	close(fd[1]);
+	after_reset("linger 0 of the accepted", fd[0]);
+	close(fd[0]);
+
+	pair(fd);
+	setsockopt(fd[0], SOL_SOCKET, SO_LINGER, &now_, sizeof now_);
+	close(fd[0]);
+	awaits(fd[1], POLLHUP);
+	SAY2("SO_ERROR first: %s, then recv %s", err(soerror(fd[1])), received(fd[1], 0));
+	close(fd[1]);
+
+	/* One who waits in recv when it comes. */
+	pair(fd);
+	setsockopt(fd[0], SOL_SOCKET, SO_LINGER, &now_, sizeof now_);
+	pid_t pid = fork();
+	if (pid == 0) {
+		close(fd[1]);
+		pause_ms(100);
+		_exit(0); /* the last reference is here */
+	}
+	close(fd[0]);
+	say("recv when the reset comes = %s", received(fd[1], 0));
+	ended(pid);
+	close(fd[1]);
+
+	/* The peer shut down first. */
+	pair(fd);
+	setsockopt(fd[0], SOL_SOCKET, SO_LINGER, &now_, sizeof now_);
+	shutdown(fd[1], SHUT_WR);
+	awaits(fd[0], POLLRDHUP);
+	close(fd[0]);
+	SAY2("linger 0 after the peer's shutdown: poll %s, recv %s", awaits(fd[1], POLLHUP), received(fd[1], 0));
+	close(fd[1]);
+
+	/* A process that is killed. */
+	pair(fd);
+	pid = fork();
+	if (pid == 0) {
+		close(fd[1]);
+		pause();
+	}
+	close(fd[0]);
+	pause_ms(50);
+	kill(pid, SIGKILL);
+	ended(pid);
+	say("the peer is killed: recv %s", received(fd[1], 0));
+	close(fd[1]);
+
+	/* What was sent before an orderly close arrives, however late it is read. */
+	pair(fd);
+	static char big[300000];
+	memset(big, 'z', sizeof big);
+	pid = fork();
+	if (pid == 0) {
+		close(fd[1]);
+		size_t n = 0;
+		while (n < sizeof big) {
+			ssize_t w = write(fd[0], big + n, sizeof big - n);
+			if (w < 0)
+				_exit(1);
+			n += w;
+		}
+		_exit(0);
+	}
+	close(fd[0]);
+	pause_ms(300);
+	size_t n = 0;
+	ssize_t r;
+	while ((r = read(fd[1], big, sizeof big)) > 0)
+		n += r;
+	say("300000 bytes before a close: %zu, then %s; writer %s", n, res(r), ended(pid));
+	close(fd[1]);
+}
+
+static void timeouts(void)
+{
+	int fd[2];
+	pair(fd);
+	timeout_of(fd[0], SO_RCVTIMEO, 200);
+	struct timeval tv;
+	socklen_t len = sizeof tv;
+	say("SO_RCVTIMEO read back = %s", res(getsockopt(fd[0], SOL_SOCKET, SO_RCVTIMEO, &tv, &len)));
+	say("%ld ms, length %d", tv.tv_sec * 1000 + tv.tv_usec / 1000, len);
+	double t = now();
+	say("recv = %s", received(fd[0], 0));
+	say("%s", took(t, 0.2));
+	t = now();
+	char c;
+	say("read = %s", res(read(fd[0], &c, 1)));
+	say("%s", took(t, 0.2));
+	t = now();
+	say("MSG_WAITALL of some = %s", res((write(fd[1], "ab", 2), recv(fd[0], (char[9]){0}, 9, MSG_WAITALL))));
+	say("%s", took(t, 0.2));
+	timeout_of(fd[0], SO_SNDTIMEO, 300);
+	static char big[1 << 20];
+	t = now();
+	ssize_t n;
+	size_t sum = 0;
+	/* The buffers hold some MB. */
+	while ((n = write(fd[0], big, sizeof big)) == sizeof big)
+		sum += n;
+	if (n > 0)
+		n = write(fd[0], big, sizeof big);
+	/* Some of it, or none. */
+	say("write that nobody reads: %s", n < (ssize_t)sizeof big && (n > 0 || (n < 0 && errno == EAGAIN)) ? "blocks" : res(n));
+	say("%s", took(t, 0.3));
+	say("poll then %s", ready(fd[0], 0));
+	nonblocking(fd[0], 1);
+	say("nonblocking write = %s", res(write(fd[0], big, 1)));
+	pid_t pid = fork();
+	if (pid == 0) {
+		close(fd[0]);
+		while (read(fd[1], big, sizeof big) > 0)
+			;
+		_exit(0);
+	}
+	close(fd[1]);
+	say("poll when it is read %s", polled(fd[0], POLLOUT, 5000));
+	close(fd[0]);
+	say("reader: %s", ended(pid));
+	union addr a;
+	int l = listener(0, 5, &a);
+	timeout_of(l, SO_RCVTIMEO, 200);
+	t = now();
+	say("accept = %s", ok(accept(l, NULL, NULL)));
+	say("%s", took(t, 0.2));
+	t = now();
+	union addr b;
+	len = sizeof b;
+	say("accept with an address = %s", ok(accept(l, &b.sa, &len)));
+	say("%s", took(t, 0.2));
+	timeout_of(l, SO_RCVTIMEO, 0);
+	int u = bound(SOCK_DGRAM, &a);
+	timeout_of(u, SO_RCVTIMEO, 200);
+	t = now();
+	say("udp recv = %s", received(u, 0));
+	say("%s", took(t, 0.2));
+	t = now();
+	len = sizeof b;
+	say("udp recvfrom = %s", res(recvfrom(u, &c, 1, 0, &b.sa, &len)));
+	say("%s", took(t, 0.2));
+	say("poll for 200 ms: %s", (t = now(), ready(l, 200)));
+	say("%s", took(t, 0.2));
+}
+
+static int dead_port(union addr *a)
+{
+	int fd = bound(SOCK_STREAM, a);
+	close(fd);
+	return fd;
+}
+
+static void nonblock(void)
+{
+	union addr a, dead;
+	int l = listener(0, 5, &a);
+	int fd = sock(SOCK_STREAM | SOCK_NONBLOCK);
+	say("poll before %s", ready(fd, 0));
+	say("connect = %s", res(connect(fd, &a.sa, addrlen_of(fam))));
+	say("poll %s", awaits(fd, POLLOUT));
+	say("SO_ERROR %s", err(soerror(fd)));
+	say("connect again = %s", res(connect(fd, &a.sa, addrlen_of(fam))));
+	say("and again = %s", res(connect(fd, &a.sa, addrlen_of(fam))));
+	say_names("connected", fd);
+	int s = accept(l, NULL, NULL);
+	say("nothing but what is sent arrives: %s", received(s, MSG_DONTWAIT));
+	write(fd, "x", 1);
+	say("this: %s", received(s, 0));
+	say("recv = %s", received(fd, 0));
+	close(fd);
+	close(s);
+
+	dead_port(&dead);
+	fd = sock(SOCK_STREAM | SOCK_NONBLOCK);
+	say("connect to a closed port = %s", res(connect(fd, &dead.sa, addrlen_of(fam))));
+	say("poll %s", awaits(fd, POLLOUT));
+	SAY2("SO_ERROR %s, then %s", err(soerror(fd)), err(soerror(fd)));
+	say("poll then %s", ready(fd, 0));
+	say("getpeername = %s", res(getpeername(fd, &(struct sockaddr){0}, &(socklen_t){sizeof(struct sockaddr)})));
+	/* Linux ends the first attempt by this. */
+	say("connect to an open one = %s", res(connect(fd, &a.sa, addrlen_of(fam))));
+	say("once more = %s", res(connect(fd, &a.sa, addrlen_of(fam))));
+	say("poll %s", awaits(fd, POLLOUT));
+	say("SO_ERROR %s", err(soerror(fd)));
+	s = accept(l, NULL, NULL);
+	write(s, "again", 5);
+	nonblocking(fd, 0);
+	say("and gets %s", gets_all(fd, "again"));
+	close(fd);
+	close(s);
+
+	fd = sock(SOCK_STREAM | SOCK_NONBLOCK);
+	connect(fd, &dead.sa, addrlen_of(fam));
+	awaits(fd, POLLOUT);
+	SAY2("recv after a refusal = %s, then %s", received(fd, 0), received(fd, 0));
+	say("send = %s", res(send(fd, "x", 1, MSG_NOSIGNAL)));
+	close(fd);
+
+	fd = sock(SOCK_STREAM | SOCK_NONBLOCK);
+	connect(fd, &dead.sa, addrlen_of(fam));
+	awaits(fd, POLLOUT);
+	say("connect after a refusal = %s", res(connect(fd, &dead.sa, addrlen_of(fam))));
+	close(fd);
+
+	fd = sock(SOCK_STREAM);
+	say("blocking connect to a closed port = %s", res(connect(fd, &dead.sa, addrlen_of(fam))));
+	SAY2("SO_ERROR %s, poll %s", err(soerror(fd)), ready(fd, 0));
+	say("again = %s", res(connect(fd, &dead.sa, addrlen_of(fam))));
+	say("to an open one = %s", res(connect(fd, &a.sa, addrlen_of(fam))));
+	s = accept(l, NULL, NULL);
+	write(s, "blocking", 8);
+	say("and gets %s", gets_all(fd, "blocking"));
+	close(fd);
+	close(s);
+
+	/* By select and epoll. */
+	for (int refused = 0; refused < 2; refused++) {
+		const union addr *to = refused ? &dead : &a;
+		fd = sock(SOCK_STREAM | SOCK_NONBLOCK);
+		connect(fd, &to->sa, addrlen_of(fam));
+		fd_set rd, wr;
+		FD_ZERO(&rd);
+		FD_ZERO(&wr);
+		FD_SET(fd, &rd);
+		FD_SET(fd, &wr);
+		struct timeval tv = {5, 0};
+		awaits(fd, POLLOUT);
+		int n = select(fd + 1, &rd, &wr, NULL, &tv);
+		say("select %s = %d: read %d, write %d", refused ? "refused" : "ok", n, !!FD_ISSET(fd, &rd), !!FD_ISSET(fd, &wr));
+		close(fd);
+		fd = sock(SOCK_STREAM | SOCK_NONBLOCK);
+		int ep = epoll_create1(0);
+		connect(fd, &to->sa, addrlen_of(fam));
+		struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLET | EPOLLRDHUP, .data.fd = fd}, got[4];
+		epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e);
+		awaits(fd, POLLOUT);
+		n = epoll_wait(ep, got, 4, 5000);
+		say("epoll %s = %d: %s", refused ? "refused" : "ok", n, bits(n > 0 ? got[0].events : 0));
+		say("SO_ERROR %s", err(soerror(fd)));
+		close(ep);
+		close(fd);
+		if (!refused)
+			for (int i = 0; i < 2; i++)
+				close(accept(l, NULL, NULL));
+	}
+	/* Addresses that nobody can have. */
+	fd = sock(SOCK_STREAM);
+	union addr bad = a;
+	say("connect with a short length = %s", res(connect(fd, &bad.sa, 4)));
+	bad.sa.sa_family = 77;
+	say("connect to another family = %s", res(connect(fd, &bad.sa, addrlen_of(fam))));
+	bad = address(fam, myhost(), 0);
+	say("connect to port 0 = %s", res(connect(fd, &bad.sa, addrlen_of(fam))));
+	bad = address(fam, anyhost(), port_of(&a));
+	say("connect to any address = %s", res(connect(fd, &bad.sa, addrlen_of(fam))));
+	say_names("its names", fd);
+	close(fd);
+	fd = sock(SOCK_STREAM);
+	bad = address(fam, fam == AF_INET6 ? "2001:db8::77" : "203.0.113.7", 0);
+	say("bind to an address of another host = %s", res(bind(fd, &bad.sa, addrlen_of(fam))));
+	bad = address(fam, myhost(), 0);
+	SAY2("bind = %s, again %s", res(bind(fd, &bad.sa, addrlen_of(fam))), res(bind(fd, &bad.sa, addrlen_of(fam))));
+	union addr mine = sockname(fd);
+	say("connect of the bound = %s", res(connect(fd, &a.sa, addrlen_of(fam))));
+	union addr is = sockname(fd);
+	say("its name is %s", same(&mine, &is));
+	close(fd);
+	close(l);
+}
+
+static void backlog(void)
+{
+	union addr a;
+	int l = listener(0, 1, &a), fd[4], n = 0;
+	for (int i = 0; i < 4; i++) {
+		fd[i] = sock(SOCK_STREAM | SOCK_NONBLOCK);
+		connect(fd[i], &a.sa, addrlen_of(fam));
+		if (strcmp(polled(fd[i], POLLOUT, 300), "OUT") == 0)
+			n++;
+	}
+	say("of 4 to a backlog of 1, %d are connected at first", n);
+	for (int i = 0; i < 4; i++)
+		say("%d: poll %s", i, polled(fd[i], POLLOUT, 0));
+	int w = sock(SOCK_STREAM);
+	timeout_of(w, SO_SNDTIMEO, 300);
+	double t = now();
+	say("connect with SO_SNDTIMEO = %s", res(connect(w, &a.sa, addrlen_of(fam))));
+	say("%s", took(t, 0.3));
+	close(w);
+	int s[4];
+	for (int i = 0; i < 4; i++) {
+		s[i] = accept(l, NULL, NULL);
+		say("accept = %s", ok(s[i]));
+	}
+	for (int i = 0; i < 4; i++)
+		say("%d: %s", i, awaits(fd[i], POLLOUT));
+	for (int i = 0; i < 4; i++) {
+		close(fd[i]);
+		close(s[i]);
+	}
+	close(l);
+
+	/* What clients do before accept. */
+	l = listener(0, 5, &a);
+	fd[0] = connected(&a);
+	write(fd[0], "early", 5);
+	close(fd[0]);
+	pause_ms(100);
+	s[0] = accept(l, NULL, NULL);
+	SAY2("written and closed before accept: %s, then %s", gets_all(s[0], "early"), received(s[0], 0));
+	close(s[0]);
+	fd[0] = connected(&a);
+	union addr its = sockname(fd[0]);
+	shutdown(fd[0], SHUT_WR);
+	pause_ms(100);
+	s[0] = accept(l, NULL, NULL);
+	union addr b = peername(s[0]);
+	say("shut down before accept: its name is %s, recv %s", same(&its, &b), received(s[0], 0));
+	write(s[0], "still", 5);
+	say("the client gets %s", gets_all(fd[0], "still"));
+	close(s[0]);
+	close(fd[0]);
+	struct linger now_ = {1, 0};
+	fd[0] = connected(&a);
+	setsockopt(fd[0], SOL_SOCKET, SO_LINGER, &now_, sizeof now_);
+	close(fd[0]);
+	pause_ms(100);
+	nonblocking(l, 1);
+	s[0] = accept(l, NULL, NULL);
+	say("reset before accept: accept %s", ok(s[0]));
+	if (s[0] >= 0) {
+		say("recv %s", received(s[0], 0));
+		close(s[0]);
+	}
+	fd[0] = connected(&a);
+	write(fd[0], "x", 1);
+	close(l);
+	SAY2("the listener closed before accept: poll %s, recv %s", awaits(fd[0], POLLHUP), received(fd[0], 0));
+	close(fd[0]);
+	fd[0] = sock(SOCK_STREAM);
+	say("connect then = %s", res(connect(fd[0], &a.sa, addrlen_of(fam))));
+	close(fd[0]);
+
+	/* Many at once, all in order of nothing but their own data. */
+	l = listener(0, 128, &a);
+	enum { MANY = 100 };
+	int c[MANY], sum = 0, bad = 0;
+	for (int i = 0; i < MANY; i++) {
+		c[i] = connected(&a);
+		dprintf(c[i], "%03d", i);
+	}
+	for (int i = 0; i < MANY; i++) {
+		union addr p;
+		socklen_t len = sizeof p;
+		int x = accept(l, &p.sa, &len);
+		char buf[4] = "";
+		if (recv(x, buf, 3, MSG_WAITALL) != 3)
+			bad++;
+		int k = atoi(buf);
+		union addr q = sockname(c[k]);
+		if (strcmp(same(&p, &q), "the same") != 0)
+			bad++;
+		sum += k;
+		write(x, buf, 3);
+		close(x);
+	}
+	for (int i = 0; i < MANY; i++) {
+		char buf[4] = "";
+		if (recv(c[i], buf, 3, MSG_WAITALL) != 3 || atoi(buf) != i)
+			bad++;
+		close(c[i]);
+	}
+	say("100 connections wait and are served: %d wrong, sum %d", bad, sum);
+	close(l);
+}
+
+static void *accept_thread(void *arg)
+{
+	int l = *(int *)arg;
+	int s = accept(l, NULL, NULL);
+	if (s >= 0) {
+		write(s, "t", 1);
+		close(s);
+	}
+	return (void *)(long)(s < 0 ? -errno : 1);
+}
+
+static void accepts(void)
+{
+	union addr a, b;
+	socklen_t len;
+	int l = listener(SOCK_NONBLOCK, 16, &a);
+	say("nonblocking accept = %s", ok(accept(l, NULL, NULL)));
+	len = sizeof b;
+	say("with an address = %s", ok(accept(l, &b.sa, &len)));
+	int fd = connected(&a);
+	awaits(l, POLLIN);
+	int s = accept(l, NULL, NULL);
+	say("accept: O_NONBLOCK %d, FD_CLOEXEC %d", !!(fcntl(s, F_GETFL) & O_NONBLOCK), fcntl(s, F_GETFD));
+	close(s);
+	close(fd);
+	fd = connected(&a);
+	awaits(l, POLLIN);
+	len = sizeof b;
+	s = accept4(l, &b.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	say("accept4: O_NONBLOCK %d, FD_CLOEXEC %d, %s", !!(fcntl(s, F_GETFL) & O_NONBLOCK), fcntl(s, F_GETFD), name(&b, len));
+	close(s);
+	close(fd);
+	say("accept4 with unknown flags = %s", ok(accept4(l, NULL, NULL, 1)));
+	fd = connected(&a);
+	awaits(l, POLLIN);
+	len = 4;
+	char few[16];
+	s = accept(l, (struct sockaddr *)few, &len);
+	say("accept into 4 bytes = %s, length then %d", ok(s), (int)len);
+	close(s);
+	close(fd);
+	fd = connected(&a);
+	awaits(l, POLLIN);
+	len = -1;
+	s = accept(l, &b.sa, &len);
+	say("accept with length -1 = %s", ok(s));
+	if (s >= 0)
+		close(s);
+	s = accept(l, NULL, NULL);
+	say("and then = %s", ok(s));
+	if (s >= 0)
+		close(s);
+	close(fd);
+
+	/* Edge-triggered: an event for each that arrives, none for what is there. */
+	int ep = epoll_create1(0);
+	struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.fd = l}, got[4];
+	epoll_ctl(ep, EPOLL_CTL_ADD, l, &e);
+	say("EPOLLET, nothing: %s", res(epoll_wait(ep, got, 4, 50)));
+	int c[3];
+	c[0] = connected(&a);
+	say("EPOLLET, a connection: %s", res(epoll_wait(ep, got, 4, 5000)));
+	say("EPOLLET, nothing new: %s", res(epoll_wait(ep, got, 4, 100)));
+	c[1] = connected(&a);
+	say("EPOLLET, another: %s", res(epoll_wait(ep, got, 4, 5000)));
+	int n = 0;
+	while ((s = accept(l, NULL, NULL)) >= 0) {
+		n++;
+		close(s);
+	}
+	say("accepted %d, then %s", n, res(-1));
+	c[2] = connected(&a);
+	say("EPOLLET, a third: %s", res(epoll_wait(ep, got, 4, 5000)));
+	close(accept(l, NULL, NULL));
+	e.events = EPOLLIN | EPOLLONESHOT;
+	epoll_ctl(ep, EPOLL_CTL_MOD, l, &e);
+	for (int i = 0; i < 3; i++)
+		close(c[i]);
+	c[0] = connected(&a);
+	say("ONESHOT: %s", res(epoll_wait(ep, got, 4, 5000)));
+	say("ONESHOT, again: %s", res(epoll_wait(ep, got, 4, 50)));
+	close(c[0]);
+	close(accept(l, NULL, NULL));
+	close(ep);
+
+	/* A blocking one, by thread, process, and by all of them. */
+	nonblocking(l, 0);
+	double t = now();
+	pid_t pid = connects_later(&a, 150);
+	len = sizeof b;
+	s = accept(l, &b.sa, &len);
+	say("blocking accept = %s, %s, %s", ok(s), name(&b, len), took(t, 0.15));
+	close(s);
+	say("client: %s", ended(pid));
+	pid = connects_later(&a, 150);
+	s = accept(l, NULL, NULL);
+	say("blocking accept without an address = %s", ok(s));
+	close(s);
+	say("client: %s", ended(pid));
+	enum { THREADS = 8 };
+	pthread_t th[THREADS];
+	for (int i = 0; i < THREADS; i++)
+		pthread_create(&th[i], NULL, accept_thread, &l);
+	pause_ms(100);
+	n = 0;
+	for (int i = 0; i < THREADS; i++) {
+		fd = connected(&a);
+		char ch;
+		n += read(fd, &ch, 1);
+		close(fd);
+	}
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(th[i], NULL);
+	say("8 threads accept: %d served", n);
+
+	/* Half of them say no address. */
+	pid_t kids[4];
+	for (int i = 0; i < 4; i++)
+		if ((kids[i] = fork()) == 0) {
+			len = sizeof b;
+			s = i % 2 ? accept(l, &b.sa, &len) : accept(l, NULL, NULL);
+			if (s < 0)
+				_exit(1);
+			write(s, "p", 1);
+			_exit(0);
+		}
+	pause_ms(100);
+	n = 0;
+	for (int i = 0; i < 4; i++) {
+		fd = connected(&a);
+		char ch;
+		n += read(fd, &ch, 1);
+		close(fd);
+	}
+	for (int i = 0; i < 4; i++)
+		say("prefork %d: %s", i, ended(kids[i]));
+	say("prefork: %d served", n);
+
+	pid = fork();
+	if (pid == 0) {
+		pause_ms(150);
+		shutdown(l, SHUT_RDWR);
+		_exit(0);
+	}
+	len = sizeof b;
+	say("accept of a listener that is shut down = %s", ok(accept(l, &b.sa, &len)));
+	ended(pid);
+	fd = sock(SOCK_STREAM);
+	say("connect to it = %s", res(connect(fd, &a.sa, addrlen_of(fam))));
+	say("listen again = %s", res(listen(l, 4)));
+	/* The port that the kernel chose may be another then. */
+	a = sockname(l);
+	say("connect then = %s", res(connect(fd, &a.sa, addrlen_of(fam))));
+	close(fd);
+	close(l);
+	l = sock(SOCK_STREAM);
+	say("listen without bind = %s", res(listen(l, 4)));
+	say_names("its name", l);
+	a = sockname(l);
+	b = address(fam, myhost(), port_of(&a));
+	fd = connected(&b);
+	s = accept(l, NULL, NULL);
+	say_names("what it accepts", s);
+	say("listen once more = %s", res(listen(l, 9)));
+	close(l);
+	write(fd, "q", 1);
+	say("the listener is closed, the connection lives: %s", received(s, 0));
+}
+
+static void inuse(void)
+{
+	union addr a, any;
+	int l = listener(0, 1, &a), fd = sock(SOCK_STREAM);
+	say("bind = %s", res(bind(fd, &a.sa, addrlen_of(fam))));
+	setint(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	say("with REUSEADDR = %s", res(bind(fd, &a.sa, addrlen_of(fam))));
+	any = address(fam, anyhost(), port_of(&a));
+	say("on any address, with REUSEADDR = %s", res(bind(fd, &any.sa, addrlen_of(fam))));
+	close(fd);
+	close(l);
+	fd = sock(SOCK_STREAM);
+	say("bind after the close = %s", res(bind(fd, &a.sa, addrlen_of(fam))));
+	say("listen = %s", res(listen(fd, 1)));
+	close(fd);
+
+	/* Its own TIME_WAIT. */
+	l = sock(SOCK_STREAM);
+	setint(l, SOL_SOCKET, SO_REUSEADDR, 1);
+	a = address(fam, myhost(), 0);
+	bind(l, &a.sa, addrlen_of(fam));
+	listen(l, 1);
+	a = sockname(l);
+	fd = connected(&a);
+	int s = accept(l, NULL, NULL);
+	close(s);
+	awaits(fd, POLLRDHUP);
+	close(fd);
+	close(l);
+	pause_ms(50);
+	fd = sock(SOCK_STREAM);
+	say("bind in TIME_WAIT = %s", res(bind(fd, &a.sa, addrlen_of(fam))));
+	close(fd);
+	fd = sock(SOCK_STREAM);
+	setint(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	int r = bind(fd, &a.sa, addrlen_of(fam));
+	say("with REUSEADDR = %s, listen %s", res(r), r < 0 ? "-" : res(listen(fd, 1)));
+	close(fd);
+
+	/* Both say REUSEPORT. */
+	for (int udp = 0; udp < 2; udp++) {
+		int type = udp ? SOCK_DGRAM : SOCK_STREAM;
+		l = sock(type);
+		say("%s SO_REUSEPORT = %s", udp ? "udp" : "tcp", res(setint(l, SOL_SOCKET, SO_REUSEPORT, 1)));
+		a = address(fam, myhost(), 0);
+		bind(l, &a.sa, addrlen_of(fam));
+		a = sockname(l);
+		fd = sock(type);
+		setint(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+		say("%s both = %s", udp ? "udp" : "tcp", res(bind(fd, &a.sa, addrlen_of(fam))));
+		int other = sock(type);
+		say("%s one without = %s", udp ? "udp" : "tcp", res(bind(other, &a.sa, addrlen_of(fam))));
+		close(other);
+		close(fd);
+		close(l);
+	}
+	l = bound(SOCK_DGRAM, &a);
+	fd = sock(SOCK_DGRAM);
+	say("udp = %s", res(bind(fd, &a.sa, addrlen_of(fam))));
+	close(fd);
+	fd = sock(SOCK_STREAM);
+	say("tcp on udp's port = %s", res(bind(fd, &a.sa, addrlen_of(fam))));
+	close(fd);
+	close(l);
+	fd = sock(SOCK_STREAM);
+	l = listener(0, 1, &a);
+	int c = connected(&a);
+	union addr eph = sockname(c);
+	say("an ephemeral port in use = %s", res(bind(fd, &eph.sa, addrlen_of(fam))));
+}
+
+static void dualstack(void)
+{
+	union addr a, b;
+	socklen_t len = sizeof b;
+	if (fam != AF_INET6)
+		return;
+	int l = sock(SOCK_STREAM);
+	say("IPV6_V6ONLY %d", getint(l, IPPROTO_IPV6, IPV6_V6ONLY));
+	setint(l, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+	a = address(AF_INET6, "::", 0);
+	bind(l, &a.sa, sizeof a.in6);
+	listen(l, 5);
+	a = sockname(l);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	b = address(AF_INET, host4, port_of(&a));
+	say("connect by IPv4 = %s", res(connect(fd, &b.sa, sizeof b.in)));
+	int s = accept(l, &b.sa, &len);
+	say("accept = %s, %s", ok(s), name(&b, len));
+	say_names("accepted", s);
+	say_names("connected", fd);
+	close(s);
+	close(fd);
+	char mapped[64];
+	snprintf(mapped, sizeof mapped, "::ffff:%s", host4);
+	fd = socket(AF_INET6, SOCK_STREAM, 0);
+	b = address(AF_INET6, mapped, port_of(&a));
+	say("connect to a mapped address = %s", res(connect(fd, &b.sa, sizeof b.in6)));
+	say_names("connected", fd);
+	s = accept(l, NULL, NULL);
+	write(s, "x", 1);
+	say("recv = %s", received(fd, 0));
+	close(s);
+	close(fd);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	b = address(AF_INET, "0.0.0.0", port_of(&a));
+	say("bind of the port by IPv4 = %s", res(bind(fd, &b.sa, sizeof b.in)));
+	close(fd);
+	close(l);
+	l = sock(SOCK_STREAM);
+	setint(l, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	say("IPV6_V6ONLY %d", getint(l, IPPROTO_IPV6, IPV6_V6ONLY));
+	a = address(AF_INET6, "::", 0);
+	bind(l, &a.sa, sizeof a.in6);
+	listen(l, 5);
+	a = sockname(l);
+	say("IPV6_V6ONLY after bind = %s", res(setint(l, IPPROTO_IPV6, IPV6_V6ONLY, 0)));
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	b = address(AF_INET, host4, port_of(&a));
+	say("V6ONLY, connect by IPv4 = %s", res(connect(fd, &b.sa, sizeof b.in)));
+	close(fd);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	b = address(AF_INET, "0.0.0.0", port_of(&a));
+	say("V6ONLY, bind of the port by IPv4 = %s", res(bind(fd, &b.sa, sizeof b.in)));
+	close(fd);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	say("connect of an IPv4 socket to an IPv6 address = %s", res(connect(fd, &a.sa, sizeof a.in6)));
+	close(fd);
+
+	/* What getaddrinfo(3) of the GNU C library does to order addresses. */
+	fd = socket(AF_INET6, SOCK_DGRAM, 0);
+	b = address(AF_INET, host4, 0);
+	say("an inet6 UDP socket, connect to an IPv4 address = %s", res(connect(fd, &b.sa, sizeof b.in)));
+	say_names("it", fd);
+	union addr none = {.sa.sa_family = AF_UNSPEC};
+	say("AF_UNSPEC = %s", res(connect(fd, &none.sa, sizeof none.sa)));
+	b = address(AF_INET6, host6, 0);
+	say("connect to IPv6, port 0 = %s", res(connect(fd, &b.sa, sizeof b.in6)));
+	b = sockname(fd);
+	say("address %s", name(&b, sizeof b.in6));
+	close(fd);
+	/* UDP, both kinds to one socket. */
+	l = socket(AF_INET6, SOCK_DGRAM, 0);
+	a = address(AF_INET6, "::", 0);
+	bind(l, &a.sa, sizeof a.in6);
+	a = sockname(l);
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	b = address(AF_INET, host4, port_of(&a));
+	say("udp by IPv4 = %s", res(sendto(fd, "4", 1, 0, &b.sa, sizeof b.in)));
+	char buf[4];
+	len = sizeof b;
+	say("recvfrom = %s", res(recvfrom(l, buf, 4, 0, &b.sa, &len)));
+	say("from %s", name(&b, len));
+	say("the answer = %s", res(sendto(l, "answer", 6, 0, &b.sa, len)));
+	say("arrives: %s", received(fd, 0));
+}
+
+/* ---- sections: UDP ---- */
+
+static int patient(int fd)
+{
+	timeout_of(fd, SO_RCVTIMEO, 2000);
+	return fd;
+}
+
+static void udp(void)
+{
+	union addr a, b, c, third;
+	socklen_t len = sizeof b;
+	char buf[70000];
+	/* One that is lost is to be one line, not the end. */
+	int s = patient(bound(SOCK_DGRAM, &a)), fd = patient(sock(SOCK_DGRAM));
+	say_names("bound", s);
+	say("poll %s", ready(s, 0));
+	say("sendto = %s", res(sendto(fd, "hello", 5, 0, &a.sa, addrlen_of(fam))));
+	say_names("after sendto", fd);
+	say("poll %s", awaits(s, POLLIN));
+	int n = -1;
+	SAY2("FIONREAD = %s: %s", res(ioctl(s, FIONREAD, &n)), res(n));
+	say("peek = %s", received(s, MSG_PEEK));
+	say("peek of 2, MSG_TRUNC = %s", res(recv(s, buf, 2, MSG_PEEK | MSG_TRUNC)));
+	memset(&b, 0, sizeof b);
+	say("recvfrom = %s", res(recvfrom(s, buf, sizeof buf, 0, &b.sa, &len)));
+	c = sockname(fd);
+	say("from %s; port %s", name(&b, len), port_of(&b) == port_of(&c) ? "the same" : "another");
+	say("the answer = %s", res(sendto(s, "answer", 6, 0, &b.sa, len)));
+	len = sizeof b;
+	say("recvfrom = %s", res(recvfrom(fd, buf, sizeof buf, 0, &b.sa, &len)));
+	say("from the bound: %s", same(&a, &b));
+
+	/* Sizes. */
+	say("zero length: %s", res(sendto(fd, "", 0, 0, &a.sa, addrlen_of(fam))));
+	say("poll %s", awaits(s, POLLIN));
+	say("recv = %s", received(s, 0));
+	sendto(fd, "0123456789", 10, 0, &a.sa, addrlen_of(fam));
+	struct msghdr m = {.msg_iov = &(struct iovec){buf, 4}, .msg_iovlen = 1, .msg_name = &b, .msg_namelen = sizeof b};
+	say("recvmsg of 4 = %s", res(recvmsg(s, &m, 0)));
+	say("flags %s, name's length %d", m.msg_flags & MSG_TRUNC ? "MSG_TRUNC" : "none", m.msg_namelen);
+	sendto(fd, "0123456789", 10, 0, &a.sa, addrlen_of(fam));
+	say("recv of 4 MSG_TRUNC = %s", res(recv(s, buf, 4, MSG_TRUNC)));
+	sendto(fd, "one", 3, 0, &a.sa, addrlen_of(fam));
+	sendto(fd, "two", 3, 0, &a.sa, addrlen_of(fam));
+	say("recv of 1 = %s", res(recv(s, buf, 1, 0)));
+	say("the rest is gone: %s", received(s, 0));
+	say("recv MSG_DONTWAIT = %s", received(s, MSG_DONTWAIT));
+	for (int size = 1000; size < 70000; size *= 2) {
+		memset(buf, size & 0xff, sizeof buf);
+		ssize_t r = sendto(fd, buf, size, 0, &a.sa, addrlen_of(fam));
+		ssize_t g = r < 0 ? 0 : recv(s, buf, sizeof buf, 0);
+		say("%d bytes: %s, received %s", size, res(r), res(g));
+	}
+	say("65507 bytes: %s", res(sendto(fd, buf, 65507, 0, &a.sa, addrlen_of(fam))));
+	say("received %s", res(recv(s, buf, sizeof buf, 0)));
+	say("65530 bytes: %s", res(sendto(fd, buf, 65530, 0, &a.sa, addrlen_of(fam))));
+
+	/* Connected. */
+	say("send of the unconnected = %s", res(send(fd, "x", 1, 0)));
+	int k = patient(bound(SOCK_DGRAM, &third));
+	say("connect = %s", res(connect(fd, &a.sa, addrlen_of(fam))));
+	say_names("connected", fd);
+	say("send = %s", res(send(fd, "conn", 4, 0)));
+	say("recv = %s", received(s, 0));
+	c = sockname(fd);
+	say("write of another to it = %s", res(sendto(k, "third", 5, 0, &c.sa, addrlen_of(fam))));
+	pause_ms(100);
+	say("recv = %s", received(fd, MSG_DONTWAIT));
+	sendto(s, "right", 5, 0, &c.sa, addrlen_of(fam));
+	say("of the right one: %s", received(fd, 0));
+	say("sendto another = %s", res(sendto(fd, "aside", 5, 0, &third.sa, addrlen_of(fam))));
+	say("arrives: %s", received(k, 0));
+	say("connect to the other = %s", res(connect(fd, &third.sa, addrlen_of(fam))));
+	say("write = %s", res(write(fd, "moved", 5)));
+	say("arrives: %s", received(k, 0));
+	sendto(k, "back", 4, 0, &c.sa, addrlen_of(fam));
+	say("read: %s", gets_all(fd, "back"));
+	union addr none = {.sa.sa_family = AF_UNSPEC};
+	say("AF_UNSPEC = %s", res(connect(fd, &none.sa, sizeof none.sa)));
+	say_names("then", fd);
+	say("send = %s", res(send(fd, "x", 1, 0)));
+	say("shutdown of the unconnected = %s", res(shutdown(fd, SHUT_RDWR)));
+
+	/* Nobody there. */
+	int dead = bound(SOCK_DGRAM, &b);
+	close(dead);
+	close(fd);
+	fd = sock(SOCK_DGRAM);
+	say("sendto nobody = %s", res(sendto(fd, "x", 1, 0, &b.sa, addrlen_of(fam))));
+	pause_ms(100);
+	say("unconnected hears nothing: %s", received(fd, MSG_DONTWAIT));
+	connect(fd, &b.sa, addrlen_of(fam));
+	say("send to nobody = %s", res(send(fd, "x", 1, 0)));
+	say("poll %s", awaits(fd, POLLERR));
+	SAY2("recv = %s, then %s", received(fd, MSG_DONTWAIT), received(fd, MSG_DONTWAIT));
+	send(fd, "x", 1, 0);
+	say("poll %s", awaits(fd, POLLERR));
+	say("send then = %s", res(send(fd, "x", 1, 0)));
+	pause_ms(100);
+	SAY2("SO_ERROR %s, then %s", err(soerror(fd)), err(soerror(fd)));
+	say("poll %s", ready(fd, 0));
+	timeout_of(fd, SO_RCVTIMEO, 5000);
+	send(fd, "x", 1, 0);
+	say("blocking recv = %s", received(fd, 0));
+	pid_t pid = fork();
+	if (pid == 0) {
+		pause_ms(150);
+		send(fd, "x", 1, 0);
+		_exit(0);
+	}
+	say("blocking recv, the error comes later = %s", received(fd, 0));
+	ended(pid);
+	timeout_of(fd, SO_RCVTIMEO, 0);
+	close(fd);
+
+	/* Who sent what, when read in different ways. */
+	int from[3], bad = 0, wrong = 0;
+	union addr is[3];
+	for (int i = 0; i < 3; i++)
+		from[i] = bound(SOCK_DGRAM, &is[i]);
+	for (int i = 0; i < 150; i++) {
+		char line[16];
+		snprintf(line, sizeof line, "%d %d", i, i % 3);
+		if (sendto(from[i % 3], line, strlen(line), 0, &a.sa, addrlen_of(fam)) < 0)
+			bad++;
+		if (i % 30 != 29)
+			continue;
+		for (int j = i - 29; j <= i; j++) {
+			memset(buf, 0, 16);
+			len = sizeof b;
+			ssize_t r = j % 5 == 4 ? read(s, buf, 16) : recvfrom(s, buf, 16, 0, &b.sa, &len);
+			int seq = -1, who = -1;
+			sscanf(buf, "%d %d", &seq, &who);
+			if (r < 0 || seq != j || who != j % 3)
+				bad++;
+			else if (j % 5 != 4 && strcmp(same(&b, &is[who]), "the same") != 0)
+				wrong++;
+		}
+	}
+	say("150 from 3 sources, every fifth by read: %d out of order, %d with another's address", bad, wrong);
+
+	/* A receiver that does not read keeps nobody. */
+	fd = sock(SOCK_DGRAM);
+	n = 0;
+	for (int i = 0; i < 5000; i++)
+		if (sendto(fd, buf, 1000, 0, &a.sa, addrlen_of(fam)) == 1000)
+			n++;
+	say("5000 that nobody reads: %d sent", n);
+	pause_ms(100);
+	n = 0;
+	while (strcmp(polled(s, POLLIN, 300), "IN") == 0 && recv(s, buf, sizeof buf, MSG_DONTWAIT) == 1000)
+		n++;
+	say("%s of them arrive", n == 0 ? "none" : n == 5000 ? "all" : "some");
+	struct mmsghdr mm[3] = {0};
+	struct iovec mv[3] = {{"m0", 2}, {"m1", 2}, {"m2", 2}};
+	for (int i = 0; i < 3; i++)
+		mm[i].msg_hdr = (struct msghdr){.msg_iov = &mv[i], .msg_iovlen = 1, .msg_name = &a, .msg_namelen = addrlen_of(fam)};
+	say("sendmmsg = %s", res(sendmmsg(fd, mm, 3, 0)));
+	awaits(s, POLLIN);
+	pause_ms(50);
+	char in[4][8] = {{0}};
+	struct mmsghdr rr[4] = {0};
+	union addr whose[4];
+	struct iovec rv[4];
+	for (int i = 0; i < 4; i++) {
+		rv[i] = (struct iovec){in[i], 7};
+		rr[i].msg_hdr = (struct msghdr){.msg_iov = &rv[i], .msg_iovlen = 1, .msg_name = &whose[i], .msg_namelen = sizeof whose[i]};
+	}
+	say("recvmmsg = %s", res(recvmmsg(s, rr, 4, MSG_DONTWAIT, NULL)));
+	b = sockname(fd);
+	say("\"%s\" \"%s\" \"%s\", lengths %d %d %d, port %s", in[0], in[1], in[2], rr[0].msg_len, rr[1].msg_len, rr[2].msg_len,
+	    port_of(&b) == port_of(&whose[2]) ? "the same" : "another");
+	union addr bc = address(AF_INET, "255.255.255.255", port_of(&a));
+	if (fam == AF_INET) {
+		say("broadcast = %s", res(sendto(fd, "b", 1, 0, &bc.sa, sizeof bc.in)));
+	}
+	bc = a;
+	bc.sa.sa_family = 77;
+	say("sendto another family = %s", res(sendto(fd, "b", 1, 0, &bc.sa, addrlen_of(fam))));
+	say("sendto a short address = %s", res(sendto(fd, "b", 1, 0, &a.sa, 4)));
+	bc = address(fam, myhost(), 0);
+	say("sendto port 0 = %s", res(sendto(fd, "b", 1, 0, &bc.sa, addrlen_of(fam))));
+	if (fam == AF_INET)
+		say("send MSG_OOB = %s", res(sendto(fd, "b", 1, MSG_OOB, &a.sa, addrlen_of(fam))));
+	say("listen = %s, accept = %s", res(listen(fd, 1)), ok(accept(fd, NULL, NULL)));
+	fd_set rd;
+	FD_ZERO(&rd);
+	FD_SET(s, &rd);
+	struct timeval tv = {0, 100000};
+	say("select, nothing = %s", res(select(s + 1, &rd, NULL, NULL, &tv)));
+	sendto(fd, "s", 1, 0, &a.sa, addrlen_of(fam));
+	FD_ZERO(&rd);
+	FD_SET(s, &rd);
+	tv = (struct timeval){5, 0};
+	say("select = %s", res(select(s + 1, &rd, NULL, NULL, &tv)));
+	int ep = epoll_create1(0);
+	struct epoll_event e = {.events = EPOLLIN | EPOLLET}, got[2];
+	epoll_ctl(ep, EPOLL_CTL_ADD, s, &e);
+	say("EPOLLET, one there = %s", res(epoll_wait(ep, got, 2, 5000)));
+	say("and no other = %s", res(epoll_wait(ep, got, 2, 50)));
+	sendto(fd, "t", 1, 0, &a.sa, addrlen_of(fam));
+	say("another = %s", res(epoll_wait(ep, got, 2, 5000)));
+	SAY2("%s, %s", received(s, 0), received(s, 0));
+}
+
+static void control(void)
+{
+	union addr a, b;
+	char data[16], ctl[512];
+	int v6 = fam == AF_INET6;
+	int s = sock(SOCK_DGRAM), fd = sock(SOCK_DGRAM);
+	a = address(fam, anyhost(), 0);
+	bind(s, &a.sa, addrlen_of(fam));
+	a = sockname(s);
+	a = address(fam, myhost(), port_of(&a));
+	int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP;
+	say("PKTINFO = %s", res(setint(s, level, v6 ? IPV6_RECVPKTINFO : IP_PKTINFO, 1)));
+	say("TTL = %s", res(setint(s, level, v6 ? IPV6_RECVHOPLIMIT : IP_RECVTTL, 1)));
+	say("TOS = %s", res(setint(s, level, v6 ? IPV6_RECVTCLASS : IP_RECVTOS, 1)));
+	say("TIMESTAMP = %s", res(setint(s, SOL_SOCKET, SO_TIMESTAMP, 1)));
+	say("send with TTL 33 = %s", res(setint(fd, level, v6 ? IPV6_UNICAST_HOPS : IP_TTL, 33)));
+	say("send with TOS 16 = %s", res(setint(fd, level, v6 ? IPV6_TCLASS : IP_TOS, 16)));
+	sendto(fd, "data", 4, 0, &a.sa, addrlen_of(fam));
+	struct msghdr m = {.msg_iov = &(struct iovec){data, sizeof data}, .msg_iovlen = 1, .msg_name = &b, .msg_namelen = sizeof b,
+	    .msg_control = ctl, .msg_controllen = sizeof ctl};
+	say("recvmsg = %s", res(recvmsg(s, &m, 0)));
+	say("flags %x", m.msg_flags & (MSG_CTRUNC | MSG_TRUNC));
+	int ifindex = 0, seen = 0;
+	/* Their order is no part of the interface. */
+	for (int pass = 0; pass < 4; pass++)
+		for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+			char buf[INET6_ADDRSTRLEN];
+			if (pass == 0 && c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+				struct in_pktinfo pi;
+				memcpy(&pi, CMSG_DATA(c), sizeof pi);
+				inet_ntop(AF_INET, &pi.ipi_addr, buf, sizeof buf);
+				ifindex = pi.ipi_ifindex;
+				say("IP_PKTINFO: to %s, length %d", strcmp(buf, host4) ? buf : "HOST", (int)c->cmsg_len);
+				inet_ntop(AF_INET, &pi.ipi_spec_dst, buf, sizeof buf);
+				say("IP_PKTINFO: spec_dst %s", strcmp(buf, host4) ? buf : "HOST");
+			} else if (pass == 0 && c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+				struct in6_pktinfo pi;
+				memcpy(&pi, CMSG_DATA(c), sizeof pi);
+				inet_ntop(AF_INET6, &pi.ipi6_addr, buf, sizeof buf);
+				ifindex = pi.ipi6_ifindex;
+				say("IPV6_PKTINFO: to %s, length %d", strcmp(buf, host6) ? buf : "HOST", (int)c->cmsg_len);
+			} else if (pass == 1 && c->cmsg_level == level && c->cmsg_type == (v6 ? IPV6_HOPLIMIT : IP_TTL)) {
+				say("TTL %d", *(int *)CMSG_DATA(c));
+			} else if (pass == 2 && c->cmsg_level == level && c->cmsg_type == (v6 ? IPV6_TCLASS : IP_TOS)) {
+				say("TOS %d", *(unsigned char *)CMSG_DATA(c));
+			} else if (pass == 3 && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_TIMESTAMP) {
+				struct timeval tv, is;
+				memcpy(&tv, CMSG_DATA(c), sizeof tv);
+				gettimeofday(&is, NULL);
+				say("SO_TIMESTAMP: %s", labs(is.tv_sec - tv.tv_sec) < 10 ? "about now" : "another time");
+			} else if (pass == 0) {
+				seen++;
+			}
+		}
+	char nm[IF_NAMESIZE];
+	say("the interface has a name: %s", if_indextoname(ifindex, nm) ? "yes" : res(-1));
+	(void)seen;
+
+	patient(s);
+	/* The answer's source is the address that was written to. */
+	memset(ctl, 0, sizeof ctl);
+	struct msghdr w = {.msg_iov = &(struct iovec){"answer", 6}, .msg_iovlen = 1, .msg_name = &b, .msg_namelen = m.msg_namelen, .msg_control = ctl};
+	struct cmsghdr *c = (struct cmsghdr *)ctl;
+	c->cmsg_level = level;
+	if (v6) {
+		c->cmsg_type = IPV6_PKTINFO;
+		c->cmsg_len = CMSG_LEN(sizeof(struct in6_pktinfo));
+		struct in6_pktinfo pi = {.ipi6_addr = a.in6.sin6_addr};
+		memcpy(CMSG_DATA(c), &pi, sizeof pi);
+		w.msg_controllen = CMSG_SPACE(sizeof pi);
+	} else {
+		c->cmsg_type = IP_PKTINFO;
+		c->cmsg_len = CMSG_LEN(sizeof(struct in_pktinfo));
+		struct in_pktinfo pi = {.ipi_spec_dst = a.in.sin_addr};
+		memcpy(CMSG_DATA(c), &pi, sizeof pi);
+		w.msg_controllen = CMSG_SPACE(sizeof pi);
+	}
+	say("sendmsg with PKTINFO = %s", res(sendmsg(s, &w, 0)));
+	socklen_t len = sizeof b;
+	timeout_of(fd, SO_RCVTIMEO, 5000);
+	say("recvfrom = %s", res(recvfrom(fd, data, sizeof data, 0, &b.sa, &len)));
+	say("from the address written to: %s", same(&a, &b));
+	sendto(fd, "more", 4, 0, &a.sa, addrlen_of(fam));
+	m.msg_controllen = 4;
+	m.msg_namelen = sizeof b;
+	say("recvmsg with room for no control = %s", res(recvmsg(s, &m, 0)));
+	say("flags %s", m.msg_flags & MSG_CTRUNC ? "MSG_CTRUNC" : "none");
+	setint(s, level, v6 ? IPV6_RECVPKTINFO : IP_PKTINFO, 0);
+	setint(s, level, v6 ? IPV6_RECVHOPLIMIT : IP_RECVTTL, 0);
+	setint(s, level, v6 ? IPV6_RECVTCLASS : IP_RECVTOS, 0);
+	setint(s, SOL_SOCKET, SO_TIMESTAMP, 0);
+	sendto(fd, "none", 4, 0, &a.sa, addrlen_of(fam));
+	m.msg_controllen = sizeof ctl;
+	m.msg_namelen = sizeof b;
+	recvmsg(s, &m, 0);
+	say("options off: control %d", (int)m.msg_controllen);
+
+	/* The error queue. */
+	int dead = bound(SOCK_DGRAM, &b);
+	close(dead);
+	close(fd);
+	fd = sock(SOCK_DGRAM);
+	say("RECVERR = %s", res(setint(fd, level, v6 ? IPV6_RECVERR : IP_RECVERR, 1)));
+	connect(fd, &b.sa, addrlen_of(fam));
+	send(fd, "lost", 4, 0);
+	say("poll %s", awaits(fd, POLLERR));
+	memset(data, 0, sizeof data);
+	m = (struct msghdr){.msg_iov = &(struct iovec){data, sizeof data - 1}, .msg_iovlen = 1, .msg_control = ctl, .msg_controllen = sizeof ctl};
+	say("MSG_ERRQUEUE = %s", res(recvmsg(fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT)));
+	say("\"%s\", %s", data, m.msg_flags & MSG_ERRQUEUE ? "MSG_ERRQUEUE" : "no flag");
+	say("then %s", res(recvmsg(fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT)));
+}
+
+static void multicast(void)
+{
+	union addr a, b, group;
+	if (fam == AF_INET6) {
+		int fd = sock(SOCK_DGRAM);
+		struct ipv6_mreq m = {.ipv6mr_interface = if_nametoindex("lo") ? if_nametoindex("lo") : if_nametoindex("lo0")};
+		inet_pton(AF_INET6, "ff02::77", &m.ipv6mr_multiaddr);
+		say("IPV6_JOIN_GROUP = %s", res(setsockopt(fd, IPPROTO_IPV6, IPV6_JOIN_GROUP, &m, sizeof m)));
+		say("again = %s", res(setsockopt(fd, IPPROTO_IPV6, IPV6_JOIN_GROUP, &m, sizeof m)));
+		say("IPV6_LEAVE_GROUP = %s", res(setsockopt(fd, IPPROTO_IPV6, IPV6_LEAVE_GROUP, &m, sizeof m)));
+		say("again = %s", res(setsockopt(fd, IPPROTO_IPV6, IPV6_LEAVE_GROUP, &m, sizeof m)));
+		say("IPV6_MULTICAST_HOPS %d, LOOP %d", getint(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS), getint(fd, IPPROTO_IPV6, IPV6_MULTICAST_LOOP));
+		SAY2("IPV6_MULTICAST_HOPS 3 = %s: %s", res(setint(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 3)), res(getint(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS)));
+		return;
+	}
+	int s = sock(SOCK_DGRAM), fd = sock(SOCK_DGRAM);
+	a = address(AF_INET, "0.0.0.0", 0);
+	bind(s, &a.sa, sizeof a.in);
+	a = sockname(s);
+	struct ip_mreq m;
+	inet_pton(AF_INET, "224.0.0.77", &m.imr_multiaddr);
+	inet_pton(AF_INET, host4, &m.imr_interface);
+	say("IP_ADD_MEMBERSHIP = %s", res(setsockopt(s, IPPROTO_IP, IP_ADD_MEMBERSHIP, &m, sizeof m)));
+	say("again = %s", res(setsockopt(s, IPPROTO_IP, IP_ADD_MEMBERSHIP, &m, sizeof m)));
+	say("IP_MULTICAST_TTL %d, LOOP %d", getint(fd, IPPROTO_IP, IP_MULTICAST_TTL), getint(fd, IPPROTO_IP, IP_MULTICAST_LOOP));
+	SAY2("IP_MULTICAST_TTL 3 = %s: %s", res(setint(fd, IPPROTO_IP, IP_MULTICAST_TTL, 3)), res(getint(fd, IPPROTO_IP, IP_MULTICAST_TTL)));
+	unsigned char byte = 4;
+	SAY2("as a byte = %s: %s", res(setsockopt(fd, IPPROTO_IP, IP_MULTICAST_TTL, &byte, 1)), res(getint(fd, IPPROTO_IP, IP_MULTICAST_TTL)));
+	say("IP_MULTICAST_IF = %s", res(setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &m.imr_interface, 4)));
+	struct in_addr is = {0};
+	socklen_t len = sizeof is;
+	SAY2("read back = %s: %s", res(getsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &is, &len)), strcmp(inet_ntoa(is), host4) ? inet_ntoa(is) : "HOST");
+	group = address(AF_INET, "224.0.0.77", port_of(&a));
+	say("sendto = %s", res(sendto(fd, "many", 4, 0, &group.sa, sizeof group.in)));
+	timeout_of(s, SO_RCVTIMEO, 3000);
+	char buf[8] = "";
+	len = sizeof b;
+	say("recvfrom = %s", res(recvfrom(s, buf, 8, 0, &b.sa, &len)));
+	say("\"%s\" from %s", buf, name(&b, len));
+	SAY2("IP_MULTICAST_LOOP 0 = %s: %s", res(setint(fd, IPPROTO_IP, IP_MULTICAST_LOOP, 0)), res(getint(fd, IPPROTO_IP, IP_MULTICAST_LOOP)));
+	setint(fd, IPPROTO_IP, IP_MULTICAST_LOOP, 1);
+	say("IP_DROP_MEMBERSHIP = %s", res(setsockopt(s, IPPROTO_IP, IP_DROP_MEMBERSHIP, &m, sizeof m)));
+	say("again = %s", res(setsockopt(s, IPPROTO_IP, IP_DROP_MEMBERSHIP, &m, sizeof m)));
+	struct ip_mreqn n = {.imr_multiaddr = m.imr_multiaddr, .imr_address = m.imr_interface};
+	say("by ip_mreqn = %s", res(setsockopt(s, IPPROTO_IP, IP_ADD_MEMBERSHIP, &n, sizeof n)));
+	inet_pton(AF_INET, "10.1.2.3", &m.imr_multiaddr);
+	say("a group that is none = %s", res(setsockopt(s, IPPROTO_IP, IP_ADD_MEMBERSHIP, &m, sizeof m)));
+}
+
+/* ---- sections: what acts on descriptors ---- */
+
+static void oob(void)
+{
+	int fd[2];
+	pair(fd);
+	write(fd[0], "ab", 2);
+	say("send MSG_OOB = %s", res(send(fd[0], "!", 1, MSG_OOB)));
+	write(fd[0], "cd", 2);
+	say("poll %s", awaits(fd[1], POLLPRI));
+	int mark = -1;
+	SAY2("SIOCATMARK = %s: %s", res(ioctl(fd[1], SIOCATMARK, &mark)), res(mark));
+	say("recv MSG_OOB = %s", received(fd[1], MSG_OOB | MSG_DONTWAIT));
+	say("recv = %s", received(fd[1], MSG_DONTWAIT));
+	SAY2("SIOCATMARK = %s: %s", res(ioctl(fd[1], SIOCATMARK, &mark)), res(mark));
+	say("recv = %s", received(fd[1], MSG_DONTWAIT));
+	say("recv MSG_OOB of nothing = %s", received(fd[1], MSG_OOB | MSG_DONTWAIT));
+	close(fd[0]);
+	close(fd[1]);
+}
+
+static void bulk(void)
+{
+	int fd[2], p[2];
+	pair(fd);
+	static unsigned char big[1 << 20], in[1 << 20];
+	for (size_t i = 0; i < sizeof big; i++)
+		big[i] = i * 31 >> 3;
+	say("TCP_CORK = %s", res(setint(fd[0], IPPROTO_TCP, TCP_CORK, 1)));
+	say("TCP_CORK read back %s", res(getint(fd[0], IPPROTO_TCP, TCP_CORK)));
+	write(fd[0], "cork", 4);
+	setint(fd[0], IPPROTO_TCP, TCP_CORK, 0);
+	say("uncorked: %s", gets_all(fd[1], "cork"));
+	send(fd[0], "mo", 2, MSG_MORE);
+	send(fd[0], "re", 2, 0);
+	say("MSG_MORE: %s", gets_all(fd[1], "more"));
+	char path[] = "/tmp/sockets-XXXXXX";
+	int file = mkstemp(path);
+	unlink(path);
+	if (write(file, big, sizeof big) != sizeof big)
+		fatal("write");
+	struct { const char *what; } ways[] = {{"write"}, {"sendfile"}, {"splice"}, {"vmsplice and splice"}, {"MSG_ZEROCOPY"}};
+	for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			close(fd[1]);
+			size_t n = 0;
+			off_t off = 0;
+			ssize_t r = 0;
+			if (w == 4)
+				setint(fd[0], SOL_SOCKET, SO_ZEROCOPY, 1);
+			pipe(p);
+			while (n < sizeof big) {
+				if (w == 0)
+					r = write(fd[0], big + n, sizeof big - n);
+				else if (w == 1)
+					r = sendfile(fd[0], file, &off, sizeof big - n);
+				else if (w == 2) {
+					r = splice(file, &off, p[1], NULL, 65536, 0);
+					if (r > 0)
+						r = splice(p[0], NULL, fd[0], NULL, r, 0);
+				} else if (w == 3) {
+					struct iovec v = {big + n, sizeof big - n > 32768 ? 32768 : sizeof big - n};
+					r = vmsplice(p[1], &v, 1, 0);
+					if (r > 0)
+						r = splice(p[0], NULL, fd[0], NULL, r, SPLICE_F_MOVE);
+				} else
+					r = send(fd[0], big + n, sizeof big - n, 0);
+				if (r <= 0)
+					break;
+				n += r;
+			}
+			if (n < sizeof big)
+				say("%s ends with %s", ways[w].what, res(r));
+			_exit(0);
+		}
+		memset(in, 0, sizeof in);
+		size_t n = 0;
+		pipe(p);
+		while (n < sizeof in) {
+			ssize_t r;
+			/* The last but one way is read by splice, too. */
+			if (w == 3) {
+				r = splice(fd[1], NULL, p[1], NULL, 32768, 0);
+				if (r > 0) {
+					size_t k = 0;
+					while (k < (size_t)r) {
+						ssize_t x = read(p[0], in + n + k, r - k);
+						if (x <= 0)
+							break;
+						k += x;
+					}
+				}
+			} else
+				r = read(fd[1], in + n, sizeof in - n);
+			if (r <= 0)
+				break;
+			n += r;
+		}
+		close(p[0]);
+		close(p[1]);
+		say("%s: %zu bytes, %s; %s", ways[w].what, n, memcmp(in, big, sizeof big) ? "changed" : "unchanged", ended(pid));
+	}
+	/* Both ways at once. */
+	pid_t pid = fork();
+	for (int me = pid == 0 ? 1 : 0, done = 0; !done; done = 1) {
+		size_t sent = 0, got = 0;
+		int bad = 0;
+		nonblocking(fd[me], 1);
+		while (sent < 8 * sizeof big || got < 8 * sizeof big) {
+			struct pollfd q = {fd[me], POLLIN | (sent < 8 * sizeof big ? POLLOUT : 0), 0};
+			poll(&q, 1, 5000);
+			if (q.revents == 0)
+				break;
+			if (q.revents & POLLOUT) {
+				size_t at = sent % sizeof big;
+				ssize_t r = write(fd[me], big + at, sizeof big - at);
+				sent += r > 0 ? r : 0;
+			}
+			if (q.revents & POLLIN) {
+				ssize_t r = read(fd[me], in, sizeof in);
+				if (r <= 0)
+					break;
+				for (ssize_t i = 0; i < r; i++)
+					bad += in[i] != big[(got + i) % sizeof big];
+				got += r;
+			}
+		}
+		if (me == 1)
+			_exit(bad || got != 8 * sizeof big);
+		say("8 MiB each way at once: %zu sent, %zu received, %d wrong", sent, got, bad);
+	}
+	say("the other: %s", ended(pid));
+	int left = -1;
+	for (double t = now() + 5; now() < t; pause_ms(5))
+		if (ioctl(fd[0], SIOCOUTQ, &left) < 0 || left == 0)
+			break;
+	say("SIOCOUTQ in the end %d", left);
+	write(fd[0], "trunc", 5);
+	awaits(fd[1], POLLIN);
+	say("MSG_TRUNC discards: %s", res(recv(fd[1], NULL, 5, MSG_TRUNC)));
+	say("then %s", received(fd[1], MSG_DONTWAIT));
+}
+
+static void option(const char *label, int fd, int level, int opt, int value)
+{
+	int was = getint(fd, level, opt);
+	const char *before = res(was);
+	int r = setint(fd, level, opt, value);
+	const char *set = res(r);
+	int is = getint(fd, level, opt);
+	say("%s: %s; set %d = %s; then %s", label, before, value, set, res(is));
+}
+
+#define OPTION(fd, level, opt, value) option(#opt, fd, level, opt, value)
+
+/* What they are at first is the host's choice. */
+static void buffer(int fd, int opt)
+{
+	const char *what = opt == SO_RCVBUF ? "SO_RCVBUF" : "SO_SNDBUF";
+	say("%s %s", what, getint(fd, SOL_SOCKET, opt) > 4096 ? "more than 4096" : res(-1));
+	SAY3("%s: set 65536 = %s; then %s", what, res(setint(fd, SOL_SOCKET, opt, 65536)), res(getint(fd, SOL_SOCKET, opt)));
+}
+
+static void options(void)
+{
+	int fd[2], t = sock(SOCK_STREAM), u = sock(SOCK_DGRAM);
+	pair(fd);
+	OPTION(t, SOL_SOCKET, SO_REUSEADDR, 1);
+	OPTION(t, SOL_SOCKET, SO_REUSEPORT, 1);
+	OPTION(t, SOL_SOCKET, SO_KEEPALIVE, 1);
+	OPTION(t, SOL_SOCKET, SO_OOBINLINE, 1);
+	OPTION(t, SOL_SOCKET, SO_DONTROUTE, 1);
+	OPTION(u, SOL_SOCKET, SO_BROADCAST, 1);
+	OPTION(t, SOL_SOCKET, SO_TIMESTAMP, 1);
+	OPTION(t, SOL_SOCKET, SO_RCVLOWAT, 2);
+	OPTION(t, SOL_SOCKET, SO_PRIORITY, 3);
+	OPTION(t, SOL_SOCKET, SO_TYPE, 3);
+	OPTION(t, SOL_SOCKET, SO_ERROR, 3);
+	OPTION(t, SOL_SOCKET, SO_DOMAIN, 3);
+	buffer(t, SO_RCVBUF);
+	buffer(t, SO_SNDBUF);
+	buffer(u, SO_RCVBUF);
+	buffer(u, SO_SNDBUF);
+	OPTION(t, SOL_SOCKET, 9999, 1);
+	struct linger lg = {1, 5};
+	socklen_t len = sizeof lg;
+	say("SO_LINGER = %s", res(setsockopt(t, SOL_SOCKET, SO_LINGER, &lg, len)));
+	lg = (struct linger){0, 0};
+	say("read back = %s", res(getsockopt(t, SOL_SOCKET, SO_LINGER, &lg, &len)));
+	say("it is %d %d", lg.l_onoff, lg.l_linger);
+	OPTION(fd[0], IPPROTO_TCP, TCP_NODELAY, 1);
+	OPTION(fd[0], IPPROTO_TCP, TCP_KEEPIDLE, 100);
+	OPTION(fd[0], IPPROTO_TCP, TCP_KEEPINTVL, 11);
+	OPTION(fd[0], IPPROTO_TCP, TCP_KEEPCNT, 4);
+	OPTION(fd[0], IPPROTO_TCP, TCP_USER_TIMEOUT, 30000);
+	OPTION(fd[0], IPPROTO_TCP, TCP_QUICKACK, 1);
+	OPTION(t, IPPROTO_TCP, TCP_SYNCNT, 4);
+	OPTION(t, IPPROTO_TCP, TCP_LINGER2, 30);
+	OPTION(t, IPPROTO_TCP, TCP_DEFER_ACCEPT, 0);
+	OPTION(t, IPPROTO_TCP, TCP_MAXSEG, 1000);
+	OPTION(t, IPPROTO_TCP, 9999, 1);
+	OPTION(t, IPPROTO_TCP, TCP_NODELAY, 7);
+	say("TCP_NODELAY of 1 byte = %s", res(setsockopt(t, IPPROTO_TCP, TCP_NODELAY, "\1", 1)));
+	say("SO_KEEPALIVE of 1 byte = %s", res(setsockopt(t, SOL_SOCKET, SO_KEEPALIVE, "\1", 1)));
+	say("SO_KEEPALIVE from nowhere = %s", res(setsockopt(t, SOL_SOCKET, SO_KEEPALIVE, (void *)1, 4)));
+	say("TCP option on UDP = %s", res(setint(u, IPPROTO_TCP, TCP_NODELAY, 1)));
+	say("level 99 = %s", res(setint(t, 99, 1, 1)));
+	char cc[16] = "", none[64];
+	len = sizeof cc;
+	SAY2("TCP_CONGESTION = %s, %s", res(getsockopt(fd[0], IPPROTO_TCP, TCP_CONGESTION, cc, &len)), *cc ? "a name" : "none");
+	say("set to itself = %s", res(setsockopt(fd[0], IPPROTO_TCP, TCP_CONGESTION, cc, strlen(cc))));
+	say("set to nonsense = %s", res(setsockopt(fd[0], IPPROTO_TCP, TCP_CONGESTION, "nonsense", 8)));
+	say("TCP_ULP = %s", res(setsockopt(fd[0], IPPROTO_TCP, TCP_ULP, "nonsense", 8)));
+	struct tcp_info ti;
+	memset(&ti, 0, sizeof ti);
+	len = sizeof ti;
+	say("TCP_INFO = %s", res(getsockopt(fd[0], IPPROTO_TCP, TCP_INFO, &ti, &len)));
+	say("state %d, MSS %s", ti.tcpi_state, ti.tcpi_snd_mss > 0 ? "positive" : "none");
+	len = sizeof ti;
+	getsockopt(t, IPPROTO_TCP, TCP_INFO, &ti, &len);
+	say("of the unconnected: state %d", ti.tcpi_state);
+	say("TCP_MAXSEG of the connected %s", getint(fd[0], IPPROTO_TCP, TCP_MAXSEG) > 500 ? "more than 500" : res(-1));
+	if (fam == AF_INET) {
+		OPTION(t, IPPROTO_IP, IP_TOS, 16);
+		OPTION(t, IPPROTO_IP, IP_TTL, 55);
+		OPTION(t, IPPROTO_IP, IP_TTL, 256);
+		OPTION(u, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO);
+		OPTION(u, IPPROTO_IP, IP_RECVTTL, 1);
+		OPTION(u, IPPROTO_IP, IP_RECVTOS, 1);
+		OPTION(u, IPPROTO_IP, IP_PKTINFO, 1);
+		OPTION(u, IPPROTO_IP, IP_RECVERR, 1);
+		OPTION(t, IPPROTO_IP, 9999, 1);
+		len = sizeof none;
+		SAY2("IP_OPTIONS = %s, length %s", res(getsockopt(fd[0], IPPROTO_IP, IP_OPTIONS, none, &len)), res(len));
+	} else {
+		OPTION(t, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 55);
+		OPTION(t, IPPROTO_IPV6, IPV6_TCLASS, 16);
+		OPTION(t, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+		OPTION(u, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO);
+		OPTION(u, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+		OPTION(u, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1);
+		OPTION(u, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
+		OPTION(u, IPPROTO_IPV6, IPV6_RECVERR, 1);
+		OPTION(t, IPPROTO_IPV6, 9999, 1);
+	}
+	unsigned char one = 99;
+	len = 1;
+	SAY3("SO_TYPE into 1 byte = %s: %s, length %s", res(getsockopt(t, SOL_SOCKET, SO_TYPE, &one, &len)), res(one), res(len));
+	len = -1;
+	say("SO_TYPE with length -1 = %s", res(getsockopt(t, SOL_SOCKET, SO_TYPE, &one, &len)));
+	struct ucred uc;
+	len = sizeof uc;
+	say("SO_PEERCRED = %s", res(getsockopt(fd[0], SOL_SOCKET, SO_PEERCRED, &uc, &len)));
+	say("pid %d, uid %d", uc.pid, uc.uid);
+	/* Asks for two bytes: one is none. */
+	setint(fd[1], SOL_SOCKET, SO_RCVLOWAT, 2);
+	write(fd[0], "1", 1);
+	pause_ms(100);
+	say("SO_RCVLOWAT 2, one byte: poll %s", polled(fd[1], POLLIN, 0));
+	write(fd[0], "2", 1);
+	say("two: poll %s", polled(fd[1], POLLIN, 5000));
+	/* Inherited by the accepted. */
+	union addr a;
+	int l = bound(SOCK_STREAM, &a);
+	setint(l, SOL_SOCKET, SO_KEEPALIVE, 1);
+	setint(l, IPPROTO_TCP, TCP_NODELAY, 1);
+	listen(l, 1);
+	int c = connected(&a), s = accept(l, NULL, NULL);
+	say("accepted: SO_KEEPALIVE %d, TCP_NODELAY %d", getint(s, SOL_SOCKET, SO_KEEPALIVE), getint(s, IPPROTO_TCP, TCP_NODELAY));
+	close(c);
+}
+
+static void mixes(void)
+{
+	int fd[2], p[2], us[2];
+	union addr ua, la;
+	pair(fd);
+	pipe(p);
+	socketpair(AF_UNIX, SOCK_STREAM, 0, us);
+	int u = bound(SOCK_DGRAM, &ua), l = listener(0, 5, &la);
+	int ev = eventfd(0, 0), tm = timerfd_create(CLOCK_MONOTONIC, 0), ep = epoll_create1(0), inner = epoll_create1(0);
+	int watch[] = {fd[1], p[0], us[0], u, l, ev, tm};
+	const char *names[] = {"tcp", "pipe", "unix", "udp", "listener", "eventfd", "timerfd"};
+	enum { N = 7 };
+	for (int i = 0; i < N; i++) {
+		struct epoll_event e = {.events = EPOLLIN, .data.u32 = i};
+		epoll_ctl(i == 0 || i == 4 ? inner : ep, EPOLL_CTL_ADD, watch[i], &e);
+	}
+	struct epoll_event e = {.events = EPOLLIN, .data.u32 = 100};
+	epoll_ctl(ep, EPOLL_CTL_ADD, inner, &e);
+	struct epoll_event got[16];
+	say("nothing: epoll %s", res(epoll_wait(ep, got, 16, 50)));
+	int c = -1;
+	for (int i = 0; i < N; i++) {
+		if (i == 0)
+			write(fd[0], "x", 1);
+		else if (i == 1)
+			write(p[1], "x", 1);
+		else if (i == 2)
+			write(us[1], "x", 1);
+		else if (i == 3)
+			sendto(u, "x", 1, 0, &ua.sa, addrlen_of(fam));
+		else if (i == 4)
+			c = connected(&la);
+		else if (i == 5)
+			eventfd_write(ev, 1);
+		else {
+			struct itimerspec it = {.it_value.tv_nsec = 1000000};
+			timerfd_settime(tm, 0, &it, NULL);
+		}
+		struct pollfd pf[N];
+		for (int j = 0; j < N; j++)
+			pf[j] = (struct pollfd){watch[j], POLLIN, 0};
+		int np = poll(pf, N, 5000);
+		fd_set rd;
+		FD_ZERO(&rd);
+		int max = 0;
+		for (int j = 0; j < N; j++) {
+			FD_SET(watch[j], &rd);
+			max = watch[j] > max ? watch[j] : max;
+		}
+		struct timeval tv = {5, 0};
+		int ns = select(max + 1, &rd, NULL, NULL, &tv);
+		int ne = epoll_wait(ep, got, 16, 5000);
+		unsigned which = ne > 0 ? got[0].data.u32 : 99;
+		if (which == 100 && epoll_wait(inner, got, 16, 0) == 1)
+			which = got[0].data.u32;
+		say("%s: poll %d %s, select %d %d, epoll %d %s", names[i], np, bits(pf[i].revents), ns, !!FD_ISSET(watch[i], &rd), ne, which < N ? names[which] : "?");
+		char buf[8];
+		if (i == 4)
+			close(accept(l, NULL, NULL));
+		else
+			read(watch[i], buf, 8);
+	}
+	close(c);
+	/* A descriptor that is closed leaves the set. */
+	write(fd[0], "y", 1);
+	close(fd[1]);
+	say("closed: inner epoll %s", res(epoll_wait(inner, got, 16, 50)));
+	say("EPOLL_CTL_DEL of the closed = %s", res(epoll_ctl(inner, EPOLL_CTL_DEL, fd[1], NULL)));
+	struct pollfd bad = {fd[1], POLLIN, 0};
+	poll(&bad, 1, 0);
+	say("poll of the closed %s", bits(bad.revents));
+	/* One waits in epoll while it happens. */
+	int q[2];
+	pair(q);
+	e = (struct epoll_event){.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.u32 = 7};
+	epoll_ctl(ep, EPOLL_CTL_ADD, q[1], &e);
+	pid_t pid = fork();
+	if (pid == 0) {
+		pause_ms(100);
+		write(q[0], "z", 1);
+		pause_ms(200);
+		shutdown(q[0], SHUT_WR);
+		_exit(0);
+	}
+	int n = epoll_wait(ep, got, 16, 5000);
+	say("while one waits: %d %s", n, bits(got[0].events));
+	n = epoll_wait(ep, got, 16, 5000);
+	say("then: %d %s", n, bits(got[0].events));
+	ended(pid);
+}
+
+/* ---- sections: processes ---- */
+
+static void forks(void)
+{
+	int fd[2];
+	pair(fd);
+	pid_t pid = fork();
+	if (pid == 0) {
+		close(fd[1]);
+		write(fd[0], "child ", 6);
+		union addr a = sockname(fd[0]);
+		say("the child's name: %s", name(&a, addrlen_of(fam)));
+		_exit(0);
+	}
+	ended(pid);
+	write(fd[0], "parent", 6);
+	say("the peer reads %s", gets_all(fd[1], "child parent"));
+	say("and not its end: %s", received(fd[1], MSG_DONTWAIT));
+	write(fd[1], "still", 5);
+	say("the parent reads %s", gets_all(fd[0], "still"));
+	pid = fork();
+	if (pid == 0) {
+		close(fd[1]);
+		pause_ms(200);
+		write(fd[0], "last", 4);
+		_exit(0);
+	}
+	close(fd[0]);
+	SAY2("closed by the parent, the child writes: %s, then %s", gets_all(fd[1], "last"), received(fd[1], 0));
+	ended(pid);
+	close(fd[1]);
+
+	/* A server that forks for each connection; the processes are nobody's children. */
+	union addr a;
+	int l = listener(0, 10, &a);
+	for (int i = 0; i < 3; i++)
+		if (fork() == 0) {
+			if (fork() != 0)
+				_exit(0);
+			int s = accept(l, NULL, NULL);
+			char c;
+			while (read(s, &c, 1) == 1 && c != '.')
+				write(s, &c, 1);
+			_exit(0);
+		}
+	for (int i = 0; i < 3; i++)
+		wait(NULL);
+	int c[3];
+	for (int i = 0; i < 3; i++) {
+		c[i] = connected(&a);
+		write(c[i], "abc", 3);
+	}
+	for (int i = 0; i < 3; i++) {
+		say("orphan %d echoes %s", i, gets_all(c[i], "abc"));
+		write(c[i], ".", 1);
+		say("and ends: %s", received(c[i], 0));
+		close(c[i]);
+	}
+	/* vfork and exec, as system(3) and posix_spawn(3). */
+	say("system(3) = %s", res(system("exit 3") >> 8));
+	close(l);
+}
+
+static void send_fd(int over, int fd)
+{
+	char ctl[CMSG_SPACE(sizeof fd)] = {0};
+	struct msghdr m = {.msg_iov = &(struct iovec){"f", 1}, .msg_iovlen = 1, .msg_control = ctl, .msg_controllen = sizeof ctl};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof fd);
+	memcpy(CMSG_DATA(c), &fd, sizeof fd);
+	if (sendmsg(over, &m, 0) != 1)
+		fatal("sendmsg of a descriptor");
+}
+
+static int recv_fd(int over)
+{
+	char ctl[CMSG_SPACE(sizeof(int))] = {0}, b;
+	struct msghdr m = {.msg_iov = &(struct iovec){&b, 1}, .msg_iovlen = 1, .msg_control = ctl, .msg_controllen = sizeof ctl};
+	if (recvmsg(over, &m, MSG_CMSG_CLOEXEC) != 1 || m.msg_controllen == 0)
+		fatal("recvmsg of a descriptor");
+	int fd;
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof fd);
+	return fd;
+}
+
+static void rights(void)
+{
+	int us[2], fd[2];
+	union addr a;
+	socketpair(AF_UNIX, SOCK_STREAM, 0, us);
+	pid_t pid = fork();
+	if (pid == 0) {
+		close(us[0]);
+		int c = recv_fd(us[1]);
+		say_names("the receiver", c);
+		write(c, "passed", 6);
+		close(c);
+		int l = recv_fd(us[1]);
+		say("the receiver's listener: SO_ACCEPTCONN %d", getint(l, SOL_SOCKET, SO_ACCEPTCONN));
+		union addr b;
+		socklen_t len = sizeof b;
+		int s = accept(l, &b.sa, &len);
+		say("it accepts %s", name(&b, len));
+		write(s, "accepted", 8);
+		close(s);
+		int u = recv_fd(us[1]);
+		say("the receiver's UDP: %s", received(u, 0));
+		int n = recv_fd(us[1]);
+		union addr la = sockname(l);
+		say("a fresh one connects = %s", res(connect(n, &la.sa, addrlen_of(fam))));
+		_exit(0);
+	}
+	close(us[1]);
+	pair(fd);
+	send_fd(us[0], fd[0]);
+	close(fd[0]);
+	SAY2("the peer reads %s, then %s", gets_all(fd[1], "passed"), received(fd[1], 0));
+	int l = listener(0, 4, &a);
+	send_fd(us[0], l);
+	close(l);
+	int c = connected(&a);
+	SAY2("the client reads %s, then %s", gets_all(c, "accepted"), received(c, 0));
+	close(c);
+	int u = bound(SOCK_DGRAM, &a), w = sock(SOCK_DGRAM);
+	sendto(w, "queued", 6, 0, &a.sa, addrlen_of(fam));
+	awaits(u, POLLIN);
+	send_fd(us[0], u);
+	close(u);
+	u = sock(SOCK_STREAM);
+	send_fd(us[0], u);
+	say("the receiver: %s", ended(pid));
+	say_names("the sender's copy of the fresh one", u);
+	/* In flight, and never received. */
+	pair(fd);
+	socketpair(AF_UNIX, SOCK_STREAM, 0, us);
+	send_fd(us[0], fd[0]);
+	close(fd[0]);
+	say("in flight: the peer reads %s", received(fd[1], MSG_DONTWAIT));
+	close(us[0]);
+	close(us[1]);
+	say("lost in flight: poll %s", awaits(fd[1], POLLRDHUP));
+	say("recv %s", received(fd[1], 0));
+	/* A rump socket carries no descriptors. */
+	pair(fd);
+	char ctl[CMSG_SPACE(sizeof(int))] = {0};
+	struct msghdr m = {.msg_iov = &(struct iovec){"f", 1}, .msg_iovlen = 1, .msg_control = ctl, .msg_controllen = sizeof ctl};
+	struct cmsghdr *cm = CMSG_FIRSTHDR(&m);
+	cm->cmsg_level = SOL_SOCKET;
+	cm->cmsg_type = SCM_RIGHTS;
+	cm->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cm), &fd[1], sizeof(int));
+	ssize_t r = sendmsg(fd[0], &m, 0);
+	say("SCM_RIGHTS over TCP = %s", res(r));
+	char in[CMSG_SPACE(sizeof(int))], b;
+	struct msghdr g = {.msg_iov = &(struct iovec){&b, 1}, .msg_iovlen = 1, .msg_control = in, .msg_controllen = sizeof in};
+	if (r == 1) {
+		r = recvmsg(fd[1], &g, 0);
+		say("recvmsg = %s, control %d", res(r), (int)g.msg_controllen);
+	}
+}
+
+static void child_of_exec(const char *what)
+{
+	section = "exec";
+	/* The output is a copy that the parent kept. */
+	out = atoi(strchr(what, ' ') + 1);
+	fam = what[0] == '6' ? AF_INET6 : AF_INET;
+	for (int fd = 0; fd < 3; fd++) {
+		char label[32];
+		snprintf(label, sizeof label, "descriptor %d", fd);
+		say_names(label, fd);
+	}
+	char line[32] = "";
+	int n = 0;
+	while (n < 31 && read(0, line + n, 1) == 1 && line[n] != '\n')
+		n++;
+	line[n] = 0;
+	say("isatty(0) = %d", isatty(0));
+	printf("you said %s\n", line);
+	fflush(stdout);
+	fprintf(stderr, "to 2\n");
+	_exit(7);
+}
+
+static void execs(void)
+{
+	int fd[2];
+	pair(fd);
+	int keep = dup(out), hidden = fcntl(fd[0], F_DUPFD_CLOEXEC, 50);
+	pid_t pid = fork();
+	if (pid == 0) {
+		close(fd[1]);
+		for (int i = 0; i < 3; i++)
+			dup2(fd[0], i);
+		close(fd[0]);
+		char arg[32];
+		snprintf(arg, sizeof arg, "%d %d", fam == AF_INET6 ? 6 : 4, keep);
+		execl(self, self, "-x", arg, NULL);
+		_exit(99);
+	}
+	close(fd[0]);
+	close(hidden);
+	write(fd[1], "hello\n", 6);
+	say("the peer reads %s", gets_all(fd[1], "you said hello\nto 2\n"));
+	say("then %s", received(fd[1], 0));
+	say("the program: %s", ended(pid));
+	close(fd[1]);
+	/* A shell on a socket. */
+	pair(fd);
+	pid = fork();
+	if (pid == 0) {
+		dup2(fd[0], 0);
+		dup2(fd[0], 1);
+		close(fd[0]);
+		close(fd[1]);
+		execl("/bin/sh", "sh", "-c", "read x; echo got $x; cat", NULL);
+		_exit(99);
+	}
+	close(fd[0]);
+	write(fd[1], "line\nrest", 9);
+	shutdown(fd[1], SHUT_WR);
+	SAY3("a shell: %s, then %s; %s", gets_all(fd[1], "got line\nrest"), received(fd[1], 0), ended(pid));
+}
+
+static void closeall(void)
+{
+	int answer[2];
+	pipe(answer);
+	pid_t pid = fork();
+	if (pid == 0) {
+		int keep = fcntl(answer[1], F_DUPFD_CLOEXEC, 100);
+		for (int i = 0; i < 100; i++)
+			close(i);
+		out = keep;
+		union addr a = address(fam, myhost(), 0);
+		int l = socket(fam, SOCK_STREAM, 0);
+		say("the first socket is %d", l);
+		bind(l, &a.sa, addrlen_of(fam));
+		listen(l, 3);
+		a = sockname(l);
+		int c = socket(fam, SOCK_STREAM, 0);
+		say("the second %d", c);
+		say("connect = %s", res(connect(c, &a.sa, addrlen_of(fam))));
+		int s = accept(l, NULL, NULL);
+		say("accept = %d", s);
+		write(s, "yes", 3);
+		say("read %s", gets_all(c, "yes"));
+		close(l);
+		union addr b;
+		int u = socket(fam, SOCK_DGRAM, 0);
+		say("the lowest again: %d", u);
+		(void)b;
+		for (int i = 0; i < 50; i++)
+			close(i);
+		int n = 0;
+		for (int i = 0; i < 200; i++) {
+			int x = socket(fam, i % 2 ? SOCK_STREAM : SOCK_DGRAM, 0);
+			n += x == 0;
+			close(x);
+		}
+		say("200 times socket and close: %d times 0", n);
+		_exit(0);
+	}
+	close(answer[1]);
+	char line[512];
+	FILE *f = fdopen(answer[0], "r");
+	while (fgets(line, sizeof line, f)) {
+		line[strcspn(line, "\n")] = 0;
+		char *text_ = strchr(line, ':');
+		say("%s", text_ ? text_ + 2 : line);
+	}
+	fclose(f);
+	say("it: %s", ended(pid));
+}
+
+static void emfile(void)
+{
+	union addr a, b;
+	int l = listener(SOCK_NONBLOCK, 5, &a), c[2];
+	c[0] = connected(&a);
+	awaits(l, POLLIN);
+	struct rlimit rl = {40, 40};
+	setrlimit(RLIMIT_NOFILE, &rl);
+	int first = -1, last = -1, n = 0, fd;
+	while ((fd = socket(fam, n % 2 ? SOCK_DGRAM : SOCK_STREAM, 0)) >= 0) {
+		if (first < 0)
+			first = fd;
+		last = fd;
+		n++;
+	}
+	say("socket = %s; the last was 39: %s", res(-1), last == 39 ? "yes" : "no");
+	say("there were none between: %s", n == last - first + 1 ? "yes" : "no");
+	say("accept = %s", ok(accept(l, NULL, NULL)));
+	socklen_t len = sizeof b;
+	say("accept with an address = %s", ok(accept(l, &b.sa, &len)));
+	close(last);
+	len = sizeof b;
+	int s = accept(l, &b.sa, &len);
+	say("after a close = %s, %s", ok(s), s == last ? "the same descriptor" : "another");
+	union addr is = sockname(c[0]);
+	say("it is the one that waited: %s", same(&b, &is));
+	write(c[0], "x", 1);
+	say("recv = %s", received(s, 0));
+	for (int i = first; i < 40; i++)
+		if (i != s)
+			close(i);
+	int again = sock(SOCK_STREAM);
+	say("then socket = %s", ok(again));
+}
+
+static volatile sig_atomic_t ticks;
+
+static void tick(int sig) { (void)sig; ticks++; }
+
+static void storm(int flags, int hz)
+{
+	struct sigaction sa = {.sa_handler = tick, .sa_flags = flags};
+	sigaction(SIGALRM, &sa, NULL);
+	struct itimerval it = {0};
+	if (hz)
+		it.it_interval.tv_usec = it.it_value.tv_usec = 1000000 / hz;
+	setitimer(ITIMER_REAL, &it, NULL);
+}
+
+static void once(int ms)
+{
+	struct sigaction sa = {.sa_handler = tick};
+	sigaction(SIGALRM, &sa, NULL);
+	struct itimerval it = {.it_value.tv_usec = ms * 1000};
+	setitimer(ITIMER_REAL, &it, NULL);
+}
+
+static void signals(void)
+{
+	union addr a, b;
+	socklen_t len;
+	int l = listener(0, 5, &a);
+	char buf[4096];
+	/* A thousand a second, all calls restarted. */
+	double t = now();
+	pid_t pid = connects_later(&a, 400);
+	storm(SA_RESTART, 1000);
+	len = sizeof b;
+	int s = accept(l, &b.sa, &len);
+	say("SA_RESTART, accept = %s, %s", ok(s), took(t, 0.4));
+	say("there were signals: %s", ticks > 20 ? "yes" : "no");
+	storm(SA_RESTART, 0);
+	close(s);
+	ended(pid);
+	pid = connects_later(&a, 400);
+	storm(SA_RESTART, 1000);
+	s = accept(l, NULL, NULL);
+	say("without an address = %s", ok(s));
+	storm(SA_RESTART, 0);
+	close(s);
+	ended(pid);
+
+	int bad = 0;
+	storm(SA_RESTART, 1000);
+	for (int i = 0; i < 300; i++) {
+		int fd = socket(fam, SOCK_STREAM, 0);
+		union addr x = address(fam, myhost(), 0);
+		if (fd < 0 || bind(fd, &x.sa, addrlen_of(fam)) < 0 || connect(fd, &a.sa, addrlen_of(fam)) < 0) {
+			bad++;
+			say("set-up: %s", res(-1));
+		}
+		s = accept(l, NULL, NULL);
+		if (s < 0 || write(fd, "ping", 4) != 4 || recv(s, buf, 4, MSG_WAITALL) != 4) {
+			bad++;
+			say("use: %s", res(-1));
+		}
+		len = sizeof x;
+		if (getpeername(s, &x.sa, &len) < 0)
+			bad++;
+		close(fd);
+		close(s);
+		int u = socket(fam, SOCK_DGRAM, 0);
+		x = address(fam, myhost(), 0);
+		if (u < 0 || bind(u, &x.sa, addrlen_of(fam)) < 0) {
+			bad++;
+			say("udp: %s", res(-1));
+		}
+		x = sockname(u);
+		len = sizeof b;
+		if (sendto(u, "u", 1, 0, &x.sa, addrlen_of(fam)) != 1 || recvfrom(u, buf, 1, 0, &b.sa, &len) != 1 || strcmp(same(&x, &b), "the same")) {
+			bad++;
+			say("udp: %s", res(-1));
+		}
+		close(u);
+	}
+	storm(SA_RESTART, 0);
+	say("300 connections and datagrams under signals: %d wrong", bad);
+
+	/* A transfer, both ends in signals. */
+	int fd[2];
+	pair(fd);
+	pid = fork();
+	if (pid == 0) {
+		close(fd[1]);
+		storm(SA_RESTART, 1000);
+		memset(buf, 'q', sizeof buf);
+		for (int i = 0; i < 2000; i++) {
+			size_t n = 0;
+			while (n < sizeof buf) {
+				ssize_t w = write(fd[0], buf + n, sizeof buf - n);
+				if (w < 0)
+					_exit(1);
+				n += w;
+			}
+		}
+		_exit(0);
+	}
+	close(fd[0]);
+	storm(SA_RESTART, 1000);
+	size_t sum = 0;
+	ssize_t r;
+	while ((r = read(fd[1], buf, sizeof buf)) > 0)
+		sum += r;
+	storm(SA_RESTART, 0);
+	say("a transfer: %zu bytes, then %s; writer %s", sum, res(r), ended(pid));
+	close(fd[1]);
+
+	/* Not restarted. */
+	once(100);
+	t = now();
+	len = sizeof b;
+	s = accept(l, &b.sa, &len);
+	say("no SA_RESTART, accept = %s", ok(s));
+	say("%s", took(t, 0.1));
+	once(100);
+	say("without an address = %s", ok(accept(l, NULL, NULL)));
+	pair(fd);
+	once(100);
+	say("recv = %s", received(fd[0], 0));
+	write(fd[1], "kept", 4);
+	say("nothing is lost: %s", gets_all(fd[0], "kept"));
+	int u = bound(SOCK_DGRAM, &b);
+	once(100);
+	union addr c;
+	len = sizeof c;
+	say("recvfrom = %s", res(recvfrom(u, buf, 1, 0, &c.sa, &len)));
+	once(100);
+	say("poll = %s", polled(u, POLLIN, 5000));
+	timeout_of(fd[0], SO_RCVTIMEO, 5000);
+	struct sigaction sa = {.sa_handler = tick, .sa_flags = SA_RESTART};
+	sigaction(SIGALRM, &sa, NULL);
+	struct itimerval it = {.it_value.tv_usec = 100000};
+	setitimer(ITIMER_REAL, &it, NULL);
+	say("SA_RESTART and SO_RCVTIMEO, recv = %s", received(fd[0], 0));
+	timeout_of(fd[0], SO_RCVTIMEO, 0);
+
+	/* A connect that waits, as the backlog is full. */
+	int full = listener(0, 0, &b), fill[3];
+	for (int i = 0; i < 3; i++) {
+		fill[i] = sock(SOCK_STREAM | SOCK_NONBLOCK);
+		connect(fill[i], &b.sa, addrlen_of(fam));
+		pause_ms(50);
+	}
+	int w = sock(SOCK_STREAM);
+	once(150);
+	t = now();
+	say("connect = %s", res(connect(w, &b.sa, addrlen_of(fam))));
+	say("%s", took(t, 0.15));
+	say("again, nonblocking = %s", res((nonblocking(w, 1), connect(w, &b.sa, addrlen_of(fam)))));
+	nonblocking(full, 1);
+	for (int i = 0, n = 0; n < 4 && i < 100; i++) {
+		if (strcmp(polled(full, POLLIN, 100), "IN") == 0 && accept(full, NULL, NULL) >= 0)
+			n++;
+		if (strcmp(polled(w, POLLOUT, 0), "OUT") == 0)
+			break;
+	}
+	SAY2("it is connected in the end: poll %s, SO_ERROR %s", polled(w, POLLOUT, 8000), err(soerror(w)));
+}
+
+static void jobs(void)
+{
+	union addr a, b;
+	socklen_t len = sizeof b;
+	int l = listener(0, 5, &a), status;
+	for (int with = 0; with < 2; with++) {
+		const char *what = with ? "with an address" : "without one";
+		pid_t pid = fork();
+		if (pid == 0) {
+			len = sizeof b;
+			int s = with ? accept(l, &b.sa, &len) : accept(l, NULL, NULL);
+			_exit(s < 0 ? errno : 0);
+		}
+		pause_ms(150);
+		double t = now();
+		kill(pid, SIGTSTP);
+		waitpid(pid, &status, WUNTRACED);
+		say("accept %s, SIGTSTP: %s, %s", what, WIFSTOPPED(status) ? "stopped" : "not stopped", took(t, 0));
+		pause_ms(50);
+		kill(pid, SIGCONT);
+		waitpid(pid, &status, WCONTINUED);
+		say("SIGCONT: %s", WIFCONTINUED(status) ? "continued" : "not continued");
+		pause_ms(100);
+		int c = connected(&a);
+		say("it accepts then: %s", ended(pid));
+		close(c);
+		pid = fork();
+		if (pid == 0) {
+			len = sizeof b;
+			int s = with ? accept(l, &b.sa, &len) : accept(l, NULL, NULL);
+			_exit(s < 0 ? errno : 0);
+		}
+		pause_ms(150);
+		t = now();
+		kill(pid, SIGINT);
+		const char *how = ended(pid);
+		say("SIGINT: %s, %s", how, took(t, 0));
+		pid = fork();
+		if (pid == 0) {
+			len = sizeof b;
+			int s = with ? accept(l, &b.sa, &len) : accept(l, NULL, NULL);
+			_exit(s < 0 ? errno : 0);
+		}
+		pause_ms(150);
+		kill(pid, SIGKILL);
+		say("SIGKILL: %s", ended(pid));
+		/* The connection that comes next is for who still is there. */
+		c = connected(&a);
+		len = sizeof b;
+		int s = accept(l, &b.sa, &len);
+		union addr mine = sockname(c);
+		say("the next connection: %s", same(&b, &mine));
+		close(s);
+		close(c);
+	}
+	int u = bound(SOCK_DGRAM, &a);
+	pid_t pid = fork();
+	if (pid == 0) {
+		len = sizeof b;
+		recvfrom(u, (char[1]){0}, 1, 0, &b.sa, &len);
+		_exit(0);
+	}
+	pause_ms(150);
+	kill(pid, SIGTERM);
+	say("recvfrom, SIGTERM: %s", ended(pid));
+}
+
+static void *recv_thread(void *arg)
+{
+	char c;
+	ssize_t n = recv(*(int *)arg, &c, 1, 0);
+	return (void *)(n < 0 ? -(long)errno : (long)n);
+}
+
+static atomic_int mistakes;
+
+static void *busy_thread(void *arg)
+{
+	union addr *a = arg;
+	for (int i = 0; i < 40; i++) {
+		int fd = socket(a->sa.sa_family, SOCK_STREAM, 0);
+		char buf[8] = "", want[8];
+		snprintf(want, sizeof want, "%07d", i);
+		if (connect(fd, &a->sa, addrlen_of(a->sa.sa_family)) < 0 || write(fd, want, 7) != 7 || recv(fd, buf, 7, MSG_WAITALL) != 7 || strcmp(buf, want))
+			mistakes++;
+		close(fd);
+	}
+	return NULL;
+}
+
+static void *echo_thread(void *arg)
+{
+	for (;;) {
+		union addr b;
+		socklen_t len = sizeof b;
+		int s = accept(*(int *)arg, &b.sa, &len);
+		if (s < 0)
+			return NULL;
+		char buf[8];
+		ssize_t n;
+		while ((n = read(s, buf, sizeof buf)) > 0)
+			if (write(s, buf, n) != n)
+				break;
+		close(s);
+	}
+}
+
+static void threads(void)
+{
+	int fd[2];
+	pthread_t th[8], ec[4];
+	void *r;
+	pair(fd);
+	pthread_create(&th[0], NULL, recv_thread, &fd[0]);
+	pause_ms(100);
+	shutdown(fd[0], SHUT_RD);
+	pthread_join(th[0], &r);
+	say("recv while a thread shuts down = %ld", (long)r);
+	close(fd[0]);
+	close(fd[1]);
+	pair(fd);
+	pthread_create(&th[0], NULL, recv_thread, &fd[0]);
+	pause_ms(100);
+	write(fd[1], "x", 1);
+	pthread_join(th[0], &r);
+	say("recv in a thread = %ld", (long)r);
+	union addr a;
+	int l = listener(0, 64, &a);
+	for (int i = 0; i < 4; i++)
+		pthread_create(&ec[i], NULL, echo_thread, &l);
+	for (int i = 0; i < 8; i++)
+		pthread_create(&th[i], NULL, busy_thread, &a);
+	for (int i = 0; i < 8; i++)
+		pthread_join(th[i], NULL);
+	say("8 threads, 40 connections each, 4 that accept: %d wrong", mistakes);
+	shutdown(l, SHUT_RDWR);
+	for (int i = 0; i < 4; i++)
+		pthread_join(ec[i], NULL);
+	say("all have ended");
+}
+
+/* Idle threads, for whoever measures what they cost: sockets idle SECONDS THREADS. */
+static void idle(int seconds, int n)
+{
+	union addr a;
+	section = "idle";
+	int l = listener(0, 64, &a);
+	for (int i = 0; i < n; i++) {
+		pthread_t th;
+		if (pthread_create(&th, NULL, echo_thread, &l) != 0)
+			fatal("pthread_create");
+	}
+	pause_ms(seconds * 1000);
+	int c = connected(&a);
+	write(c, "alive", 5);
+	say("%s", gets_all(c, "alive"));
+}
+
+static const struct { const char *name; void (*run)(void); int seconds; } sections[] = {
+	{"fresh", fresh, 20}, {"basic", basic, 20}, {"halfclose", halfclose, 20}, {"reset", reset, 30}, {"timeouts", timeouts, 30},
+	{"nonblock", nonblock, 30}, {"backlog", backlog, 60}, {"accepts", accepts, 40}, {"inuse", inuse, 20}, {"dualstack", dualstack, 20},
+	{"udp", udp, 40}, {"control", control, 20}, {"multicast", multicast, 20}, {"oob", oob, 20}, {"bulk", bulk, 40}, {"options", options, 20},
+	{"mixes", mixes, 30}, {"forks", forks, 20}, {"rights", rights, 20}, {"exec", execs, 20}, {"closeall", closeall, 20}, {"emfile", emfile, 20},
+	{"signals", signals, 60}, {"jobs", jobs, 30}, {"threads", threads, 40},
+};
+
+int main(int argc, char **argv)
+{
+	enum { N = sizeof sections / sizeof *sections };
+	char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+	path[n < 0 ? 0 : n] = 0;
+	self = path;
+	int c, six = 0;
+	while ((c = getopt(argc, argv, "a:A:lx:6")) != -1)
+		switch (c) {
+		case 'a': host4 = optarg; break;
+		case 'A': host6 = optarg; break;
+		case '6': six = 1; break;
+		case 'x': child_of_exec(optarg); break;
+		case 'l':
+			for (int i = 0; i < N; i++)
+				printf("%s\n", sections[i].name);
+			return 0;
+		default:
+			fprintf(stderr, "usage: sockets [-6l] [-a IPV4] [-A IPV6] [SECTION...]\n");
+			return 2;
+		}
+	fam = six ? AF_INET6 : AF_INET;
+	if (optind + 2 < argc && strcmp(argv[optind], "idle") == 0) {
+		idle(atoi(argv[optind + 1]), atoi(argv[optind + 2]));
+		return 0;
+	}
+	for (int i = 0; i < N; i++) {
+		int asked = optind == argc;
+		for (int j = optind; j < argc; j++)
+			asked |= strcmp(argv[j], sections[i].name) == 0;
+		if (!asked)
+			continue;
+		section = sections[i].name;
+		pid_t pid = fork();
+		if (pid == 0) {
+			setpgid(0, 0);
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			signal(SIGPIPE, SIG_IGN);
+			sections[i].run();
+			_exit(0);
+		}
+		setpgid(pid, pid);
+		int status = 0, over = 0;
+		for (double end = now() + sections[i].seconds; waitpid(pid, &status, WNOHANG) == 0; pause_ms(2))
+			if (now() > end && !over) {
+				over = 1;
+				kill(-pid, SIGKILL);
+			}
+		/* What it has forked and not waited for. */
+		kill(-pid, SIGKILL);
+		if (over)
+			say("HANGS");
+		else if (WIFSIGNALED(status))
+			say("ends by SIG%s", sigabbrev_np(WTERMSIG(status)));
+		else if (WEXITSTATUS(status))
+			say("ends with %d", WEXITSTATUS(status));
+		else
+			say("end");
+	}
+	return 0;
+}
