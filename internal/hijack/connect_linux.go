@@ -52,7 +52,13 @@ func (t *trap) connect() {
 		// Connections to the kernel itself, and their refusals, need but a moment.
 		select {
 		case <-a.done:
-			t.connected(a, t.host)
+			if a.err != unix.ECONNREFUSED {
+				t.connected(a, t.host)
+				return
+			}
+			// The peer's answer: nobody has it before connect(2) returns.
+			x.goOn(a, t.host)
+			t.fail(unix.EINPROGRESS)
 		case <-afterMoment():
 			x.goOn(a, t.host)
 			t.s.say("%d: connect %d %s: in progress", t.TID, t.arg(0), describe(sa))
@@ -177,14 +183,18 @@ func (x *socket) settle(a *attempt, host int) unix.Errno {
 		a.ks.Close()
 		return e
 	}
-	x.established(a, k)
+	x.established(a, k, func() {})
 	return 0
 }
 
-func (x *socket) established(a *attempt, k *kept) {
+// established begins to carry. S becomes writable, with ready, when all calls know that
+// it is connected.
+func (x *socket) established(a *attempt, k *kept, ready func()) {
 	x.mu.Lock()
 	gone := x.state == ended
-	if !gone {
+	if gone {
+		defer ready()
+	} else {
 		x.state, x.attempt, x.peer, x.k = connected, nil, a.peer, k
 		x.untrack()
 	}
@@ -194,6 +204,7 @@ func (x *socket) established(a *attempt, k *kept) {
 		k.close()
 		return
 	}
+	ready()
 	x.carry(a.ks, k)
 }
 
@@ -219,8 +230,7 @@ func (x *socket) goOn(a *attempt, host int) {
 	unfill, restore := x.fill(host, k)
 	tell := func() {
 		if a.err == 0 {
-			unfill()
-			x.established(a, k)
+			x.established(a, k, unfill)
 			return
 		}
 		x.pend(a.err)
@@ -238,9 +248,9 @@ func (x *socket) goOn(a *attempt, host int) {
 			x.forget()
 		}
 		// What it was filled with is unread: S is broken, for poll(2) and all
-		// calls.
-		restore()
+		// calls, before it can be written.
 		k.close()
+		restore()
 	}
 	x.mu.Lock()
 	over := a.over

@@ -3,6 +3,7 @@
 package hijack
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"os"
@@ -227,6 +228,7 @@ func (x *socket) origin(from unix.Sockaddr) (addr, control []byte) {
 // complain tells the program of an error: S is readable, and its next call fails.
 func (x *socket) complain(e unix.Errno) {
 	x.pend(e)
+	x.queueError(e)
 	x.mu.Lock()
 	k := x.k
 	x.mu.Unlock()
@@ -256,8 +258,7 @@ func (x *socket) turnAway(k *kept, path string) {
 		if found {
 			unix.Sendto(s, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
 		}
-		unspec := unix.RawSockaddr{Family: unix.AF_UNSPEC}
-		rawConnect(fd, &unspec)
+		disconnect(fd)
 		unix.Connect(fd, &unix.SockaddrUnix{Name: path})
 	})
 	k.resumeReading()
@@ -291,6 +292,10 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 		return errnoOf(err)
 	}
 	name, err := autobind(fd)
+	if err == nil && old != nil {
+		// While S is connected nobody else may send to it.
+		disconnect(host)
+	}
 	if err == nil {
 		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
 	}
@@ -314,6 +319,9 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 	x.k, x.kName, x.kKey, x.kControl = k, name, string(peer), nil
 	x.state = connected
 	x.remote, x.peer = addr, x.linuxAddr(addr)
+	if ap, ok := linuxsock.Addr(sa); ok && ap.Port() == 0 {
+		x.peer = nil // nobody, for getpeername(2)
+	}
 	x.mu.Unlock()
 	if old != nil {
 		old.close()
@@ -331,16 +339,20 @@ func (x *socket) dissociate(host int, ks *spclient.NetSocket) unix.Errno {
 		x.state = bound
 	}
 	x.mu.Unlock()
-	unspec := unix.RawSockaddr{Family: unix.AF_UNSPEC}
-	rawConnect(host, &unspec)
+	disconnect(host)
 	if k != nil {
 		k.close()
 	}
+	x.disconnectKernel(ks)
+	return 0
+}
+
+// disconnectKernel ends the association of the kernel's socket.
+func (x *socket) disconnectKernel(ks *spclient.NetSocket) {
 	sa := make([]byte, netbsd.SizeofSockaddrIn)
 	sa[0], sa[1] = netbsd.SizeofSockaddrIn, netbsd.AF_UNSPEC
-	// NetBSD disconnects, and says that the address is none.
+	// NetBSD does it, and says that the address is none.
 	ks.Connect(x.s.ctx, sa)
-	return 0
 }
 
 // forward sends what S sends without an address.
@@ -375,6 +387,26 @@ func (x *socket) sendDatagram(data, to, control []byte) (int, unix.Errno) {
 	if to == nil && state != connected {
 		return 0, unix.EDESTADDRREQ
 	}
+	x.remember(data, to)
+	if to == nil || state != connected {
+		n, err := ks.Sendto(data, to)
+		return n, linuxsock.Errno(err)
+	}
+	// On Linux a datagram can go to another than whom the socket is connected to; on
+	// NetBSD it is not connected then.
+	x.op.Lock()
+	defer x.op.Unlock()
+	x.mu.Lock()
+	remote := x.remote
+	x.mu.Unlock()
+	if remote == nil || bytes.Equal(to, remote) {
+		n, err := ks.Sendto(data, nil)
+		return n, linuxsock.Errno(err)
+	}
+	x.disconnectKernel(ks)
 	n, err := ks.Sendto(data, to)
+	if err2 := ks.Connect(x.s.ctx, remote); err == nil && err2 != nil {
+		x.complain(linuxsock.Errno(err2))
+	}
 	return n, linuxsock.Errno(err)
 }

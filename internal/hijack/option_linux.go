@@ -4,10 +4,28 @@ package hijack
 
 import (
 	"golang.org/x/sys/unix"
+
+	"rumptools/pkg/spclient"
 )
 
 // maxOption is how long an option's value can be.
 const maxOption = 64 << 10
+
+// optionFD is the kernel's descriptor, to ask it of options; that of a connection that
+// broke is gone.
+func (x *socket) optionFD() (spclient.FD, unix.Errno) {
+	x.mu.Lock()
+	state := x.state
+	x.mu.Unlock()
+	if state == broken || state == dead {
+		return spclient.FD{}, 0
+	}
+	ks, e := x.kernel()
+	if e != 0 {
+		return spclient.FD{}, e
+	}
+	return ks.FD(), 0
+}
 
 // setsockopt is setsockopt(2).
 func (t *trap) setsockopt() {
@@ -22,13 +40,13 @@ func (t *trap) setsockopt() {
 		t.fail(e)
 		return
 	}
-	ks, e := x.kernel()
+	fd, e := x.optionFD()
 	if e != 0 {
 		t.fail(e)
 		return
 	}
 	x.optMu.Lock()
-	e = x.opts.Set(t.s.ctx, t.s.conn, ks.FD(), t.host, t.arg(1), t.arg(2), value)
+	e = x.opts.Set(t.s.ctx, t.s.conn, fd, t.host, t.arg(1), t.arg(2), value)
 	x.optMu.Unlock()
 	t.s.say("%d: setsockopt %d %d %d: %v", t.TID, t.arg(0), t.arg(1), t.arg(2), e)
 	t.done(0, e)
@@ -47,7 +65,7 @@ func (t *trap) getsockopt() {
 		t.fail(unix.EINVAL)
 		return
 	}
-	ks, e := x.kernel()
+	fd, e := x.optionFD()
 	if e != 0 {
 		t.fail(e)
 		return
@@ -56,7 +74,7 @@ func (t *trap) getsockopt() {
 		x.toldByHost(t.host)
 	}
 	x.optMu.Lock()
-	value, e := x.opts.Get(t.s.ctx, t.s.conn, ks.FD(), t.host, t.arg(1), t.arg(2), int(min(n, maxOption)))
+	value, e := x.opts.Get(t.s.ctx, t.s.conn, fd, t.host, t.arg(1), t.arg(2), int(min(n, maxOption)))
 	x.optMu.Unlock()
 	if t.arg(1) == unix.SOL_SOCKET && t.arg(2) == unix.SO_ERROR {
 		// What S itself has is the same error, only less exact.
@@ -69,13 +87,13 @@ func (t *trap) getsockopt() {
 	t.done(0, e)
 }
 
-// toldByHost forgets the error of a connection that broke if a call of the host's has
-// told it: then S has it no longer.
+// toldByHost forgets an error that S has, too, if a call of the host's has told it: then
+// S has it no longer.
 func (x *socket) toldByHost(host int) {
 	x.mu.Lock()
-	state := x.state
+	has := x.state == broken || x.opts.Type == unix.SOCK_DGRAM && x.k != nil
 	x.mu.Unlock()
-	if state != broken {
+	if !has {
 		return
 	}
 	if v, err := unix.GetsockoptInt(host, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && v == 0 {

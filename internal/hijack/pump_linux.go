@@ -161,6 +161,11 @@ func (x *socket) reset(ks *spclient.NetSocket, k *kept, e unix.Errno) {
 		e = unix.ECONNRESET
 	}
 	x.pend(e)
+	if name, err := x.s.conn.Getsockname(x.s.ctx, ks.FD()); err == nil {
+		x.mu.Lock()
+		x.lastName = x.linuxAddr(name)
+		x.mu.Unlock()
+	}
 	show := func() {
 		if fd, ok := x.borrow(); ok && !k.hungUp() {
 			unix.Sendto(fd, []byte{0}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
@@ -169,6 +174,9 @@ func (x *socket) reset(ks *spclient.NetSocket, k *kept, e unix.Errno) {
 		} else {
 			x.forget()
 		}
+		x.mu.Lock()
+		x.ks, x.k = nil, nil
+		x.mu.Unlock()
 		k.close()
 		ks.Close()
 	}

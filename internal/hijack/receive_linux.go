@@ -95,7 +95,7 @@ func (t *trap) recvmmsg() {
 func (t *trap) receive(m *message, flags int, _ int, done func(int, unix.Errno)) {
 	switch {
 	case flags&unix.MSG_ERRQUEUE != 0:
-		done(0, unix.EAGAIN)
+		done(t.receiveError(m))
 		return
 	case flags&unix.MSG_OOB != 0:
 		done(0, unix.EINVAL) // there is none
@@ -188,7 +188,7 @@ func (t *trap) putMessage(m *message, name, control []byte, flags int) unix.Errn
 		}
 		return 0
 	}
-	flags &= unix.MSG_TRUNC | unix.MSG_EOR | unix.MSG_CTRUNC
+	flags &= unix.MSG_TRUNC | unix.MSG_EOR | unix.MSG_CTRUNC | unix.MSG_ERRQUEUE
 	if e := t.write(m.control, control); e != 0 {
 		return e
 	}

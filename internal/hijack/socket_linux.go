@@ -69,10 +69,15 @@ type socket struct {
 	origins   *origins
 	kName     string // the name of K
 	kKey      string // whose datagrams come from K: NetBSD's address
+	errors    []errorEntry
+	lastSent  []byte // what was sent last, and to whom, if errors are queued
+	lastTo    []byte
 	remote    []byte // whom it is connected to, NetBSD's address
 	kControl  []byte // what came along with the last of them
 	local     []byte // the address that it was bound to, NetBSD's
 	peer      []byte // the address of the other side, Linux's, when it is known
+
+	lastName []byte // the address that it had when it broke, Linux's
 
 	attempt *attempt // the connect that goes on
 	tracked int32    // with ends, 0 when S has a peer or a name
@@ -274,7 +279,9 @@ func (x *socket) kernel() (*spclient.NetSocket, unix.Errno) {
 	local := x.local
 	x.mu.Unlock()
 	if (again || was == bound) && local != nil {
-		// In the place of one that was lost with its kernel.
+		// In the place of one that was lost with its kernel, or listened;
+		// connections of its may still have the address.
+		x.s.conn.SetsockoptInt(x.s.ctx, ks.FD(), netbsd.SOL_SOCKET, netbsd.SO_REUSEADDR, 1)
 		if err := ks.Bind(local); err != nil {
 			ks.Close()
 			return nil, linuxsock.Errno(err)
@@ -379,9 +386,8 @@ func (t *trap) bind() {
 func (t *trap) getsockname() {
 	x := t.sock
 	x.mu.Lock()
-	ks := x.ks
+	ks, sa := x.ks, x.lastName
 	x.mu.Unlock()
-	var sa []byte
 	if ks != nil {
 		b, err := t.s.conn.Getsockname(t.s.ctx, ks.FD())
 		if err != nil {
