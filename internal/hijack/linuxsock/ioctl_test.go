@@ -162,6 +162,7 @@ func TestIfconf(t *testing.T) {
 
 // Those who are not root get the error that is given here, natively too.
 func TestRefusedIoctlsAreNative(t *testing.T) {
+	comparable(t)
 	k := dial(t, netbsd.AMD64)
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -298,6 +298,7 @@ func setSendBuffer(r *request, v int32) unix.Errno {
 	if !r.s.isTCP() {
 		// The kernel sends datagrams at once; its size is what the longest
 		// may have.
+		r.store(v)
 		return r.hostSet(intValue(v))
 	}
 	return r.setBuffer(netbsd.SO_SNDBUF, v)

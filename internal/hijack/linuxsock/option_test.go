@@ -354,6 +354,21 @@ func TestHostOptions(t *testing.T) {
 	if host, _ := nativeGet(p.host, unix.SOL_SOCKET, unix.SO_LINGER, 8); !bytes.Equal(host, make([]byte, 8)) {
 		t.Errorf("the host's socket lingers: % x", host)
 	}
+	// A socket that is accepted has them, too.
+	accepted, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(accepted)
+	if errno := p.Clone().PrepareHost(accepted); errno != 0 {
+		t.Fatal(errno)
+	}
+	for _, name := range []int{unix.SO_RCVBUF, unix.SO_SNDBUF, unix.SO_RCVTIMEO, unix.SO_SNDTIMEO} {
+		want, _ := nativeGet(p.host, unix.SOL_SOCKET, name, 16)
+		if got, errno := nativeGet(accepted, unix.SOL_SOCKET, name, 16); errno != 0 || !bytes.Equal(got, want) {
+			t.Errorf("option %d of an accepted socket: % x, %v, want % x", name, got, errno, want)
+		}
+	}
 	for _, o := range []struct {
 		level, name int
 		value       []byte

@@ -116,6 +116,7 @@ func TestAddrSockaddr(t *testing.T) {
 // What addresses sockets take for what is what native sockets take. They are of
 // this host, where nobody listens.
 func TestAddressIsNative(t *testing.T) {
+	comparable(t)
 	v4, v6 := sockaddr("127.0.0.1:9"), sockaddr("[::1]:9")
 	mapped, local := sockaddr("[::ffff:127.0.0.1]:9"), sockaddr("[fe80::1]:9")
 	long := func(sa []byte, n int) []byte { return append(bytes.Clone(sa), make([]byte, n-len(sa))...) }
@@ -146,8 +147,8 @@ func TestAddressIsNative(t *testing.T) {
 						fd := k.native(t)
 						p := k.open(t, c)
 						if v6only {
-							nativeSet(fd, unix.SOL_IPV6, unix.IPV6_V6ONLY, []byte{1, 0, 0, 0})
-							p.set(t, unix.SOL_IPV6, unix.IPV6_V6ONLY, []byte{1, 0, 0, 0})
+							nativeSet(fd, unix.SOL_IPV6, unix.IPV6_V6ONLY, u32(1))
+							p.set(t, unix.SOL_IPV6, unix.IPV6_V6ONLY, u32(1))
 						}
 						buf := append(bytes.Clone(sa), 0)
 						ptr := uintptr(unsafe.Pointer(&buf[0]))

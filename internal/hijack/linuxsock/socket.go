@@ -139,6 +139,29 @@ func (s *Socket) Prepare(ctx context.Context, k Kernel, fd spclient.FD) unix.Err
 	return 0
 }
 
+// PrepareHost gives a socket of the host's that the program gets, in place of one
+// that it set options on, those that act on it: one that was accepted has its
+// listener's on Linux, but not when it is a local one.
+func (s *Socket) PrepareHost(host int) unix.Errno {
+	for _, name := range []int{unix.SO_SNDBUF, unix.SO_RCVBUF} {
+		if v, ok := s.values[optionKey{unix.SOL_SOCKET, name}]; ok {
+			if err := unix.SetsockoptInt(host, unix.SOL_SOCKET, name, int(v)); err != nil {
+				return err.(unix.Errno)
+			}
+		}
+	}
+	for name, d := range map[int]time.Duration{unix.SO_RCVTIMEO: s.recvTimeout, unix.SO_SNDTIMEO: s.sendTimeout} {
+		if d == 0 {
+			continue
+		}
+		tv := unix.NsecToTimeval(max(int64(d), int64(time.Microsecond)))
+		if err := unix.SetsockoptTimeval(host, unix.SOL_SOCKET, name, &tv); err != nil {
+			return err.(unix.Errno)
+		}
+	}
+	return 0
+}
+
 // defaultDatagramBuffer is net.core.rmem_default.
 const defaultDatagramBuffer = 212992
 
