@@ -118,7 +118,7 @@ func (x *socket) deliver(ks *spclient.NetSocket, path string) {
 
 // again makes the kernel's socket again after the kernel was lost.
 func (x *socket) again() *spclient.NetSocket {
-	ks, e := x.kernel()
+	ks, e := x.remade()
 	if e != 0 {
 		x.complain(e)
 		return nil

@@ -104,7 +104,7 @@ func (x *socket) take(ks *spclient.NetSocket) {
 			}
 		case errors.Is(err, spclient.ErrLost) && x.s.ctx.Err() == nil:
 			var e unix.Errno
-			if ks, e = x.kernel(); e == 0 {
+			if ks, e = x.remade(); e == 0 {
 				_, inKernel := share(backlog)
 				e = linuxsock.Errno(ks.ListenBacklog(inKernel))
 			}
@@ -254,6 +254,9 @@ func (t *trap) accept() {
 // tryAccept answers with a connection, if there is one.
 func (t *trap) tryAccept(l, flags int) bool {
 	x := t.sock
+	if !t.s.l.Valid(&t.Call) {
+		return true // its thread is gone, and the connection is for another
+	}
 	// L may be blocking, and all who accept come through here.
 	x.op.Lock()
 	fds := []unix.PollFd{{Fd: int32(l), Events: unix.POLLIN}}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -296,6 +297,25 @@ func (x *socket) kernel() (*spclient.NetSocket, unix.Errno) {
 	x.ks = ks
 	return ks, 0
 }
+
+// remade is the kernel's socket in the place of one that was lost with its kernel. A
+// kernel that has just begun may not have the address yet.
+func (x *socket) remade() (*spclient.NetSocket, unix.Errno) {
+	for {
+		ks, e := x.kernel()
+		if e != unix.EADDRNOTAVAIL {
+			return ks, e
+		}
+		select {
+		case <-x.s.ctx.Done():
+			return nil, e
+		case <-time.After(addressTime):
+		}
+	}
+}
+
+// addressTime is how often an address that is not there is tried again.
+const addressTime = 100 * time.Millisecond
 
 // address translates an address that the program gives the socket.
 func (x *socket) address(use linuxsock.Use, sa []byte) ([]byte, unix.Errno) {
