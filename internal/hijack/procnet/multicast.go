@@ -87,6 +87,17 @@ func (w *writer) igmp6() error {
 	})
 }
 
+// mcfilter would have the sources that groups are limited to.
+func (w *writer) mcfilter() error {
+	w.printf("Idx Device        MCA        SRC    INC    EXC\n")
+	return nil
+}
+
+func (w *writer) mcfilter6() error {
+	w.printf("Idx Device                Multicast Address                   Source Address    INC    EXC\n")
+	return nil
+}
+
 // devMcast has the link-level addresses of groups.
 func (w *writer) devMcast() error {
 	return w.eachLink(unix.AF_UNSPEC, func(l *netview.Link, groups []netip.Addr) {

@@ -27,16 +27,21 @@ type writer struct {
 
 // files are the files by name.
 var files = map[string]func(*writer) error{
+	"anycast6":   (*writer).empty,
 	"arp":        (*writer).arp,
 	"dev":        (*writer).dev,
 	"dev_mcast":  (*writer).devMcast,
+	"fib_trie":   (*writer).fibTrie,
 	"icmp":       (*writer).icmp,
 	"icmp6":      (*writer).icmp6,
 	"if_inet6":   (*writer).ifInet6,
 	"igmp":       (*writer).igmp,
 	"igmp6":      (*writer).igmp6,
 	"ipv6_route": (*writer).ipv6Route,
+	"mcfilter":   (*writer).mcfilter,
+	"mcfilter6":  (*writer).mcfilter6,
 	"netstat":    (*writer).netstat,
+	"packet":     (*writer).packet,
 	"raw":        (*writer).raw,
 	"raw6":       (*writer).raw6,
 	"route":      (*writer).route,
@@ -228,6 +233,9 @@ func (w *writer) route() error {
 	}
 	return nil
 }
+
+// empty is a file of what there is none of.
+func (w *writer) empty() error { return nil }
 
 // rtCache has what was looked up, which is nothing on newer Linux either.
 func (w *writer) rtCache() error {

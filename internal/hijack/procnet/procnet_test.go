@@ -108,7 +108,7 @@ func lines(t testing.TB, k *netviewtest.Kernel, name string) []string {
 // TestHeadings has the headings of the host's own files.
 func TestHeadings(t *testing.T) {
 	k := netviewtest.Start(t, netbsd.AMD64)
-	without := []string{"dev_mcast", "if_inet6", "igmp6", "ipv6_route", "snmp6", "sockstat", "sockstat6", "netstat", "snmp"}
+	without := []string{"anycast6", "dev_mcast", "if_inet6", "igmp6", "ipv6_route", "snmp6", "sockstat", "sockstat6", "netstat", "snmp"}
 	for _, name := range procnet.Names() {
 		b, err := os.ReadFile("/proc/net/" + name)
 		if err != nil || slices.Contains(without, name) {
@@ -349,6 +349,16 @@ func TestTables(t *testing.T) {
 			if !slices.Contains(routes, want) {
 				t.Errorf("ipv6_route: no %q in %q", want, routes)
 			}
+		}
+		fib := lines(t, k, "fib_trie")
+		want := []string{
+			"Main:", "  +-- 0.0.0.0/0 2 0 1", "     |-- 0.0.0.0", "        /0 universe UNICAST", "     |-- 10.0.0.0", "        /24 link UNICAST",
+			"     |-- 172.16.0.0", "        /12 universe UNREACHABLE",
+			"Local:", "  +-- 0.0.0.0/0 2 0 1", "     |-- 10.0.0.1", "        /32 host LOCAL", "     |-- 10.0.0.255", "        /32 link BROADCAST",
+			"     |-- 127.0.0.1", "        /32 host LOCAL",
+		}
+		if diff := cmp.Diff(want, fib); diff != "" {
+			t.Errorf("fib_trie: %s", diff)
 		}
 		arp := lines(t, k, "arp")
 		if len(arp) != 2 || !strings.HasPrefix(arp[1], "10.0.0.2         0x1         0x2         b2:a0:") || !strings.HasSuffix(arp[1], "     *        shmif0") {

@@ -127,6 +127,12 @@ func (w *writer) icmp6() error {
 	return nil
 }
 
+// packet would have sockets of AF_PACKET, which programs cannot have.
+func (w *writer) packet() error {
+	w.printf("sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n")
+	return nil
+}
+
 // udplite would have sockets of UDP-Lite, of which there are none.
 func (w *writer) udplite() error {
 	w.line(dgramWidth, " "+dgramHeading)
