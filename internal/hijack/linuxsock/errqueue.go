@@ -4,18 +4,24 @@ package linuxsock
 
 import (
 	"golang.org/x/sys/unix"
+
+	"rumptools/pkg/netbsd"
 )
 
 // ErrorControl makes the control message that comes with an error from a socket's queue
 // (IP_RECVERR in ip(7), IPV6_RECVERR): struct sock_extended_err and the address of who
-// sent the ICMP message, for a buffer of room bytes; and tells whether it was cut. The
-// error is taken for one that the destination sent.
+// sent the ICMP message, for a buffer of room bytes; and tells whether it was cut. NetBSD
+// tells the error only, which is taken for one that the destination sent.
 func ErrorControl(domain int, errno unix.Errno, to []byte, room int) (b []byte, truncated bool) {
 	c := cmsg{level: unix.SOL_IP, typ: unix.IP_RECVERR}
-	origin, typ, code := byte(unix.SO_EE_ORIGIN_ICMP), byte(3), icmpCode(errno)
+	origin := byte(unix.SO_EE_ORIGIN_ICMP)
+	typ, code := icmpError(errno)
 	if domain == unix.AF_INET6 {
-		c = cmsg{level: unix.SOL_IPV6, typ: unix.IPV6_RECVERR}
-		origin, typ, code = unix.SO_EE_ORIGIN_ICMP6, 1, icmp6Code(errno)
+		c.level, c.typ = unix.SOL_IPV6, unix.IPV6_RECVERR
+		if ap, ok := Addr(to); !ok || !ap.Addr().Is4In6() {
+			origin = unix.SO_EE_ORIGIN_ICMP6
+			typ, code = icmp6Error(errno)
+		}
 	}
 	c.data = native.AppendUint32(nil, uint32(errno))
 	c.data = append(c.data, origin, typ, code, 0)
@@ -29,26 +35,28 @@ func ErrorControl(domain int, errno unix.Errno, to []byte, room int) (b []byte, 
 	return b, !whole
 }
 
-// icmpCode is the code of a destination unreachable message (RFC 792).
-func icmpCode(errno unix.Errno) byte {
+// icmpError is the message of ICMP that an error comes from (RFC 792).
+func icmpError(errno unix.Errno) (typ, code byte) {
 	switch errno {
 	case unix.ENETUNREACH:
-		return 0
+		return netbsd.ICMP_UNREACH, netbsd.ICMP_UNREACH_NET
 	case unix.EHOSTUNREACH:
-		return 1
+		return netbsd.ICMP_UNREACH, netbsd.ICMP_UNREACH_HOST
 	case unix.EMSGSIZE:
-		return 4
+		return netbsd.ICMP_UNREACH, netbsd.ICMP_UNREACH_NEEDFRAG
 	}
-	return 3 // port unreachable
+	return netbsd.ICMP_UNREACH, netbsd.ICMP_UNREACH_PORT
 }
 
-// icmp6Code is that of ICMPv6 (RFC 4443).
-func icmp6Code(errno unix.Errno) byte {
+// icmp6Error is that of ICMPv6 (RFC 4443).
+func icmp6Error(errno unix.Errno) (typ, code byte) {
 	switch errno {
 	case unix.ENETUNREACH:
-		return 0
+		return netbsd.ICMP6_DST_UNREACH, netbsd.ICMP6_DST_UNREACH_NOROUTE
 	case unix.EHOSTUNREACH:
-		return 3
+		return netbsd.ICMP6_DST_UNREACH, netbsd.ICMP6_DST_UNREACH_ADDR
+	case unix.EMSGSIZE:
+		return netbsd.ICMP6_PACKET_TOO_BIG, 0
 	}
-	return 4
+	return netbsd.ICMP6_DST_UNREACH, netbsd.ICMP6_DST_UNREACH_NOPORT
 }

@@ -14,7 +14,7 @@ import (
 
 // What the queue of errors tells of a port that nobody has is what a native
 // socket tells.
-func TestQueuedErrorIsNative(t *testing.T) {
+func TestErrorControlIsNative(t *testing.T) {
 	for _, test := range []struct {
 		domain      int
 		addr        string
@@ -52,32 +52,29 @@ func TestQueuedErrorIsNative(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := &linuxsock.Socket{Domain: test.domain, Type: unix.SOCK_DGRAM, Protocol: unix.IPPROTO_UDP}
-			got, truncated := s.QueuedError(unix.ECONNREFUSED, peer, 1500, 256)
+			got, truncated := linuxsock.ErrorControl(test.domain, unix.ECONNREFUSED, peer, 256)
 			if !bytes.Equal(got, want[:n]) || truncated {
 				t.Errorf("% x, %v, want % x", got, truncated, want[:n])
 			}
-			if got, truncated := s.QueuedError(unix.ECONNREFUSED, peer, 0, 20); len(got) != 20 || !truncated {
+			if got, truncated := linuxsock.ErrorControl(test.domain, unix.ECONNREFUSED, peer, 20); len(got) != 20 || !truncated {
 				t.Errorf("room for 20: % x, %v", got, truncated)
 			}
 		})
 	}
-	s := &linuxsock.Socket{Domain: unix.AF_INET6, Type: unix.SOCK_DGRAM, Protocol: unix.IPPROTO_UDP}
 	for _, test := range []struct {
 		e    unix.Errno
 		peer string
 		want []byte // origin, type, code
-		mtu  uint32
 	}{
-		{unix.EHOSTUNREACH, "[2001:db8::1]:9", []byte{3, 1, 3}, 0},
-		{unix.ENETUNREACH, "[2001:db8::1]:9", []byte{3, 1, 0}, 0},
-		{unix.EMSGSIZE, "[2001:db8::1]:9", []byte{3, 2, 0}, 1280},
-		{unix.EMSGSIZE, "[::ffff:10.0.0.1]:9", []byte{2, 3, 4}, 1280},
-		{unix.EHOSTUNREACH, "[::ffff:10.0.0.1]:9", []byte{2, 3, 1}, 0},
+		{unix.EHOSTUNREACH, "[2001:db8::1]:9", []byte{3, 1, 3}},
+		{unix.ENETUNREACH, "[2001:db8::1]:9", []byte{3, 1, 0}},
+		{unix.EMSGSIZE, "[2001:db8::1]:9", []byte{3, 2, 0}},
+		{unix.EMSGSIZE, "[::ffff:10.0.0.1]:9", []byte{2, 3, 4}},
+		{unix.EHOSTUNREACH, "[::ffff:10.0.0.1]:9", []byte{2, 3, 1}},
 	} {
-		b, _ := s.QueuedError(test.e, sockaddr(test.peer), 1280, 256)
+		b, _ := linuxsock.ErrorControl(unix.AF_INET6, test.e, sockaddr(test.peer), 256)
 		data := b[unix.CmsgLen(0):]
-		if unix.Errno(native.Uint32(data)) != test.e || !bytes.Equal(data[4:7], test.want) || native.Uint32(data[8:]) != test.mtu {
+		if unix.Errno(native.Uint32(data)) != test.e || !bytes.Equal(data[4:7], test.want) {
 			t.Errorf("%v for %s: % x", test.e, test.peer, data)
 		}
 	}
