@@ -72,6 +72,24 @@ func (k *hostileKernel) RecvfromWait(_ context.Context, _ spclient.FD, p []byte,
 	return n, nil, nil
 }
 
+// TestNeighbourFlags has neighbours of a kernel that does not set the flags, the
+// interface and, for those that stay, the time of its messages.
+func TestNeighbourFlags(t *testing.T) {
+	m := netbsd.AMD64
+	dl, err := netbsd.AppendSockaddrDl(m, nil, netbsd.SockaddrDL{Index: 2, Addr: []byte{2, 0, 0, 0, 0, 9}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dst := netbsd.SockaddrIn(netip.MustParseAddrPort("10.0.0.2:0"))
+	k := &hostileKernel{machine: m, routes: netbsd.AppendRtMessage(m, nil, &netbsd.RtMsghdr{
+		Type: netbsd.RTM_GET, Flags: -0x4188439c, Index: 36,
+	}, rtsock.Addrs{netbsd.RTAX_DST: dst, netbsd.RTAX_GATEWAY: dl})}
+	list, err := Neighbours(t.Context(), k, unix.AF_INET)
+	if err != nil || len(list) != 1 || list[0].Index != 2 || list[0].State != unix.NUD_PERMANENT {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
 // FuzzKernel has lists that mean something, or errors, from any answers of a
 // kernel.
 func FuzzKernel(f *testing.F) {

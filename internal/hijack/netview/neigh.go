@@ -55,10 +55,11 @@ func Neighbours(ctx context.Context, k Kernel, family uint8) ([]Neighbour, error
 }
 
 // others leaves out what is not about another host: an interface's own
-// addresses are in the kernel's tables, too.
+// addresses are in the kernel's tables, too. Flags do not tell: some kernels
+// leave them as they find them.
 func others(raw []rtsock.Neighbour, addrs []Addr) []rtsock.Neighbour {
 	return slices.DeleteFunc(raw, func(n rtsock.Neighbour) bool {
-		return n.Flags&netbsd.RTF_LOCAL != 0 || slices.ContainsFunc(addrs, func(a Addr) bool {
+		return slices.ContainsFunc(addrs, func(a Addr) bool {
 			return a.Prefix.Addr() == n.IP && (n.Scope == 0 || int(n.Scope) == a.Index)
 		})
 	})
