@@ -206,6 +206,7 @@ func (x *socket) established(a *attempt, k *kept, ready func()) {
 	}
 	ready()
 	x.carry(a.ks, k)
+	x.s.changed()
 }
 
 // goOn has a connect go on without the program, whose S is not writable until it is over

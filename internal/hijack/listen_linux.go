@@ -64,6 +64,7 @@ func (t *trap) listen() {
 		x.mu.Unlock()
 		go x.take(ks)
 	}
+	t.s.changed()
 	t.s.say("%d: listen %d: %v", t.TID, t.arg(0), e)
 	t.done(0, e)
 }
@@ -198,6 +199,7 @@ func (x *socket) publish(c *spclient.NetSocket) bool {
 	y.k = k
 	y.mu.Unlock()
 	y.carry(c, k)
+	x.s.changed()
 	return true
 }
 

@@ -20,17 +20,23 @@ import (
 // refuses, at once.
 const noResolv = "# rumpctl exec: no name server; --resolv gives one\noptions attempts:1 timeout:2\n"
 
+// place is a file that programs see at another's name.
+type place struct{ from, to string }
+
 // places are the files that programs see at other places' names.
-func (s *supervisor) places(o *Options) ([]seccomp.Mount, error) {
-	var mounts []seccomp.Mount
+func (s *supervisor) places(o *Options) ([]place, error) {
 	resolv := o.Resolv
 	if resolv == "" {
 		resolv = filepath.Join(s.dir, "resolv.conf")
 		if err := os.WriteFile(resolv, []byte(noResolv), 0o644); err != nil {
 			return nil, err
 		}
+		if err := os.Chmod(resolv, 0o644); err != nil {
+			return nil, err
+		}
 	}
-	for _, f := range []struct{ from, to string }{{resolv, "/etc/resolv.conf"}, {o.Hosts, "/etc/hosts"}} {
+	var list []place
+	for _, f := range []place{{resolv, "/etc/resolv.conf"}, {o.Hosts, "/etc/hosts"}} {
 		if f.from == "" {
 			continue
 		}
@@ -41,9 +47,20 @@ func (s *supervisor) places(o *Options) ([]seccomp.Mount, error) {
 			}
 			continue
 		}
+		list = append(list, f)
+	}
+	return list, nil
+}
+
+// mounts has all that programs see otherwise mounted, /proc/net among it.
+func (s *supervisor) mounts(o *Options) (mounts []seccomp.Mount, err error) {
+	for _, f := range s.standIns {
 		mounts = append(mounts, seccomp.Mount{From: f.from, To: f.to})
 	}
-	return mounts, nil
+	if s.proc, err = newProcDir(s); err != nil {
+		return nil, err
+	}
+	return append(mounts, seccomp.Mount{From: s.proc.link, To: "/proc/net", Links: true}), nil
 }
 
 // namespace gives the program a mount namespace of its own: within a user namespace when

@@ -22,6 +22,7 @@ import (
 type procDir struct {
 	s    *supervisor
 	path string
+	link string // a symbolic link to it, as /proc/net is one
 
 	dirty chan struct{} // has a value when something may be new
 	used  atomic.Int64  // when a file was last opened, in Unix nanoseconds
@@ -44,6 +45,14 @@ func newProcDir(s *supervisor) (*procDir, error) {
 	d := &procDir{s: s, path: filepath.Join(s.dir, "net"), dirty: make(chan struct{}, 1)}
 	// The mode of the files lets programs of other users read them.
 	if err := os.Mkdir(d.path, 0o755); err != nil {
+		return nil, err
+	}
+	// Whatever the umask.
+	if err := os.Chmod(d.path, 0o755); err != nil {
+		return nil, err
+	}
+	d.link = d.path + "-link"
+	if err := os.Symlink(d.path, d.link); err != nil {
 		return nil, err
 	}
 	for _, name := range hostFiles {
@@ -78,6 +87,13 @@ func newProcDir(s *supervisor) (*procDir, error) {
 	return d, nil
 }
 
+// changed says that programs have done something that /proc/net shows.
+func (s *supervisor) changed() {
+	if s.proc != nil {
+		s.proc.changed()
+	}
+}
+
 // changed says that something may be new.
 func (d *procDir) changed() {
 	select {
@@ -96,6 +112,10 @@ func (d *procDir) run() {
 		case <-d.s.ctx.Done():
 			return
 		case <-d.dirty:
+			if period == procSeldom {
+				// Nobody reads.
+				time.Sleep(procOften)
+			}
 			time.Sleep(procSettle)
 		case <-time.After(period):
 		}
@@ -120,6 +140,9 @@ func (d *procDir) refresh() error {
 		}
 		tmp := filepath.Join(d.s.dir, "new-"+strings.ReplaceAll(name, "/", "-"))
 		if err := os.WriteFile(tmp, b, 0o444); err != nil {
+			return err
+		}
+		if err := os.Chmod(tmp, 0o444); err != nil {
 			return err
 		}
 		if err := os.Rename(tmp, path); err != nil {

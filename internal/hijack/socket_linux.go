@@ -237,6 +237,7 @@ func (x *socket) gone() {
 }
 
 func (x *socket) forget() {
+	x.s.changed()
 	x.s.mu.Lock()
 	if x.s.sockets[x.cookie] == x {
 		delete(x.s.sockets, x.cookie)
@@ -398,6 +399,7 @@ func (t *trap) bind() {
 			e = x.receive()
 		}
 	}
+	t.s.changed()
 	t.s.say("%d: bind %d %s: %v", t.TID, t.arg(0), describe(sa), e)
 	t.done(0, e)
 }

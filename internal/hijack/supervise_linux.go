@@ -129,8 +129,7 @@ func supervise(ctx context.Context, o *Options, f *front) error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("exec: %w", os.NewSyscallError("prctl", err))
 	}
-	mounts, err := s.places(o)
-	if err != nil {
+	if s.standIns, err = s.places(o); err != nil {
 		return fmt.Errorf("exec: %w", err)
 	}
 	command := func() *exec.Cmd {
@@ -150,13 +149,22 @@ func supervise(ctx context.Context, o *Options, f *front) error {
 		filter.Host = append(filter.Host, unix.AF_INET6)
 	}
 	cmd := command()
-	namespace(cmd.SysProcAttr)
-	s.l, err = seccomp.Start(cmd, filter, mounts)
+	if o.ProcNet {
+		filter.Opens = true
+		s.l, err = seccomp.Start(cmd, filter, nil)
+	} else {
+		mounts, err2 := s.mounts(o)
+		if err2 != nil {
+			return fmt.Errorf("exec: %w", err2)
+		}
+		namespace(cmd.SysProcAttr)
+		s.l, err = seccomp.Start(cmd, filter, mounts)
+	}
 	if notPermitted(err) {
 		if o.Resolv != "" || o.Hosts != "" {
-			return fmt.Errorf("exec: --resolv and --hosts need a mount namespace, which is not permitted here: %w", err)
+			return fmt.Errorf("exec: --resolv and --hosts need a mount namespace, which is not permitted here (%v), or --procnet", err)
 		}
-		fmt.Fprintf(os.Stderr, "%s: exec: /proc/net and /etc/resolv.conf are the host's: a mount namespace is not permitted here (%v)\n", o.Program, err)
+		fmt.Fprintf(os.Stderr, "%s: exec: /proc/net and /etc/resolv.conf are the host's: a mount namespace is not permitted here (%v); --procnet does without\n", o.Program, err)
 		cmd = command()
 		s.l, err = seccomp.Start(cmd, filter, nil)
 	}

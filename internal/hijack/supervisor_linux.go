@@ -36,9 +36,11 @@ type supervisor struct {
 	// say tells of what is done, when that is wanted.
 	say func(format string, args ...any)
 
-	// dir is a directory of this supervisor's own, for the paths of sockets.
-	dir    string
-	serial atomic.Uint64
+	// dir is a directory of this supervisor's own: in it are files for programs of
+	// any user, and sockDir, where nobody else can reach sockets.
+	dir     string
+	sockDir string
+	serial  atomic.Uint64
 
 	netlink *netlink.Server
 
@@ -53,6 +55,11 @@ type supervisor struct {
 	idle      atomic.Int32 // receivers that wait for a call
 	busy      atomic.Int32 // receivers that answer one
 	receivers sync.WaitGroup
+
+	// standIns are the files that programs find in the place of others, and
+	// proc what they find at /proc/net, if that is mounted.
+	standIns []place
+	proc     *procDir
 
 	listOwners func(ctx context.Context, url string) ([]owners.Socket, error)
 	knownMu    sync.Mutex
@@ -79,7 +86,11 @@ func newSupervisor(conn *spclient.Conn, say func(string, ...any)) (_ *supervisor
 	if s.dir, err = privateDir(); err != nil {
 		return nil, err
 	}
-	if s.hub, err = newHub(filepath.Join(s.dir, "hub")); err != nil {
+	s.sockDir = filepath.Join(s.dir, "s")
+	if err = os.Mkdir(s.sockDir, 0o700); err != nil {
+		return nil, err
+	}
+	if s.hub, err = newHub(filepath.Join(s.sockDir, "hub")); err != nil {
 		return nil, err
 	}
 	if s.waits, err = newWaits(s); err != nil {
@@ -91,15 +102,18 @@ func newSupervisor(conn *spclient.Conn, say func(string, ...any)) (_ *supervisor
 	return s, nil
 }
 
-// privateDir makes a directory that nobody else can look into, in memory if there is
-// a place for that. Its path is short: sun_path has 108 bytes.
+// privateDir makes a directory that nobody else can list or write, in memory if there
+// is a place for that. Its path is short: sun_path has 108 bytes.
 func privateDir() (string, error) {
 	var errs []error
-	for _, parent := range []string{os.Getenv("XDG_RUNTIME_DIR"), "/dev/shm", os.TempDir()} {
+	for _, parent := range []string{"/dev/shm", os.Getenv("XDG_RUNTIME_DIR"), os.TempDir()} {
 		if parent == "" || len(parent) > 60 || !filepath.IsAbs(parent) {
 			continue
 		}
 		dir, err := os.MkdirTemp(parent, "rump-exec-")
+		if err == nil {
+			err = os.Chmod(dir, 0o711)
+		}
 		if err == nil {
 			return dir, nil
 		}
@@ -264,8 +278,12 @@ func (t *trap) find(num int) bool {
 
 // dispatch answers a call, or parks it.
 func (t *trap) dispatch() {
-	if int(t.Nr) == unix.SYS_SOCKET {
+	switch nr := int(t.Nr); {
+	case nr == unix.SYS_SOCKET:
 		t.socket()
+		return
+	case nr == unix.SYS_OPENAT || nr == unix.SYS_OPENAT2 || isOpen(nr):
+		t.open()
 		return
 	}
 	handler := handlers[int(t.Nr)]
@@ -336,7 +354,7 @@ func (t *trap) putSockaddr(addr, lengthAddr uint64, sa []byte) unix.Errno {
 
 // newPath returns a path for a socket.
 func (s *supervisor) newPath() string {
-	return fmt.Sprintf("%s/%x", s.dir, s.serial.Add(1))
+	return fmt.Sprintf("%s/%x", s.sockDir, s.serial.Add(1))
 }
 
 // describe is an address for people.

@@ -12,9 +12,9 @@ import (
 type Mount struct {
 	From string `json:"from"`
 	To   string `json:"to"`
-	// Over puts it over To itself should that be a symbolic link, and not over
-	// where it leads.
-	Over bool `json:"over,omitempty"`
+	// Links has symbolic links mounted: From itself, over To itself, and not what
+	// they lead to. Only a link can be mounted over one.
+	Links bool `json:"links,omitempty"`
 }
 
 // mountAll makes mounts in the calling thread's mount namespace, which is no other
@@ -32,14 +32,16 @@ func mountAll(mounts []Mount) error {
 }
 
 func (m *Mount) make() error {
-	fd, err := unix.OpenTree(unix.AT_FDCWD, m.From, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	from, to := uint(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC), unix.MOVE_MOUNT_F_EMPTY_PATH
+	if m.Links {
+		from |= unix.AT_SYMLINK_NOFOLLOW
+	} else {
+		to |= unix.MOVE_MOUNT_T_SYMLINKS
+	}
+	fd, err := unix.OpenTree(unix.AT_FDCWD, m.From, from)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	flags := unix.MOVE_MOUNT_F_EMPTY_PATH
-	if !m.Over {
-		flags |= unix.MOVE_MOUNT_T_SYMLINKS
-	}
-	return unix.MoveMount(fd, "", unix.AT_FDCWD, m.To, flags)
+	return unix.MoveMount(fd, "", unix.AT_FDCWD, m.To, to)
 }
