@@ -276,7 +276,7 @@ const (
 )
 
 // setBuffer sets the size of a buffer on both sides. The kernel's may be
-// smaller than the host's: what it does not allow is halved until it does, as
+// smaller than the host's: what it does not allow is made less until it does, as
 // Linux silently gives less.
 func (r *request) setBuffer(name, v int32) unix.Errno {
 	if errno := r.hostSet(intValue(v)); errno != 0 {
@@ -286,9 +286,9 @@ func (r *request) setBuffer(name, v int32) unix.Errno {
 	if v < 0 || v > maxBuffer {
 		v = maxBuffer // negative is the most, as for Linux
 	}
-	for v = max(v, minBuffer); ; v /= 2 {
+	for v = max(v, minBuffer); ; v -= v / 4 {
 		errno := r.kernelInt(netbsd.SOL_SOCKET, name, v)
-		if errno != unix.ENOBUFS || v/2 < minBuffer {
+		if errno != unix.ENOBUFS || v <= minBuffer {
 			return errno
 		}
 	}

@@ -68,6 +68,8 @@ func TestOptionsReachTheKernel(t *testing.T) {
 			{"tcp4", unix.SOL_SOCKET, unix.SO_SNDBUF, u32(20000), netbsd.SOL_SOCKET, netbsd.SO_SNDBUF, be(20000)},
 			{"tcp4", unix.SOL_SOCKET, unix.SO_SNDBUF, u32(1), netbsd.SOL_SOCKET, netbsd.SO_SNDBUF, be(4096)},
 			{"udp4", unix.SOL_SOCKET, unix.SO_SNDBUF, u32(1), netbsd.SOL_SOCKET, netbsd.SO_SNDBUF, be(65535 + 1024)},
+			{"udp6", unix.SOL_SOCKET, unix.SO_SNDBUF, u32(1 << 20), netbsd.SOL_SOCKET, netbsd.SO_RCVBUF, be(192 << 10)},
+			{"udp4", unix.SOL_SOCKET, unix.SO_RCVBUF, u32(1 << 30), netbsd.SOL_SOCKET, netbsd.SO_RCVBUF, be(186624)},
 			{"udp4", unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, u32(1), netbsd.SOL_SOCKET, netbsd.SO_TIMESTAMP, be(1)},
 			{"tcp4", unix.SOL_TCP, unix.TCP_NODELAY, u32(1), netbsd.IPPROTO_TCP, netbsd.TCP_NODELAY, nil},
 			{"tcp4", unix.SOL_IP, unix.IP_TOS, u32(0x13), netbsd.IPPROTO_IP, netbsd.IP_TOS, be(0x10)},
@@ -94,6 +96,8 @@ func TestOptionsReachTheKernel(t *testing.T) {
 			{"udp6", unix.SOL_IPV6, unix.IPV6_MULTICAST_HOPS, u32(9), netbsd.IPPROTO_IPV6, netbsd.IPV6_MULTICAST_HOPS, be(9)},
 			{"udp6", unix.SOL_IPV6, unix.IPV6_MULTICAST_LOOP, u32(0), netbsd.IPPROTO_IPV6, netbsd.IPV6_MULTICAST_LOOP, be(0)},
 			{"udp6", unix.SOL_IPV6, unix.IPV6_ADDR_PREFERENCES, u32(1), netbsd.IPPROTO_IPV6, netbsd.IPV6_PREFER_TEMPADDR, be(1)},
+			{"udp6", unix.SOL_IPV6, unix.IPV6_PKTINFO, pktinfo6(1, "::1"), netbsd.IPPROTO_IPV6, netbsd.IPV6_PKTINFO,
+				append(netip.IPv6Loopback().AsSlice(), be(1)...)},
 			{"raw6", unix.SOL_IPV6, unix.IPV6_CHECKSUM, u32(4), netbsd.IPPROTO_IPV6, netbsd.IPV6_CHECKSUM, be(4)},
 			{"raw6", unix.SOL_RAW, unix.IPV6_CHECKSUM, u32(6), netbsd.IPPROTO_IPV6, netbsd.IPV6_CHECKSUM, be(6)},
 			{"icmp6", unix.SOL_ICMPV6, unix.ICMPV6_FILTER, u32(1), netbsd.IPPROTO_ICMPV6, netbsd.ICMP6_FILTER,
@@ -306,6 +310,48 @@ func TestTCPInfo(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, "FIN_WAIT_2", func() bool { return state(p) == 5 })
+	})
+}
+
+// A connected socket of IPv6 tells the MTU of its way, and the errors that a
+// program asks to be queued are known.
+func TestPathMTU(t *testing.T) {
+	each(t, func(t *testing.T, k *spclient.Conn) {
+		p := kindNamed("udp6").open(t, k)
+		if _, errno := p.get(t, unix.SOL_IPV6, unix.IPV6_PATHMTU, unix.SizeofIPv6MTUInfo); errno != unix.ENOTCONN {
+			t.Errorf("without a peer: %v", errno)
+		}
+		sa, errno := p.Address(k.Machine(), linuxsock.Connect, sockaddr("[::1]:4711"))
+		if errno != 0 {
+			t.Fatal(errno)
+		}
+		if err := k.Connect(t.Context(), p.fd, sa); err != nil {
+			t.Fatal(err)
+		}
+		list, err := interfaces(t, k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := append(sockaddr("[::1]:0"), u32(int32(list["lo0"]))...)
+		if got, errno := p.get(t, unix.SOL_IPV6, unix.IPV6_PATHMTU, 64); errno != 0 || !bytes.Equal(got, want) {
+			t.Errorf("IPV6_PATHMTU: % x, %v, want % x", got, errno, want)
+		}
+		if got, errno := p.get(t, unix.SOL_IPV6, unix.IPV6_MTU, 4); errno != 0 || !bytes.Equal(got, want[28:]) {
+			t.Errorf("IPV6_MTU: % x, %v", got, errno)
+		}
+		if _, errno := p.get(t, unix.SOL_IPV6, unix.IPV6_PATHMTU, 31); errno != unix.EINVAL {
+			t.Errorf("a short buffer: %v", errno)
+		}
+		if errno := p.set(t, unix.SOL_IPV6, unix.IPV6_PKTINFO, pktinfo6(99, "::")); errno != unix.ENODEV {
+			t.Errorf("on no interface: %v", errno)
+		}
+		if p.ErrorQueue() {
+			t.Error("nobody asked for errors")
+		}
+		p.must(t, unix.SOL_IPV6, unix.IPV6_RECVERR, u32(1))
+		if !p.ErrorQueue() || !p.Clone().ErrorQueue() {
+			t.Error("errors were asked for")
+		}
 	})
 }
 
