@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -174,6 +176,9 @@ func supervise(ctx context.Context, o *Options, f *front) error {
 	// Signals of the terminal are the program's, which has its own ways with them by
 	// now; who writes there from the background is not to be stopped.
 	signal.Ignore(unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP, unix.SIGTTOU, unix.SIGTTIN, unix.SIGHUP, unix.SIGPIPE)
+	if defect := racyKernel(); defect != "" {
+		s.say("%s", defect)
+	}
 	f.tell(report{PID: cmd.Process.Pid})
 	var ended sync.Mutex // held while it is not known that the program has ended
 	over := false
@@ -239,8 +244,37 @@ func startError(name string, err error) error {
 		return fmt.Errorf("exec %s: this is under another seccomp supervisor, rumpctl exec perhaps; there can be only one", name)
 	case se.Op == "seccomp" && errors.Is(se.Err, unix.EINVAL):
 		return fmt.Errorf("exec %s: this kernel has no seccomp user notification as it is needed, which came with Linux 5.19", name)
-	case se.Op == "pidfd_getfd" && errors.Is(se.Err, unix.EPERM):
-		return fmt.Errorf("exec %s: pidfd_getfd is not permitted: a container's profile forbids it (allow pidfd_getfd, or add CAP_SYS_PTRACE), or kernel.yama.ptrace_scope is 2 or more", name)
+	case (se.Op == "pidfd_getfd" || se.Op == "process_vm_readv") && yamaScope() >= 2:
+		return fmt.Errorf("exec %s: %w: kernel.yama.ptrace_scope is %d, which allows only who has CAP_SYS_PTRACE to supervise; set it to 1 or 0", name, se, yamaScope())
+	case se.Op == "pidfd_getfd" || se.Op == "process_vm_readv" || se.Op == "pidfd_open":
+		return fmt.Errorf("exec %s: %w: a container's seccomp profile forbids it; allow pidfd_open, pidfd_getfd, process_vm_readv and process_vm_writev, or add CAP_SYS_PTRACE", name, se)
+	case se.Op == "seccomp" && errors.Is(se.Err, unix.EPERM):
+		return fmt.Errorf("exec %s: %w: a container's seccomp profile forbids it; allow seccomp", name, se)
 	}
 	return fmt.Errorf("exec %s: %w", name, err)
+}
+
+// yamaScope is kernel.yama.ptrace_scope, 0 when there is none.
+func yamaScope() int {
+	b, err := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope")
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+	return n
+}
+
+// racyKernel names a defect of the host's kernel: before Linux 6.18, and in older
+// series that have not got its cure, an answer that is given very soon can be lost.
+func racyKernel() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return ""
+	}
+	release := unix.ByteSliceToString(u.Release[:])
+	var major, minor int
+	if n, _ := fmt.Sscanf(release, "%d.%d", &major, &minor); n != 2 || major > 6 || major == 6 && minor >= 18 {
+		return ""
+	}
+	return "this host runs Linux " + release + ": before 6.18 a call's answer can be lost when a signal comes at the same moment (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)"
 }

@@ -194,6 +194,14 @@ func receiveListener(pid, sock int) (*Listener, error) {
 		return nil, &StageError{"pidfd_getfd", err}
 	}
 	l := &Listener{fd}
+	// Nothing is at address 0; other errors say that its memory is out of reach, and
+	// calls would wait for ever.
+	b := make([]byte, 1)
+	_, err = unix.ProcessVMReadv(pid, []unix.Iovec{{Base: &b[0], Len: 1}}, []unix.RemoteIovec{{Base: 0, Len: 1}}, 0)
+	if err != nil && err != unix.EFAULT {
+		l.Close()
+		return nil, &StageError{"process_vm_readv", err}
+	}
 	if _, err := unix.Write(sock, []byte{1}); err != nil {
 		l.Close()
 		return nil, &StageError{"start", err}
