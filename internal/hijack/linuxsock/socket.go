@@ -109,10 +109,6 @@ func (s *Socket) isPing() bool {
 // send: on Linux the longest always fits, on NetBSD only what the buffer holds.
 const datagramRoom = 65535 + 1024
 
-// datagramQueue is the room for datagrams that came: almost what Linux has, and
-// as much as kern.sbmax leaves on every machine.
-const datagramQueue = 192 << 10
-
 // Prepare makes a new socket of the kernel's what a program for Linux expects,
 // and gives it the options that were set so far. It is also for a socket that
 // takes the place of another one. Its error is that of a kernel that is lost:
