@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // Call is a system call under way.
@@ -21,6 +22,11 @@ type Call struct {
 	// block holds the arguments, nargs bytes of them.
 	block [(netbsd.MaxArgs + 2) * 8]byte
 	nargs int
+	// carried is what came with the call, and memory the pieces of the caller's memory
+	// in it. refused is why there is no room for that.
+	carried []byte
+	memory  []sysproxy.Segment
+	refused error
 	// charged is the memory that the call holds (see buffer).
 	charged int64
 	copy    copyWait // the copy under way
@@ -65,7 +71,23 @@ func (c *Call) CopyIn(addr uint64, p []byte) error {
 	if addr == 0 || c.conn == nil {
 		return netbsd.EFAULT
 	}
+	if b := c.brought(addr); len(b) >= len(p) {
+		copy(p, b)
+		return nil
+	}
 	return c.conn.copyIn(c, addr, p)
+}
+
+// brought is what the caller has brought along of its memory from addr on, up to the
+// end of a piece; nil when it has not.
+func (c *Call) brought(addr uint64) []byte {
+	for i := range c.memory {
+		m := &c.memory[i]
+		if off := addr - m.Addr; off < uint64(len(m.Data)) {
+			return m.Data[off:]
+		}
+	}
+	return nil
 }
 
 // CopyInStr reads a string of the caller's of less than limit bytes. A longer
@@ -73,6 +95,15 @@ func (c *Call) CopyIn(addr uint64, p []byte) error {
 func (c *Call) CopyInStr(addr uint64, limit int) (string, error) {
 	if addr == 0 || c.conn == nil {
 		return "", netbsd.EFAULT
+	}
+	if b := c.brought(addr); b != nil {
+		b = b[:min(len(b), limit)]
+		if i := bytes.IndexByte(b, 0); i >= 0 {
+			return string(b[:i]), nil
+		}
+		if len(b) == limit {
+			return "", netbsd.ENAMETOOLONG
+		}
 	}
 	return c.conn.copyInStr(c, addr, limit)
 }

@@ -52,6 +52,7 @@ type conn struct {
 	memory memory // what the calls hold
 
 	inBuf    []byte             // the reader's
+	pieces   []sysproxy.Segment // the reader's: to be used again
 	spare    *Call              // the reader's: to be used again
 	small    *[smallBuffer]byte // the reader's: to be used again, or nil
 	ended    bool               // the reader's: nothing more is read
@@ -136,6 +137,12 @@ func (c *conn) read() {
 			return
 		}
 		c.spare = call
+		if call.carried != nil {
+			if c.inBuf == nil {
+				c.inBuf = call.carried[:0]
+			}
+			c.pieces = call.memory[:0]
+		}
 	}
 }
 
@@ -288,6 +295,8 @@ func (c *conn) request(h sysproxy.Header, payload []byte) (*Call, bool) {
 	switch h.Type {
 	case sysproxy.TypeSyscall:
 		return c.begin(h, payload)
+	case sysproxy.TypeCarry:
+		return c.carry(h, payload)
 	case sysproxy.TypePrefork:
 		return nil, c.prefork(h, payload)
 	case sysproxy.TypeHandshake:
@@ -400,8 +409,24 @@ func (c *conn) exec(h sysproxy.Header, payload []byte) bool {
 	return true
 }
 
+// carry begins a call that brings memory. The payload is the call's then, until that is
+// done.
+func (c *conn) carry(h sysproxy.Header, payload []byte) (*Call, bool) {
+	m, err := c.layout.ParseCarry(h, payload, c.pieces[:0])
+	if err != nil {
+		return nil, c.refuse(h, sysproxy.ErrMalformedRequest)
+	}
+	call, ok := c.begin(h, m.Args)
+	if call != nil {
+		call.carried, call.memory = payload, m.Memory
+		c.inBuf, c.pieces = nil, nil
+		call.refused = call.charge(len(payload))
+	}
+	return call, ok
+}
+
 // begin counts a system call in, unless there are too many.
-func (c *conn) begin(h sysproxy.Header, payload []byte) (*Call, bool) {
+func (c *conn) begin(h sysproxy.Header, args []byte) (*Call, bool) {
 	c.mu.Lock()
 	inExec, full, ctx := c.inExec, c.ncalls >= maxCalls, c.ctx
 	if !inExec && !full {
@@ -422,7 +447,7 @@ func (c *conn) begin(h sysproxy.Header, payload []byte) (*Call, bool) {
 	c.spare = nil
 	*call = Call{Proc: c.proc, k: c.k, conn: c, ctx: ctx, num: h.U, reqno: h.ReqNo}
 	// Bytes beyond what any call takes are ignored.
-	call.nargs = copy(call.block[:], payload)
+	call.nargs = copy(call.block[:], args)
 	call.args = netbsd.NewArgReader(c.k.machine, call.block[:call.nargs])
 	return call, true
 }

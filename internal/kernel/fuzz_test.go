@@ -12,6 +12,7 @@ import (
 	"rumptools/internal/kernel/local"
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient/spclienttest"
+	"rumptools/pkg/sysproxy"
 )
 
 // FuzzServer lets a client say anything to a kernel: whatever it is, the kernel
@@ -35,6 +36,12 @@ func FuzzServer(f *testing.F) {
 			f.Add(said, uint8(0))
 		}
 	}
+	h := &hostile{}
+	said := h.frames(1, sysproxy.Guest{Name: "extensions"})
+	said = append(said, h.frames(1, carryOf(netbsd.SYS_open, []sysproxy.Segment{{Addr: 0x1000, Data: []byte("/dev/null\x00")}}, 0x1000, 1, 0))...)
+	said = append(said, h.frames(1, carryOf(netbsd.SYS_write, []sysproxy.Segment{{Addr: 0x1000, Data: make([]byte, 100)}}, 3, 0x1000, 200))...)
+	said = append(said, h.frames(1, sysproxy.Lend{FD: 3})...)
+	f.Add(said, uint8(0))
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		f.Fatal(err)

@@ -28,6 +28,8 @@ type hostile struct {
 	net.Conn
 	r     *bufio.Reader
 	reqno uint64
+	// lastHeader is of the frame that was heard last.
+	lastHeader sysproxy.Header
 }
 
 // attack connects a hostile client. greet is whether it begins as others do.
@@ -72,6 +74,7 @@ func (h *hostile) hear(t *testing.T) (sysproxy.Header, sysproxy.Message) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.lastHeader = hd
 	payload, err := sysproxy.ReadPayload(h.r, hd, nil, 1<<20)
 	if err != nil {
 		t.Fatal(err)

@@ -35,6 +35,9 @@ func (c *Call) run() (ret [2]uint64, err error) {
 	if !ok {
 		return ret, netbsd.ENOSYS
 	}
+	if c.refused != nil {
+		return ret, c.refused
+	}
 	// The real kernel reads on behind its buffer here.
 	if c.nargs < s.slots(c.k.machine) {
 		return ret, netbsd.EFAULT

@@ -45,6 +45,8 @@ type Call struct {
 	// ended, when not nil, is called with the answer, and nobody waits for it.
 	ended func(LoanEnd)
 	frame []byte // what is sent
+	// pieces is where build makes what a call brings along.
+	pieces []sysproxy.Segment
 
 	// done gets one value when the call is answered or the connection ends.
 	done chan struct{}
@@ -103,6 +105,7 @@ func (call *Call) free() {
 		segments: call.segments[:0],
 		spans:    call.spans[:0],
 		frame:    call.frame[:0],
+		pieces:   call.pieces[:0],
 	}
 	callPool.Put(call)
 }
@@ -408,8 +411,7 @@ func (call *Call) run(ctx context.Context) error {
 		call.free()
 		return err
 	}
-	m := sysproxy.Syscall{Num: call.num, Args: call.args.Bytes()}
-	call.frame = m.Append(call.frame[:0], call.s.layout, 0)
+	call.build()
 	if err := call.exchange(ctx); err != nil {
 		return err
 	}
@@ -418,6 +420,33 @@ func (call *Call) run(ctx context.Context) error {
 		copy(g.user, call.mem[g.off:g.off+g.high])
 	}
 	return nil
+}
+
+// maxCarried is how many bytes a call brings along, so that the kernel need not ask for
+// them. What is longer takes longer than to be asked for.
+const maxCarried = 16 << 10
+
+// build makes the frame of a system call for its session.
+func (call *Call) build() {
+	call.pieces = call.pieces[:0]
+	if call.s.carries {
+		for i, n := 0, 0; i < len(call.segments); i++ {
+			g := &call.segments[i]
+			if g.dir&dirIn == 0 || g.n == 0 || n+g.n > maxCarried || len(call.pieces) == sysproxy.MaxSegments {
+				continue
+			}
+			n += g.n
+			call.pieces = append(call.pieces, sysproxy.Segment{Addr: g.addr, Data: call.mem[g.off : g.off+g.n]})
+		}
+	}
+	if len(call.pieces) == 0 {
+		m := sysproxy.Syscall{Num: call.num, Args: call.args.Bytes()}
+		call.frame = m.Append(call.frame[:0], call.s.layout, 0)
+		return
+	}
+	m := sysproxy.Carry{Num: call.num, Args: call.args.Bytes(), Memory: call.pieces}
+	call.frame = m.Append(call.frame[:0], call.s.layout, 0)
+	clear(call.pieces)
 }
 
 // finish is the end of a call that was run with this result: it frees the call,

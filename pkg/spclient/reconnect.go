@@ -6,6 +6,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"rumptools/pkg/sysproxy"
 )
 
 // Retry says what a connection does when the kernel is lost: the policies of
@@ -107,7 +109,11 @@ func (c *Conn) renew(ctx context.Context, call *Call, err error) error {
 	if err != nil {
 		return err
 	}
+	lost := call.s
 	call.s = s
+	if call.kind == sysproxy.TypeSyscall && lost.carries != s.carries {
+		call.build()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, sp := range call.spans {

@@ -24,6 +24,7 @@ type session struct {
 	machine *netbsd.Machine
 	layout  sysproxy.Layout
 	gen     uint32
+	carries bool // the kernel takes a call's buffers with the call
 	renewed bool // came after one that was lost
 	onRaise func(signo int32)
 

@@ -62,6 +62,8 @@ func (l Layout) decodeRequest(h Header, payload []byte) (Message, error) {
 		return Raise{h.U}, nil
 	case TypeLend:
 		return l.ParseLend(h, payload)
+	case TypeCarry:
+		return l.ParseCarry(h, payload, nil)
 	}
 	return nil, &PayloadError{h.Class, h.Type, h.U, len(payload), "type 0 to 8"}
 }

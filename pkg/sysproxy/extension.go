@@ -10,6 +10,9 @@ const (
 	// program's end of a socket's stream. It is announced to those only who can
 	// use it: over a local connection and of the server's own user.
 	ExtLend = "lend"
+	// ExtCarry is the request CARRY: a system call that brings memory along, for
+	// which the server then need not ask.
+	ExtCarry = "carry"
 )
 
 // Has reports whether the banner announces an extension.
@@ -18,7 +21,8 @@ func (b Banner) Has(extension string) bool { return slices.Contains(b.Extensions
 // The types of the extensions' frames. Far from the protocol's own, so that one
 // that NetBSD adds does not meet them.
 const (
-	TypeLend Type = 0x4c00 // a client's request: LEND
+	TypeLend  Type = 0x4c00 // a client's request: LEND
+	TypeCarry Type = 0x4c01 // a client's request: CARRY, answered as SYSCALL
 )
 
 // Lend lends a connected stream socket to the holder of a host descriptor's other
@@ -92,4 +96,81 @@ func (l Layout) ParseLendReply(h Header, payload []byte) (LendReply, error) {
 		End:   LoanEnd(l.Order.Uint32(payload[4:])),
 		Cause: int32(l.Order.Uint32(payload[8:])),
 	}, nil
+}
+
+// Carry is a system call with memory of the client's. What the server needs beyond that
+// it asks for, as ever; what it writes it writes with COPYOUT.
+type Carry struct {
+	Num    uint32
+	Args   []byte // as of [Syscall]
+	Memory []Segment
+}
+
+// Segment is a piece of the client's memory.
+type Segment struct {
+	Addr uint64
+	Data []byte
+}
+
+// MaxSegments is the most pieces of memory that a call brings.
+const MaxSegments = 64
+
+// carryLen is the part of fixed length: how many bytes of arguments and how many
+// pieces follow. Behind the arguments come address and length of all pieces, a word
+// each, and then their bytes.
+const carryLen = 4 + 4
+
+// Append implements [Message].
+func (m Carry) Append(b []byte, l Layout, reqno uint64) []byte {
+	n := carryLen + len(m.Args)
+	for i := range m.Memory {
+		n += 2*l.WordSize + len(m.Memory[i].Data)
+	}
+	b = l.header(b, reqno, Req, TypeCarry, m.Num, n)
+	b = l.Order.AppendUint32(b, uint32(len(m.Args)))
+	b = l.Order.AppendUint32(b, uint32(len(m.Memory)))
+	b = append(b, m.Args...)
+	for i := range m.Memory {
+		b = l.AppendWord(b, m.Memory[i].Addr)
+		b = l.AppendWord(b, uint64(len(m.Memory[i].Data)))
+	}
+	for i := range m.Memory {
+		b = append(b, m.Memory[i].Data...)
+	}
+	return b
+}
+
+// ParseCarry reads the payload of a CARRY request. The pieces are appended to memory,
+// and point into payload.
+func (l Layout) ParseCarry(h Header, payload []byte, memory []Segment) (Carry, error) {
+	bad := func(want string) (Carry, error) {
+		return Carry{}, &PayloadError{h.Class, h.Type, h.U, len(payload), want}
+	}
+	if len(payload) < carryLen {
+		return bad("8 bytes and more")
+	}
+	args, count := uint64(l.Order.Uint32(payload)), uint64(l.Order.Uint32(payload[4:]))
+	rest := payload[carryLen:]
+	if count > MaxSegments {
+		return bad("64 pieces of memory at most")
+	}
+	heads := count * 2 * uint64(l.WordSize)
+	if args > uint64(len(rest)) || heads > uint64(len(rest))-args {
+		return bad("the arguments and pieces announced")
+	}
+	m := Carry{Num: h.U, Args: rest[:args:args], Memory: memory}
+	head, data := rest[args:args+heads], rest[args+heads:]
+	for range count {
+		addr, n := l.Word(head), l.Word(head[l.WordSize:])
+		head = head[2*l.WordSize:]
+		if n > uint64(len(data)) {
+			return bad("the pieces announced")
+		}
+		m.Memory = append(m.Memory, Segment{addr, data[:n:n]})
+		data = data[n:]
+	}
+	if len(data) > 0 {
+		return bad("no more than the pieces announced")
+	}
+	return m, nil
 }

@@ -58,8 +58,11 @@ func (t Type) String() string {
 	if int(t) < len(typeNames) {
 		return typeNames[t]
 	}
-	if t == TypeLend {
+	switch t {
+	case TypeLend:
 		return "LEND"
+	case TypeCarry:
+		return "CARRY"
 	}
 	return fmt.Sprintf("type %d", uint16(t))
 }

@@ -59,6 +59,9 @@ func TestRoundTrip(t *testing.T) {
 		{sysproxy.Prefork{}, sysproxy.Req, sysproxy.TypePrefork, 0, 0, 0},
 		{sysproxy.PreforkReply{Auth: sysproxy.Auth{1, 0, 1 << 31, 7}}, sysproxy.Resp, sysproxy.TypePrefork, 0, 16, 0},
 		{sysproxy.Raise{Signo: 13}, sysproxy.Req, sysproxy.TypeRaise, 13, 0, 0},
+		{sysproxy.Carry{Num: 6, Args: []byte("12345678")}, sysproxy.Req, sysproxy.TypeCarry, 6, 16, 0},
+		{sysproxy.Carry{Num: 7, Args: []byte{}, Memory: []sysproxy.Segment{{Addr: addr, Data: []byte("bytes")}, {Addr: 1, Data: []byte{}}}},
+			sysproxy.Req, sysproxy.TypeCarry, 7, 13, 4},
 		{sysproxy.Lend{FD: -3}, sysproxy.Req, sysproxy.TypeLend, 0, 4, 0},
 		{sysproxy.LendReply{Errno: 9}, sysproxy.Resp, sysproxy.TypeLend, 0, 12, 0},
 		{sysproxy.LendReply{End: sysproxy.LoanFailed, Cause: 54}, sysproxy.Resp, sysproxy.TypeLend, 0, 12, 0},
@@ -304,6 +307,14 @@ func FuzzDecode(f *testing.F) {
 				f.Add(uint8(0), e.Data)
 				f.Add(uint8(3), e.Data)
 			}
+		}
+	}
+	for i, l := range layouts {
+		for _, m := range []sysproxy.Message{
+			sysproxy.Lend{FD: 3}, sysproxy.LendReply{End: sysproxy.LoanClosed},
+			sysproxy.Carry{Num: 4, Args: make([]byte, 24), Memory: []sysproxy.Segment{{Addr: 0x1000, Data: []byte("bytes")}, {Addr: 0x2000}}},
+		} {
+			f.Add(uint8(i), m.Append(nil, l, 1))
 		}
 	}
 	f.Fuzz(func(t *testing.T, which uint8, b []byte) {
