@@ -127,9 +127,20 @@ func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 			return nil, unix.EALREADY
 		}
 		return a, 0
-	case connected, broken, listening:
+	case connected:
+		// The first time it is asked, after it has gone on, it tells.
+		if x.tellOnce() {
+			return nil, 0
+		}
+		return nil, unix.EISCONN
+	case broken, listening:
 		return nil, unix.EISCONN
 	case dead:
+		if x.tellOnce() {
+			if e := x.takeError(); e != 0 {
+				return nil, e
+			}
+		}
 		if e := x.replace(t); e != 0 {
 			return nil, e
 		}
@@ -148,7 +159,7 @@ func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 	x.state, x.attempt = connecting, a
 	x.mu.Unlock()
 	go func() {
-		e := linuxsock.Errno(ks.Connect(x.s.ctx, addr))
+		e := linuxsock.UseErrno(linuxsock.Connect, ks.Connect(x.s.ctx, addr))
 		if ap, ok := linuxsock.Addr(sa); e == unix.EADDRNOTAVAIL && ok && ap.Port() == 0 {
 			e = unix.ECONNREFUSED
 		}
@@ -162,6 +173,16 @@ func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 		}
 	}()
 	return a, 0
+}
+
+// tellOnce tells whether a connect that went on has ended, and its program has not called
+// connect(2) again since.
+func (x *socket) tellOnce() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	untold := x.untold
+	x.untold = false
+	return untold
 }
 
 // settle makes of S what the attempt has come to, with x.op held.
@@ -226,6 +247,7 @@ func (x *socket) goOn(a *attempt, host int) {
 	}
 	x.mu.Lock()
 	x.k = k
+	x.untold = true
 	x.untrack()
 	x.mu.Unlock()
 	unfill, restore := x.fill(host, k)

@@ -3,9 +3,9 @@
 package hijack
 
 import (
-	"bytes"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -110,7 +110,22 @@ func (x *socket) deliver(ks *spclient.NetSocket, path string) {
 			x.complain(linuxsock.Errno(err))
 			continue
 		}
-		if err := x.put(o, path, buf[:n], m.Name, m.Control); err != nil && !errors.Is(err, unix.ENOBUFS) {
+		data := buf[:n]
+		switch {
+		case x.ping():
+			var mine bool
+			if data, _, mine = x.opts.FromPing(x.pingID, data); !mine {
+				continue
+			}
+		case x.rawPacket():
+			x.optMu.Lock()
+			mine := x.opts.FromRaw(x.s.machine, data)
+			x.optMu.Unlock()
+			if !mine {
+				continue
+			}
+		}
+		if err := x.put(o, path, data, m.Name, m.Control); err != nil && !errors.Is(err, unix.ENOBUFS) {
 			return
 		}
 	}
@@ -263,7 +278,7 @@ func (x *socket) turnAway(k *kept, path string) {
 	})
 	k.resumeReading()
 	for _, b := range rest {
-		x.sendDatagram(b, nil, nil)
+		x.sendDatagram(b, nil, 0, noControl)
 	}
 }
 
@@ -285,7 +300,7 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 		return x.dissociate(host, ks)
 	}
 	if err := ks.Connect(x.s.ctx, addr); err != nil {
-		return linuxsock.Errno(err)
+		return linuxsock.UseErrno(linuxsock.Connect, err)
 	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -370,16 +385,19 @@ func (x *socket) forward(k *kept, path string) {
 		default:
 			return
 		}
-		if _, e := x.sendDatagram(buf[:n], nil, nil); e != 0 {
+		if _, e := x.sendDatagram(buf[:n], nil, 0, noControl); e != 0 {
 			x.complain(e)
 		}
 	}
 }
 
-// sendDatagram sends a datagram of the program's with an address, or control messages.
-func (x *socket) sendDatagram(data, to, control []byte) (int, unix.Errno) {
+// noControl is what a datagram without control messages says.
+var noControl = linuxsock.Outgoing{TTL: -1, TOS: -1}
+
+// sendDatagram sends a datagram of the program's.
+func (x *socket) sendDatagram(data, to []byte, flags int32, out linuxsock.Outgoing) (int, unix.Errno) {
 	x.mu.Lock()
-	ks, state := x.ks, x.state
+	ks, state, peer, local := x.ks, x.state, x.peer, x.local
 	x.mu.Unlock()
 	if ks == nil {
 		return 0, unix.EBADF
@@ -388,25 +406,50 @@ func (x *socket) sendDatagram(data, to, control []byte) (int, unix.Errno) {
 		return 0, unix.EDESTADDRREQ
 	}
 	x.remember(data, to)
-	if to == nil || state != connected {
-		n, err := ks.Sendto(data, to)
-		return n, linuxsock.Errno(err)
+	sent := len(data)
+	if x.ping() {
+		var e unix.Errno
+		x.optMu.Lock()
+		data, e = x.opts.ToPing(x.pingID, data)
+		x.optMu.Unlock()
+		if e != 0 {
+			return 0, e
+		}
 	}
-	// On Linux a datagram can go to another than whom the socket is connected to; on
-	// NetBSD it is not connected then.
-	x.op.Lock()
-	defer x.op.Unlock()
-	x.mu.Lock()
-	remote := x.remote
-	x.mu.Unlock()
-	if remote == nil || bytes.Equal(to, remote) {
-		n, err := ks.Sendto(data, nil)
-		return n, linuxsock.Errno(err)
+	if x.rawPacket() {
+		dst, _ := linuxsock.Addr(peer)
+		if to != nil {
+			dst, _ = linuxsock.Addr(x.linuxAddr(to))
+		}
+		var src netip.AddrPort
+		if local != nil {
+			src, _ = linuxsock.Addr(x.linuxAddr(local))
+		}
+		x.optMu.Lock()
+		packet, e := x.opts.ToRaw(x.s.machine, src.Addr(), dst.Addr(), out, data)
+		x.optMu.Unlock()
+		if e != 0 {
+			return 0, e
+		}
+		if _, err := ks.Sendto(packet, to); err != nil {
+			return 0, linuxsock.UseErrno(linuxsock.Send, err)
+		}
+		return sent, 0
 	}
-	x.disconnectKernel(ks)
-	n, err := ks.Sendto(data, to)
-	if err2 := ks.Connect(x.s.ctx, remote); err == nil && err2 != nil {
-		x.complain(linuxsock.Errno(err2))
+	if out.Plain() && out.Control == nil && flags&netbsd.MSG_DONTROUTE == 0 {
+		_, err := ks.Sendto(data, to)
+		if e := linuxsock.UseErrno(linuxsock.Send, err); e != unix.EISCONN {
+			if e != 0 {
+				sent = 0
+			}
+			return sent, e
+		}
 	}
-	return n, linuxsock.Errno(err)
+	x.optMu.Lock()
+	defer x.optMu.Unlock()
+	_, e := x.opts.SendDatagram(x.s.ctx, x.s.conn, ks.FD(), to, data, flags, out)
+	if e != 0 {
+		sent = 0
+	}
+	return sent, e
 }

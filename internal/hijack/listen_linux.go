@@ -308,6 +308,9 @@ func (t *trap) tryAccept(l, flags int) bool {
 	t.s.mu.Lock()
 	t.s.sockets[cookie] = y
 	t.s.mu.Unlock()
+	y.optMu.Lock()
+	y.opts.PrepareHost(fd)
+	y.optMu.Unlock()
 	if t.Args[1] != 0 {
 		if e := t.putSockaddr(t.Args[1], t.Args[2], peer); e != 0 {
 			y.gone()

@@ -163,7 +163,7 @@ func (t *trap) receiveNow(host int, m *message, flags int) (int, unix.Errno) {
 		name, control = x.origin(from)
 		x.optMu.Lock()
 		var cut bool
-		control, cut = x.opts.FromControl(t.s.machine, control, linuxsock.Incoming{}, int(min(m.controllen, linuxsock.MaxControl)))
+		control, cut = x.opts.FromControl(t.s.machine, control, linuxsock.Incoming{Local: t.s.localAddr}, int(min(m.controllen, linuxsock.MaxControl)))
 		x.optMu.Unlock()
 		if cut {
 			got |= unix.MSG_CTRUNC

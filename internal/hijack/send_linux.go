@@ -122,8 +122,18 @@ func (t *trap) send(m *message, flags int, done func(int, unix.Errno)) {
 		done(0, e)
 		return
 	}
-	n, e := x.sendDatagram(data, to, control)
-	done(n, e)
+	x.optMu.Lock()
+	kernelFlags, e := x.opts.SendFlags(flags)
+	out, e2 := x.opts.ToControl(t.s.machine, control)
+	x.optMu.Unlock()
+	if e == 0 {
+		e = e2
+	}
+	if e != 0 {
+		done(0, e)
+		return
+	}
+	done(x.sendDatagram(data, to, kernelFlags, out))
 }
 
 // sendStream sends on a connection what the host would not, for the address that TCP

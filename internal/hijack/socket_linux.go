@@ -4,6 +4,7 @@ package hijack
 
 import (
 	"context"
+	"encoding/binary"
 	"os"
 	"sync"
 	"time"
@@ -67,6 +68,7 @@ type socket struct {
 
 	// Of sockets for datagrams.
 	receiving bool
+	pingID    uint16 // of echo requests
 	origins   *origins
 	kName     string // the name of K
 	kKey      string // whose datagrams come from K: NetBSD's address
@@ -81,6 +83,7 @@ type socket struct {
 	lastName []byte // the address that it had when it broke, Linux's
 
 	attempt *attempt // the connect that goes on
+	untold  bool     // that has gone on without the program, which has not asked since
 	tracked int32    // with ends, 0 when S has a peer or a name
 }
 
@@ -114,8 +117,7 @@ func kindOf(domain, typ, proto int) (host int, opts *linuxsock.Socket, e unix.Er
 		case proto == 0 || proto == unix.IPPROTO_UDP:
 			proto = unix.IPPROTO_UDP
 		case proto == unix.IPPROTO_ICMP && domain == unix.AF_INET, proto == unix.IPPROTO_ICMPV6 && domain == unix.AF_INET6:
-			// NetBSD has no sockets for echo requests alone.
-			return 0, opts, unix.EACCES
+			// For echo requests; in the kernel it is a raw one.
 		default:
 			return 0, opts, unix.EPROTONOSUPPORT
 		}
@@ -186,7 +188,7 @@ func (s *supervisor) newSocket(fd int, opts *linuxsock.Socket) (*socket, unix.Er
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, errnoOf(err)
 	}
-	x := &socket{s: s, cookie: cookie, inode: uint32(st.Ino), opts: opts, accepted: -1}
+	x := &socket{s: s, cookie: cookie, inode: uint32(st.Ino), opts: opts, accepted: -1, pingID: uint16(s.serial.Add(1)*40503 + uint64(os.Getpid()))}
 	s.mu.Lock()
 	s.sockets[cookie] = x
 	s.mu.Unlock()
@@ -265,6 +267,9 @@ func (x *socket) kernel() (*spclient.NetSocket, unix.Errno) {
 	typ := map[int]int32{
 		unix.SOCK_STREAM: netbsd.SOCK_STREAM, unix.SOCK_DGRAM: netbsd.SOCK_DGRAM, unix.SOCK_RAW: netbsd.SOCK_RAW,
 	}[x.opts.Type]
+	if x.ping() {
+		typ = netbsd.SOCK_RAW
+	}
 	ks, err := x.s.conn.NetSocket(x.s.ctx, domain, typ, int32(x.opts.Protocol))
 	if err != nil {
 		return nil, linuxsock.Errno(err)
@@ -339,6 +344,17 @@ func (x *socket) takeError() unix.Errno {
 	e := x.opts.Pending
 	x.opts.Pending = 0
 	return e
+}
+
+// ping tells whether it is an unprivileged socket for echo requests (icmp(7)).
+func (x *socket) ping() bool {
+	return x.opts.Type == unix.SOCK_DGRAM && x.opts.Protocol != unix.IPPROTO_UDP && x.nl == nil
+}
+
+// rawPacket tells whether what it sends to the kernel, and gets from it, has the header of
+// IPv4.
+func (x *socket) rawPacket() bool {
+	return x.opts.Domain == unix.AF_INET && (x.opts.Type == unix.SOCK_RAW || x.ping())
 }
 
 // named makes sure that S is bound to a path, so that it can be reached and its end is
@@ -417,6 +433,9 @@ func (t *trap) getsockname() {
 			return
 		}
 		sa = x.linuxAddr(b)
+		if x.ping() {
+			binary.BigEndian.PutUint16(sa[2:], x.pingID) // its port
+		}
 	}
 	if sa == nil {
 		sa = x.noAddr()

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,7 +43,8 @@ type supervisor struct {
 	sockDir string
 	serial  atomic.Uint64
 
-	netlink *netlink.Server
+	netlink   *netlink.Server
+	addresses linuxsock.Addresses
 
 	hub   *hub
 	waits *waits
@@ -350,6 +352,12 @@ func (t *trap) putSockaddr(addr, lengthAddr uint64, sa []byte) unix.Errno {
 	}
 	native.PutUint32(length[:], uint32(len(sa)))
 	return t.write(lengthAddr, length[:])
+}
+
+// localAddr is this host's address that a datagram to a broadcast address or a group was
+// for.
+func (s *supervisor) localAddr(index uint32, dst netip.Addr) netip.Addr {
+	return s.addresses.Local(s.ctx, s.conn, index, dst)
 }
 
 // newPath returns a path for a socket.
