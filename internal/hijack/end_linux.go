@@ -62,9 +62,10 @@ func newEnds(s *supervisor) (*ends, error) {
 
 func (e *ends) close() {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.closed = true
 	unix.Close(e.ep)
+	e.mu.Unlock()
+	// This waits for who acts on what inotify has told.
 	e.in.Close()
 }
 
