@@ -40,6 +40,9 @@ func (k *hostileKernel) SysctlNode(context.Context, string) ([]int32, netbsd.Sys
 func (k *hostileKernel) Socket(context.Context, int32, int32, int32) (spclient.FD, error) {
 	return spclient.FD{}, nil
 }
+func (k *hostileKernel) SysctlQuery(context.Context, []int32) ([]netbsd.Sysctlnode, error) {
+	return nil, nil
+}
 func (k *hostileKernel) FD(int32) spclient.FD                               { return spclient.FD{} }
 func (k *hostileKernel) CloseFD(context.Context, spclient.FD) error         { return nil }
 func (k *hostileKernel) Connect(context.Context, spclient.FD, []byte) error { return nil }

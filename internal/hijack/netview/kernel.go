@@ -18,6 +18,7 @@ type Kernel interface {
 	// FD makes a descriptor of a number, which differs from others of that
 	// number when the kernel is another: one that was started again.
 	FD(num int32) spclient.FD
+	SysctlQuery(ctx context.Context, mib []int32) ([]netbsd.Sysctlnode, error)
 	Socket(ctx context.Context, domain, typ, proto int32) (spclient.FD, error)
 	CloseFD(ctx context.Context, fd spclient.FD) error
 	IoctlStruct(ctx context.Context, fd spclient.FD, req *netbsd.Ioctl, v any) error

@@ -6,53 +6,76 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
 )
 
-// Remember makes a kernel of which the numbers of sysctl nodes, which take a
-// call for each part of a name, are asked for only once. They are forgotten when
-// the kernel is another.
+// Remember makes a kernel that is asked only once for the numbers of sysctl
+// nodes, which takes a call or two for each part of a name. They are forgotten
+// when the kernel is another.
 func Remember(k Kernel) Kernel { return &remembering{Kernel: k} }
 
 type remembering struct {
 	Kernel
 
-	mu    sync.Mutex
-	of    spclient.FD // what descriptor 0 is in the kernel that they are of
-	nodes map[string]rememberedNode
-}
-
-type rememberedNode struct {
-	mib  []int32
-	node netbsd.Sysctlnode
+	mu sync.Mutex
+	of spclient.FD // what descriptor 0 is in the kernel that they are of
+	// children are the nodes below a node, by its path.
+	children map[string][]netbsd.Sysctlnode
 }
 
 // SysctlNode implements [Kernel].
 func (r *remembering) SysctlNode(ctx context.Context, name string) ([]int32, netbsd.Sysctlnode, error) {
+	var mib []int32
+	var node netbsd.Sysctlnode
+	path := ""
+	for part := range strings.SplitSeq(name, ".") {
+		children, err := r.below(ctx, path, mib)
+		if err != nil {
+			return nil, node, err
+		}
+		i := slices.IndexFunc(children, func(n netbsd.Sysctlnode) bool { return netbsd.CString(n.Name[:]) == part })
+		if i < 0 {
+			// What was not there may have come.
+			return r.Kernel.SysctlNode(ctx, name)
+		}
+		node = children[i]
+		mib = append(mib, node.Num)
+		path += "." + part
+	}
+	return mib, node, nil
+}
+
+// below lists the nodes below a node.
+func (r *remembering) below(ctx context.Context, path string, mib []int32) ([]netbsd.Sysctlnode, error) {
 	of := r.FD(0)
 	r.mu.Lock()
 	if r.of != of {
-		r.of, r.nodes = of, map[string]rememberedNode{}
+		r.of, r.children = of, map[string][]netbsd.Sysctlnode{}
 	}
-	n, ok := r.nodes[name]
+	list, ok := r.children[path]
 	r.mu.Unlock()
 	if ok {
-		return slices.Clone(n.mib), n.node, nil
+		return list, nil
 	}
-	mib, node, err := r.Kernel.SysctlNode(ctx, name)
+	list, err := r.Kernel.SysctlQuery(ctx, mib)
 	if err != nil {
-		return nil, node, err
+		// It may be a node that has no list.
+		if refused(err) {
+			return nil, nil
+		}
+		return nil, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	// Who asked may have been the one that found the kernel lost.
 	if r.of == of && r.FD(0) == of {
-		r.nodes[name] = rememberedNode{slices.Clone(mib), node}
+		r.children[path] = list
 	}
-	return mib, node, nil
+	return list, nil
 }
 
 // SysctlBytes implements [Kernel]. What another kernel than that of the numbers

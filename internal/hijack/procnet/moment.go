@@ -7,67 +7,83 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"sync"
 
 	"rumptools/internal/hijack/netview"
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
 )
 
-// moment is a kernel as it is at one time: it is asked each question once. It
-// is for one goroutine, and for questions of which package netview asks several
-// for one list.
+// moment is a kernel as it is at one time: it is asked each question once, by
+// whoever is the first of several goroutines.
 type moment struct {
 	netview.Kernel
-	values   map[string][]byte
-	nodes    map[string]node
-	requests map[string]any
+	values   answers[[]byte]
+	nodes    answers[node]
+	requests answers[any]
 }
 
 type node struct {
 	mib  []int32
 	node netbsd.Sysctlnode
-	err  error
 }
 
-func newMoment(k netview.Kernel) *moment {
-	return &moment{k, map[string][]byte{}, map[string]node{}, map[string]any{}}
+// answers are the answers to questions of a kind.
+type answers[T any] struct {
+	mu   sync.Mutex
+	list map[string]*answer[T]
 }
+
+type answer[T any] struct {
+	once  sync.Once
+	value T
+	err   error
+}
+
+// of is the answer to a question, which ask asks. That there is none is one,
+// too.
+func (a *answers[T]) of(question string, ask func() (T, error)) (T, error) {
+	a.mu.Lock()
+	if a.list == nil {
+		a.list = map[string]*answer[T]{}
+	}
+	w := a.list[question]
+	if w == nil {
+		w = new(answer[T])
+		a.list[question] = w
+	}
+	a.mu.Unlock()
+	w.once.Do(func() { w.value, w.err = ask() })
+	return w.value, w.err
+}
+
+func newMoment(k netview.Kernel) *moment { return &moment{Kernel: k} }
 
 // SysctlBytes implements [netview.Kernel].
 func (m *moment) SysctlBytes(ctx context.Context, mib []int32) ([]byte, error) {
-	key := fmt.Sprint(mib)
-	if b, ok := m.values[key]; ok {
-		return b, nil
-	}
-	b, err := m.Kernel.SysctlBytes(ctx, mib)
-	if err == nil {
-		m.values[key] = b
-	}
-	return b, err
+	return m.values.of(fmt.Sprint(mib), func() ([]byte, error) { return m.Kernel.SysctlBytes(ctx, mib) })
 }
 
-// SysctlNode implements [netview.Kernel]. That there is none is an answer, too.
+// SysctlNode implements [netview.Kernel].
 func (m *moment) SysctlNode(ctx context.Context, name string) ([]int32, netbsd.Sysctlnode, error) {
-	n, ok := m.nodes[name]
-	if !ok {
-		n.mib, n.node, n.err = m.Kernel.SysctlNode(ctx, name)
-		m.nodes[name] = n
-	}
-	return slices.Clone(n.mib), n.node, n.err
+	n, err := m.nodes.of(name, func() (node, error) {
+		mib, n, err := m.Kernel.SysctlNode(ctx, name)
+		return node{mib, n}, err
+	})
+	return slices.Clone(n.mib), n.node, err
 }
 
 // IoctlStruct implements [netview.Kernel]. Sockets of one family are all the
 // same to the requests that are made here, none of which changes anything.
 func (m *moment) IoctlStruct(ctx context.Context, fd spclient.FD, req *netbsd.Ioctl, v any) error {
 	to := reflect.ValueOf(v).Elem()
-	key := req.Name + string(netbsd.Marshal(m.Machine(), v))
-	if answer, ok := m.requests[key]; ok {
-		to.Set(reflect.ValueOf(answer))
-		return nil
-	}
-	err := m.Kernel.IoctlStruct(ctx, fd, req, v)
+	question := req.Name + string(netbsd.Marshal(m.Machine(), v))
+	answer, err := m.requests.of(question, func() (any, error) {
+		err := m.Kernel.IoctlStruct(ctx, fd, req, v)
+		return to.Interface(), err
+	})
 	if err == nil {
-		m.requests[key] = to.Interface()
+		to.Set(reflect.ValueOf(answer))
 	}
 	return err
 }
