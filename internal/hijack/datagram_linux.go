@@ -3,6 +3,7 @@
 package hijack
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"net/netip"
@@ -334,7 +335,7 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 	x.k, x.kName, x.kKey, x.kControl = k, name, string(peer), nil
 	x.state = connected
 	x.remote, x.peer = addr, x.linuxAddr(addr)
-	if ap, ok := linuxsock.Addr(sa); ok && ap.Port() == 0 {
+	if ap, ok := linuxsock.Addr(sa); ok && ap.Port() == 0 && x.opts.Protocol == unix.IPPROTO_UDP {
 		x.peer = nil // nobody, for getpeername(2)
 	}
 	x.mu.Unlock()
@@ -397,7 +398,7 @@ var noControl = linuxsock.Outgoing{TTL: -1, TOS: -1}
 // sendDatagram sends a datagram of the program's.
 func (x *socket) sendDatagram(data, to []byte, flags int32, out linuxsock.Outgoing) (int, unix.Errno) {
 	x.mu.Lock()
-	ks, state, peer, local := x.ks, x.state, x.peer, x.local
+	ks, state, peer, local, remote := x.ks, x.state, x.peer, x.local, x.remote
 	x.mu.Unlock()
 	if ks == nil {
 		return 0, unix.EBADF
@@ -430,6 +431,9 @@ func (x *socket) sendDatagram(data, to []byte, flags int32, out linuxsock.Outgoi
 		x.optMu.Unlock()
 		if e != 0 {
 			return 0, e
+		}
+		if state == connected && bytes.Equal(to, remote) {
+			to = nil
 		}
 		if _, err := ks.Sendto(packet, to); err != nil {
 			return 0, linuxsock.UseErrno(linuxsock.Send, err)
