@@ -103,12 +103,21 @@ func (k *Kernel) Configure(words string) {
 // Ethernet makes shmif0 with addresses 10.0.0.N/24 and fd00::N/64 on a bus.
 func (k *Kernel) Ethernet(bus string, n string) {
 	k.tb.Helper()
+	// Nobody else has the addresses; to ask takes seconds.
+	for _, name := range []string{"net.inet.ip.dad_count", "net.inet6.ip6.dad_count"} {
+		mib, _, err := k.SysctlNode(k.tb.Context(), name)
+		if err == nil {
+			err = k.SysctlSetInt(k.tb.Context(), mib, 0)
+		}
+		if err != nil {
+			k.tb.Fatal(err)
+		}
+	}
 	k.Configure("shmif0 create")
 	k.Configure("shmif0 linkstr " + bus)
 	k.Configure("shmif0 inet 10.0.0." + n + "/24")
 	k.Configure("shmif0 inet6 fd00::" + n + "/64")
 	k.Configure("shmif0 up")
-	// Addresses of IPv6 are not used before nobody else has claimed them.
 	if err := ifconfig.Wait(k.tb.Context(), k.Conn, 30*time.Second, 0); err != nil {
 		k.tb.Fatal(err)
 	}
