@@ -37,6 +37,8 @@ var comparisons = []struct {
 	{"64 callers", []string{"null", "64"}, "calls/s", perSecond, false, false},
 	{"sendto of 1,400 bytes, one CPU", []string{"sendto", "1400"}, "µs", micros, true, false},
 	{"sendto of 1,400 bytes", []string{"sendto", "1400"}, "µs", micros, false, false},
+	{"getsockname, one CPU", []string{"getsockname", "1"}, "µs", micros, true, true},
+	{"getsockname", []string{"getsockname", "1"}, "µs", micros, false, true},
 	{"bulk TCP, one CPU", []string{"tcp", "65536"}, "Gbit/s", gigabits, true, false},
 	{"bulk TCP", []string{"tcp", "65536"}, "Gbit/s", gigabits, false, false},
 	{"HTTP, one client, one CPU", []string{"http", "1"}, "req/s", perSecond, true, true},

@@ -5,6 +5,7 @@
 //
 //	goclient null CALLERS CALLS	getpid(2): all goroutines' calls together
 //	goclient sendto SIZE CALLS	sendto(2) over lo0 to a socket that nobody reads
+//	goclient getsockname 1 CALLS	getsockname(2) of a UDP socket
 //	goclient tcp SIZE CALLS		Write of a net.Conn, and a goroutine that reads all of it, over lo0
 //	goclient http CALLERS CALLS	net/http's client and server: all goroutines' requests together
 package main
@@ -36,15 +37,16 @@ func main() {
 // workloads are what can be measured. Each prepares itself and returns what is
 // measured.
 var workloads = map[string]func(ctx context.Context, c *spclient.Conn, size, calls int) (func() error, error){
-	"null":   null,
-	"sendto": sendto,
-	"tcp":    tcp,
-	"http":   requests,
+	"null":        null,
+	"sendto":      sendto,
+	"getsockname": getsockname,
+	"tcp":         tcp,
+	"http":        requests,
 }
 
 func run(args []string) error {
 	if len(args) != 3 || workloads[args[0]] == nil {
-		return errors.New("usage: goclient null CALLERS CALLS | sendto SIZE CALLS | tcp SIZE CALLS | http CALLERS CALLS")
+		return errors.New("usage: goclient null CALLERS CALLS | sendto SIZE CALLS | getsockname 1 CALLS | tcp SIZE CALLS | http CALLERS CALLS")
 	}
 	size, err1 := strconv.Atoi(args[1])
 	calls, err2 := strconv.Atoi(args[2])
@@ -129,6 +131,23 @@ func sendto(ctx context.Context, c *spclient.Conn, size, calls int) (func() erro
 	return func() error {
 		for range calls {
 			if _, err := c.Sendto(ctx, s, buf, 0, to); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil
+}
+
+// getsockname is calls of getsockname(2), which asks how much room there is and writes
+// twice.
+func getsockname(ctx context.Context, c *spclient.Conn, _, calls int) (func() error, error) {
+	s, err := c.Socket(ctx, netbsd.AF_INET, netbsd.SOCK_DGRAM, 0)
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		for range calls {
+			if _, err := c.Getsockname(ctx, s); err != nil {
 				return err
 			}
 		}
