@@ -5,6 +5,7 @@ package hijack
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"os"
 	"sync"
 	"time"
@@ -271,6 +272,9 @@ func (x *socket) kernel() (*spclient.NetSocket, unix.Errno) {
 		typ = netbsd.SOCK_RAW
 	}
 	ks, err := x.s.conn.NetSocket(x.s.ctx, domain, typ, int32(x.opts.Protocol))
+	if errors.Is(err, spclient.ErrLost) {
+		return nil, unix.ENETDOWN // what is new is not reset
+	}
 	if err != nil {
 		return nil, linuxsock.Errno(err)
 	}
