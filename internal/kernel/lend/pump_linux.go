@@ -312,7 +312,7 @@ func (p *Pump) NewLoan(fd int, open func(notify func(Events)) (Stream, error), e
 }
 
 // hostBuffer is the size of the host's send buffer that is asked for.
-const hostBuffer = 1 << 20
+const hostBuffer = 256 << 10
 
 // watched is what a descriptor is watched for, room only when there is none.
 const watched = unix.EPOLLIN | unix.EPOLLRDHUP
@@ -479,10 +479,8 @@ func (l *Loan) Write(p []byte) (int, error) {
 		l.fill += copy(l.buf[l.fill:], p)
 		l.rest = l.buf[:l.fill]
 		return len(p), nil
-	case !l.flush():
-		return 0, errFull
 	}
-	n := l.write(p)
+	n := l.writeBoth(p)
 	if n < len(p) && !l.deaf {
 		return n, errFull
 	}
@@ -494,7 +492,7 @@ var buffers = sync.Pool{New: func() any { return new([keep]byte) }}
 // flush writes the rest. It reports whether there is none any more.
 func (l *Loan) flush() bool {
 	if len(l.rest) > 0 {
-		l.rest = l.rest[l.write(l.rest):]
+		l.rest = l.rest[l.write(l.rest, nil):]
 		if len(l.rest) > 0 && !l.deaf {
 			return false
 		}
@@ -506,13 +504,29 @@ func (l *Loan) flush() bool {
 	return true
 }
 
-// write writes to the program what there is room for.
-func (l *Loan) write(p []byte) (n int) {
-	for n < len(p) && !l.full && !l.deaf {
-		m, e := sendto(l.fd, p[n:])
+// writeBoth writes the rest, and p behind it. It gives how much of p has gone.
+func (l *Loan) writeBoth(p []byte) int {
+	if len(l.rest) == 0 {
+		return l.write(p, nil)
+	}
+	n := l.write(l.rest, p)
+	k := min(n, len(l.rest))
+	l.rest = l.rest[k:]
+	if len(l.rest) == 0 || l.deaf {
+		l.flush() // gives the buffer back
+	}
+	return n - k
+}
+
+// write writes to the program what there is room for, of p and then q.
+func (l *Loan) write(p, q []byte) (n int) {
+	for len(p)+len(q) > 0 && !l.full && !l.deaf {
+		m, e := sendmsg(l.fd, p, q)
 		switch e {
 		case 0:
 			n += m
+			k := min(m, len(p))
+			p, q = p[k:], q[m-k:]
 		case unix.EINTR:
 		case unix.EAGAIN:
 			l.full = true
@@ -704,8 +718,18 @@ func recvfrom(fd int, p []byte, flags int) (int, syscall.Errno) {
 	return int(n), e
 }
 
-func sendto(fd int, p []byte) (int, syscall.Errno) {
-	n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
-		uintptr(len(p)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+func sendmsg(fd int, p, q []byte) (int, syscall.Errno) {
+	const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+	if len(q) == 0 {
+		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
+			uintptr(len(p)), flags, 0, 0)
+		return int(n), e
+	}
+	iov := [2]unix.Iovec{{Base: unsafe.SliceData(p)}, {Base: unsafe.SliceData(q)}}
+	iov[0].SetLen(len(p))
+	iov[1].SetLen(len(q))
+	m := unix.Msghdr{Iov: &iov[0]}
+	m.SetIovlen(len(iov))
+	n, _, e := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&m)), flags)
 	return int(n), e
 }
