@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -20,11 +21,16 @@ import (
 // least every second as long as somebody reads them. So what a program finds may be as old
 // as that, but what it has opened is whole.
 type procDir struct {
-	s    *supervisor
-	path string
-	link string // a symbolic link to it, as /proc/net is one
+	s     *supervisor
+	files *procnet.Reader
+	path  string
+	link  string // a symbolic link to it, as /proc/net is one
 
-	dirty chan struct{} // has a value when something may be new
+	// last is what the files have. To read them would look like a program's opening.
+	last map[string]string
+
+	dirty atomic.Bool   // something may be new
+	wake  chan struct{} // has a value when it is to be looked at soon
 	used  atomic.Int64  // when a file was last opened, in Unix nanoseconds
 }
 
@@ -40,14 +46,18 @@ const (
 // Internet.
 var hostFiles = []string{"unix", "protocols"}
 
-// newProcDir makes the directory and fills it.
+// newProcDir makes the directory. It takes the kernel a while to say all that is in its
+// files; as long as it does they are pipes, so that who opens one at once waits.
 func newProcDir(s *supervisor) (*procDir, error) {
-	d := &procDir{s: s, path: filepath.Join(s.dir, "net"), dirty: make(chan struct{}, 1)}
-	// The mode of the files lets programs of other users read them.
+	d := &procDir{
+		s: s, files: procnet.NewReader(s.conn, s.ownerOf),
+		path: filepath.Join(s.dir, "net"), wake: make(chan struct{}, 1),
+		last: make(map[string]string),
+	}
+	// Programs of any user read it, whatever the umask.
 	if err := os.Mkdir(d.path, 0o755); err != nil {
 		return nil, err
 	}
-	// Whatever the umask.
 	if err := os.Chmod(d.path, 0o755); err != nil {
 		return nil, err
 	}
@@ -60,19 +70,37 @@ func newProcDir(s *supervisor) (*procDir, error) {
 			return nil, err
 		}
 	}
-	if err := d.refresh(); err != nil {
-		return nil, err
+	pipes := make(map[string]int)
+	for _, name := range procnet.Names() {
+		path := filepath.Join(d.path, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return nil, err
+		}
+		if err := unix.Mkfifo(path, 0o444); err != nil {
+			return nil, &os.PathError{Op: "mkfifo", Path: path, Err: err}
+		}
+		fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, &os.PathError{Op: "open", Path: path, Err: err}
+		}
+		pipes[name] = fd
 	}
+	go d.run(pipes)
+	return d, nil
+}
+
+// watch learns of the opening of files.
+func (d *procDir) watch() error {
 	in, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
-		return nil, os.NewSyscallError("inotify_init1", err)
+		return os.NewSyscallError("inotify_init1", err)
 	}
 	opened := os.NewFile(uintptr(in), "inotify")
 	if _, err := unix.InotifyAddWatch(in, d.path, unix.IN_OPEN); err != nil {
 		opened.Close()
-		return nil, os.NewSyscallError("inotify_add_watch", err)
+		return os.NewSyscallError("inotify_add_watch", err)
 	}
-	context.AfterFunc(s.ctx, func() { opened.Close() })
+	context.AfterFunc(d.s.ctx, func() { opened.Close() })
 	go func() {
 		b := make([]byte, 4096)
 		for {
@@ -80,45 +108,53 @@ func newProcDir(s *supervisor) (*procDir, error) {
 				return
 			}
 			d.used.Store(time.Now().UnixNano())
-			d.changed()
+			d.look()
 		}
 	}()
-	go d.run()
-	return d, nil
+	return nil
 }
 
 // changed says that programs have done something that /proc/net shows.
 func (s *supervisor) changed() {
 	if s.proc != nil {
-		s.proc.changed()
+		s.proc.dirty.Store(true)
+		if s.proc.inUse() {
+			s.proc.look()
+		}
 	}
 }
 
-// changed says that something may be new.
-func (d *procDir) changed() {
+func (d *procDir) inUse() bool { return time.Since(time.Unix(0, d.used.Load())) < procInUse }
+
+func (d *procDir) look() {
 	select {
-	case d.dirty <- struct{}{}:
+	case d.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (d *procDir) run() {
+func (d *procDir) run(pipes map[string]int) {
+	d.refresh()
+	d.endPipes(pipes)
+	if d.watch() != nil {
+		d.used.Store(1 << 62) // as if it were read all the time
+	}
 	for {
 		period := procSeldom
-		if time.Since(time.Unix(0, d.used.Load())) < procInUse {
+		if d.inUse() {
 			period = procOften
 		}
 		select {
 		case <-d.s.ctx.Done():
 			return
-		case <-d.dirty:
-			if period == procSeldom {
-				// Nobody reads.
-				time.Sleep(procOften)
-			}
+		case <-d.wake:
 			time.Sleep(procSettle)
 		case <-time.After(period):
+			if !d.dirty.Load() && period == procSeldom {
+				continue
+			}
 		}
+		d.dirty.Store(false)
 		// A kernel that is lost has nothing new to say.
 		d.refresh()
 	}
@@ -126,17 +162,14 @@ func (d *procDir) run() {
 
 // refresh replaces the files whose contents are others now.
 func (d *procDir) refresh() error {
-	for _, name := range procnet.Names() {
-		b, err := procnet.Read(d.s.ctx, d.s.conn, d.s.ownerOf, name)
-		if err != nil {
-			return err
-		}
+	all, err := d.files.All(d.s.ctx)
+	if err != nil {
+		return err
+	}
+	for name, b := range all {
 		path := filepath.Join(d.path, name)
-		if old, err := os.ReadFile(path); err == nil && string(old) == string(b) {
+		if old, ok := d.last[name]; ok && old == string(b) {
 			continue
-		}
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return err
 		}
 		tmp := filepath.Join(d.s.dir, "new-"+strings.ReplaceAll(name, "/", "-"))
 		if err := os.WriteFile(tmp, b, 0o444); err != nil {
@@ -148,6 +181,34 @@ func (d *procDir) refresh() error {
 		if err := os.Rename(tmp, path); err != nil {
 			return err
 		}
+		d.last[name] = string(b)
 	}
 	return nil
+}
+
+// endPipes gives those who have opened a pipe what is in the file that has taken its
+// place. Who has found it just before may come later.
+func (d *procDir) endPipes(pipes map[string]int) {
+	for _, pause := range []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond, time.Second} {
+		time.Sleep(pause)
+		for name, fd := range pipes {
+			w, err := unix.Open("/proc/self/fd/"+strconv.Itoa(fd), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+			if err != nil {
+				continue // nobody
+			}
+			b, err := os.ReadFile(filepath.Join(d.path, name))
+			if err == nil {
+				unix.SetNonblock(w, false)
+				// A reader that does not read, or goes, ends it.
+				f := os.NewFile(uintptr(w), name)
+				f.Write(b)
+				f.Close()
+				continue
+			}
+			unix.Close(w)
+		}
+	}
+	for _, fd := range pipes {
+		unix.Close(fd)
+	}
 }

@@ -19,11 +19,14 @@ import (
 // seccomp.Restart then: the kernel delivers the signal, and makes the call again or has
 // it fail with EINTR, as the signal's handler says.
 const (
-	// lookEvery is how often the signals of a thread that waits are looked at, as
-	// long as they are few.
-	lookEvery = 10 * time.Millisecond
-	// looksAtOnce bounds that: about 1,000 threads a second.
-	looksAtOnce = 10
+	// A thread's signals are looked at after about a tenth of the time that it, or
+	// the last to come, has waited, within these bounds: who has waited for a second
+	// can wait a moment more.
+	lookSoonest = 5 * time.Millisecond
+	lookLatest  = 100 * time.Millisecond
+	// looksAtOnce bounds how many are looked at: about 1,000 a second when nothing
+	// happens.
+	looksAtOnce = 100
 )
 
 // waits are the calls that wait for a descriptor of the host's.
@@ -37,6 +40,7 @@ type waits struct {
 	ring   []*wait // all, in the order in which they are looked at
 	at     int
 	looks  bool
+	newest time.Time // when the last call came
 	closed bool
 }
 
@@ -44,8 +48,8 @@ type waits struct {
 type wait struct {
 	t      *trap
 	id     int32
-	fd     int // what it waits for, its own
-	status *os.File
+	fd     int  // what it waits for, its own
+	status int  // its /proc/TID/status, or -1
 	twice  bool // a signal for the process was seen before
 	timer  *time.Timer
 
@@ -110,6 +114,8 @@ func (ws *waits) park(w *wait, events uint32, timeout time.Duration) {
 	w.id = ws.next
 	ws.byID[w.id] = w
 	ws.ring = append(ws.ring, w)
+	w.status = -1
+	ws.newest = time.Now()
 	if !ws.looks {
 		ws.looks = true
 		go ws.look()
@@ -176,8 +182,9 @@ func (ws *waits) remove(w *wait) {
 	if w.timer != nil {
 		w.timer.Stop()
 	}
-	if w.status != nil {
-		w.status.Close()
+	if w.status >= 0 {
+		unix.Close(w.status)
+		w.status = -1
 	}
 	if !ws.closed {
 		// The file is open elsewhere, which would keep it in the epoll.
@@ -204,7 +211,10 @@ func (ws *waits) abandon(w *wait) { ws.interrupt(w, unix.EINTR) }
 func (ws *waits) look() {
 	buf := make([]byte, 4096)
 	for {
-		time.Sleep(lookEvery)
+		ws.mu.Lock()
+		pause := min(max(time.Since(ws.newest)/10, lookSoonest), lookLatest)
+		ws.mu.Unlock()
+		time.Sleep(pause)
 		ws.mu.Lock()
 		if len(ws.ring) == 0 || ws.closed {
 			ws.looks = false
@@ -226,23 +236,21 @@ func (ws *waits) look() {
 // lookAt ends a call that a signal waits for, or whose thread has gone.
 func (ws *waits) lookAt(w *wait, buf []byte) {
 	tid := w.t.TID
-	if w.status == nil {
-		f, err := os.Open("/proc/" + strconv.Itoa(int(tid)) + "/status")
-		if err != nil {
-			ws.abandon(w)
-			return
-		}
-		ws.mu.Lock()
-		if w.over {
-			ws.mu.Unlock()
-			f.Close()
-			return
-		}
-		w.status = f
+	ws.mu.Lock()
+	if w.over {
 		ws.mu.Unlock()
+		return
 	}
-	n, err := w.status.ReadAt(buf, 0)
-	if n == 0 && err != nil {
+	var err error
+	if w.status < 0 {
+		w.status, err = unix.Open("/proc/"+strconv.Itoa(int(tid))+"/status", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	}
+	n := 0
+	if err == nil {
+		n, err = unix.Pread(w.status, buf, 0)
+	}
+	ws.mu.Unlock()
+	if err != nil || n == 0 {
 		ws.abandon(w)
 		return
 	}
