@@ -123,9 +123,11 @@ func supervise(ctx context.Context, o *Options, f *front) error {
 	if o.TellOwners != nil {
 		teller, err := o.TellOwners(conn.URL(), s.owners)
 		if err != nil {
-			return fmt.Errorf("exec: %w", err)
+			// Without a run-time directory nobody can ask, and that is all.
+			s.say("owners: %v", err)
+		} else {
+			defer teller.Close()
 		}
-		defer teller.Close()
 	}
 	// Daemons stay below this process, where it may reach into them.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
