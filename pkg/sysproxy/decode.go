@@ -62,6 +62,8 @@ func (l Layout) decodeRequest(h Header, payload []byte) (Message, error) {
 		return Raise{h.U}, nil
 	case TypeLend:
 		return l.ParseLend(h, payload)
+	case TypeLendDatagrams:
+		return l.ParseLendDatagrams(h, payload)
 	case TypeCarry:
 		return l.ParseCarry(h, payload, nil)
 	}
@@ -85,6 +87,8 @@ func (l Layout) decodeResponse(h Header, payload []byte) (Message, error) {
 		return l.ParsePreforkReply(h, payload)
 	case TypeLend:
 		return l.ParseLendReply(h, payload)
+	case TypeLendDatagrams:
+		return l.ParseLendDatagramsReply(h, payload)
 	}
 	return nil, &PayloadError{h.Class, h.Type, h.U, len(payload), "a type that is answered"}
 }

@@ -61,6 +61,8 @@ func (t Type) String() string {
 	switch t {
 	case TypeLend:
 		return "LEND"
+	case TypeLendDatagrams:
+		return "LENDDGRAM"
 	case TypeCarry:
 		return "CARRY"
 	}

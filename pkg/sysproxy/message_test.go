@@ -65,6 +65,8 @@ func TestRoundTrip(t *testing.T) {
 		{sysproxy.Lend{FD: -3}, sysproxy.Req, sysproxy.TypeLend, 0, 4, 0},
 		{sysproxy.LendReply{Errno: 9}, sysproxy.Resp, sysproxy.TypeLend, 0, 12, 0},
 		{sysproxy.LendReply{End: sysproxy.LoanFailed, Cause: 54}, sysproxy.Resp, sysproxy.TypeLend, 0, 12, 0},
+		{sysproxy.LendDatagrams{FD: 3, Op: sysproxy.LendTakeBack}, sysproxy.Req, sysproxy.TypeLendDatagrams, 0, 8, 0},
+		{sysproxy.LendDatagramsReply{End: sysproxy.LoanFailed, Cause: 61}, sysproxy.Resp, sysproxy.TypeLendDatagrams, 0, 12, 0},
 		{sysproxy.Refusal{Code: sysproxy.ErrInExec}, sysproxy.Error, sysproxy.TypeHandshake, 5, 0, 0},
 	}
 	for _, l := range layouts {
@@ -312,6 +314,7 @@ func FuzzDecode(f *testing.F) {
 	for i, l := range layouts {
 		for _, m := range []sysproxy.Message{
 			sysproxy.Lend{FD: 3}, sysproxy.LendReply{End: sysproxy.LoanClosed},
+			sysproxy.LendDatagrams{FD: 3}, sysproxy.LendDatagramsReply{End: sysproxy.LoanControl},
 			sysproxy.Carry{Num: 4, Args: make([]byte, 24), Memory: []sysproxy.Segment{{Addr: 0x1000, Data: []byte("bytes")}, {Addr: 0x2000}}},
 		} {
 			f.Add(uint8(i), m.Append(nil, l, 1))
