@@ -1,6 +1,7 @@
 package inet
 
 import (
+	"errors"
 	"io"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -18,6 +19,46 @@ type loan struct {
 	so    *tcpSocket
 	ep    *tcp.Endpoint
 	entry waiter.Entry
+	out   batchWriter
+	drop  dropWriter
+}
+
+// errDone ends a read.
+var errDone = errors.New("done")
+
+// batchWriter writes many pieces at once. The endpoint, which keeps them while it is
+// only looked at, is locked until that is done.
+type batchWriter struct {
+	dst    lend.Sink
+	pieces [lend.MaxPieces][]byte
+	have   int // pieces
+	left   int // bytes until it is time
+	n      int // bytes written
+}
+
+// Write implements io.Writer.
+func (w *batchWriter) Write(p []byte) (int, error) {
+	w.pieces[w.have] = p
+	w.have++
+	w.left -= len(p)
+	if w.left > 0 && w.have < len(w.pieces) {
+		return len(p), nil
+	}
+	w.n = w.dst.WriteAll(w.pieces[:w.have])
+	return 0, errDone
+}
+
+// dropWriter takes so many bytes.
+type dropWriter struct{ left int }
+
+// Write implements io.Writer.
+func (w *dropWriter) Write(p []byte) (int, error) {
+	n := min(len(p), w.left)
+	w.left -= n
+	if n < len(p) {
+		return n, errDone
+	}
+	return n, nil
 }
 
 // Lend implements [kernel.Lender]. It fails with ENOTCONN when there is neither a
@@ -83,8 +124,25 @@ func (l *loan) grow() {
 	}
 }
 
-// Recv implements [lend.Stream].
-func (l *loan) Recv(dst io.Writer) (int, error) {
+// batch is how much has to have come in to be worth two reads.
+const batch = 48 << 10
+
+// Recv implements [lend.Stream]. Much is written at once, while it is only looked at,
+// and then read: a program that is woken for each segment is woken often.
+func (l *loan) Recv(dst lend.Sink) (int, error) {
+	if have := lookAt(l.ep).received; have >= batch {
+		l.out.dst, l.out.left = dst, have
+		l.ep.Read(&l.out, tcpip.ReadOptions{Peek: true})
+		n := l.out.n
+		l.out = batchWriter{}
+		if n > 0 {
+			l.drop.left = n
+			l.ep.Read(&l.drop, tcpip.ReadOptions{})
+			l.ep.ModerateRecvBuf(n)
+			return n, nil
+		}
+		// The rest that dst kept back has no room, or the connection has ended.
+	}
 	res, err := l.ep.Read(dst, tcpip.ReadOptions{})
 	switch err.(type) {
 	case nil:

@@ -21,7 +21,7 @@ type Stream interface {
 	// Recv writes to dst what has come in, until dst fails; that is no error. It
 	// fails with netbsd.EAGAIN when nothing is there, with io.EOF when nothing
 	// more will come, and with another error when the connection broke.
-	Recv(dst io.Writer) (int, error)
+	Recv(dst Sink) (int, error)
 	// EndSend tells the peer that no more will come (shutdown(2) of the sending
 	// half).
 	EndSend()
@@ -44,6 +44,19 @@ type Source interface {
 	io.Reader
 	Len() int
 }
+
+// Sink is what Recv writes to.
+type Sink interface {
+	// Write may keep p back, and gives the number of bytes that it has taken. It
+	// fails when that is not all.
+	io.Writer
+	// WriteAll writes what has been kept back, and the pieces behind it, as far as
+	// there is room. It gives the number of bytes of them.
+	WriteAll(pieces [][]byte) int
+}
+
+// MaxPieces is the most pieces that WriteAll takes.
+const MaxPieces = 16
 
 // Events are what a Stream notifies of. A notification is a hint.
 type Events uint32

@@ -480,7 +480,7 @@ func (l *Loan) Write(p []byte) (int, error) {
 		l.rest = l.buf[:l.fill]
 		return len(p), nil
 	}
-	n := l.writeBoth(p)
+	n := l.WriteAll([][]byte{p})
 	if n < len(p) && !l.deaf {
 		return n, errFull
 	}
@@ -492,7 +492,7 @@ var buffers = sync.Pool{New: func() any { return new([keep]byte) }}
 // flush writes the rest. It reports whether there is none any more.
 func (l *Loan) flush() bool {
 	if len(l.rest) > 0 {
-		l.rest = l.rest[l.write(l.rest, nil):]
+		l.rest = l.rest[l.write([][]byte{l.rest}):]
 		if len(l.rest) > 0 && !l.deaf {
 			return false
 		}
@@ -504,29 +504,48 @@ func (l *Loan) flush() bool {
 	return true
 }
 
-// writeBoth writes the rest, and p behind it. It gives how much of p has gone.
-func (l *Loan) writeBoth(p []byte) int {
-	if len(l.rest) == 0 {
-		return l.write(p, nil)
+// WriteAll implements [Sink].
+func (l *Loan) WriteAll(pieces [][]byte) (n int) {
+	if l.deaf {
+		for _, p := range pieces {
+			n += len(p)
+		}
+		return n
 	}
-	n := l.write(l.rest, p)
-	k := min(n, len(l.rest))
+	var all [MaxPieces + 1][]byte
+	kept := len(l.rest)
+	n = l.write(append(append(all[:0], l.rest), pieces...))
+	k := min(n, kept)
 	l.rest = l.rest[k:]
-	if len(l.rest) == 0 || l.deaf {
+	if k == kept {
 		l.flush() // gives the buffer back
 	}
 	return n - k
 }
 
-// write writes to the program what there is room for, of p and then q.
-func (l *Loan) write(p, q []byte) (n int) {
-	for len(p)+len(q) > 0 && !l.full && !l.deaf {
-		m, e := sendmsg(l.fd, p, q)
+// write writes to the program what there is room for.
+func (l *Loan) write(pieces [][]byte) (n int) {
+	var iov [MaxPieces + 1]unix.Iovec
+	left := 0
+	for i, p := range pieces {
+		iov[i].Base = unsafe.SliceData(p)
+		iov[i].SetLen(len(p))
+		left += len(p)
+	}
+	for v := iov[:len(pieces)]; left > 0 && !l.full && !l.deaf; {
+		m, e := sendmsg(l.fd, v)
 		switch e {
 		case 0:
 			n += m
-			k := min(m, len(p))
-			p, q = p[k:], q[m-k:]
+			left -= m
+			for left > 0 && m >= int(v[0].Len) {
+				m -= int(v[0].Len)
+				v = v[1:]
+			}
+			if left > 0 && m > 0 {
+				v[0].Base = (*byte)(unsafe.Add(unsafe.Pointer(v[0].Base), m))
+				v[0].SetLen(int(v[0].Len) - m)
+			}
 		case unix.EINTR:
 		case unix.EAGAIN:
 			l.full = true
@@ -718,18 +737,15 @@ func recvfrom(fd int, p []byte, flags int) (int, syscall.Errno) {
 	return int(n), e
 }
 
-func sendmsg(fd int, p, q []byte) (int, syscall.Errno) {
+func sendmsg(fd int, v []unix.Iovec) (int, syscall.Errno) {
 	const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
-	if len(q) == 0 {
-		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
-			uintptr(len(p)), flags, 0, 0)
+	if len(v) == 1 {
+		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(v[0].Base)),
+			uintptr(v[0].Len), flags, 0, 0)
 		return int(n), e
 	}
-	iov := [2]unix.Iovec{{Base: unsafe.SliceData(p)}, {Base: unsafe.SliceData(q)}}
-	iov[0].SetLen(len(p))
-	iov[1].SetLen(len(q))
-	m := unix.Msghdr{Iov: &iov[0]}
-	m.SetIovlen(len(iov))
+	m := unix.Msghdr{Iov: &v[0]}
+	m.SetIovlen(len(v))
 	n, _, e := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&m)), flags)
 	return int(n), e
 }
