@@ -124,6 +124,14 @@ func (l *lent) hearsEnd(want error) {
 // tcpPair makes a connection in a kernel.
 func tcpPair(t testing.TB, c *spclient.Conn) (a, b spclient.FD) {
 	t.Helper()
+	pair, end := tcpPairs(t, c)
+	defer end()
+	return pair()
+}
+
+// tcpPairs makes connections in a kernel, until end is called.
+func tcpPairs(t testing.TB, c *spclient.Conn) (pair func() (a, b spclient.FD), end func()) {
+	t.Helper()
 	ctx := testContext(t)
 	l, err := c.Socket(ctx, netbsd.AF_INET, netbsd.SOCK_STREAM, 0)
 	if err != nil {
@@ -139,19 +147,22 @@ func tcpPair(t testing.TB, c *spclient.Conn) (a, b spclient.FD) {
 	if sa, err = c.Getsockname(ctx, l); err != nil {
 		t.Fatal(err)
 	}
-	if a, err = c.Socket(ctx, netbsd.AF_INET, netbsd.SOCK_STREAM, 0); err != nil {
-		t.Fatal(err)
+	pair = func() (a, b spclient.FD) {
+		t.Helper()
+		ctx := testContext(t)
+		a, err := c.Socket(ctx, netbsd.AF_INET, netbsd.SOCK_STREAM, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Connect(ctx, a, sa); err != nil {
+			t.Fatal(err)
+		}
+		if b, _, err = c.Accept(ctx, l); err != nil {
+			t.Fatal(err)
+		}
+		return a, b
 	}
-	if err := c.Connect(ctx, a, sa); err != nil {
-		t.Fatal(err)
-	}
-	if b, _, err = c.Accept(ctx, l); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.CloseFD(ctx, l); err != nil {
-		t.Fatal(err)
-	}
-	return a, b
+	return pair, func() { c.CloseFD(testContext(t), l) }
 }
 
 // lentPair makes a connection both ends of which are lent.
@@ -444,8 +455,11 @@ func TestLendMany(t *testing.T) {
 	defer cancel()
 	ends := make(chan spclient.LoanEnd, n)
 	var programs []int
+	connect, done := tcpPairs(t, c)
+	defer done()
 	for len(programs) < n {
-		for _, fd := range func() []spclient.FD { a, b := tcpPair(t, c); return []spclient.FD{a, b} }() {
+		x, y := connect()
+		for _, fd := range []spclient.FD{x, y} {
 			pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 			if err != nil {
 				t.Fatal(err)
@@ -514,5 +528,84 @@ func TestLendNotOffered(t *testing.T) {
 	}
 	if err := c.Lend(testContext(t), c.FD(3), 0, nil); !errors.Is(err, spclient.ErrNoLoans) {
 		t.Errorf("lend: %v", err)
+	}
+}
+
+// Requests with descriptors go out among others, over a connection that is full most of
+// the time, and each has its own.
+func TestLendUnderLoad(t *testing.T) {
+	url := kernelURL(t, netbsd.AMD64)
+	ctx := testContext(t)
+	c, err := spclient.Dial(ctx, url, &spclient.Options{Dial: smallBuffer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	stop := make(chan struct{})
+	var callers sync.WaitGroup
+	null, err := c.Open(ctx, "/dev/null", netbsd.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 8 {
+		callers.Go(func() {
+			p := make([]byte, 1+i*2000)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := c.Write(ctx, null, p); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			for j := range 8 {
+				x, y := tcpPair(t, c)
+				a, b := lend(t, c, x), lend(t, c, y)
+				text := fmt.Sprintf("loan %d.%d", i, j)
+				a.says(text)
+				b.hears(text)
+				b.says(text + "!")
+				a.hears(text + "!")
+				a.Close()
+				b.hearsEnd(io.EOF)
+				b.Close()
+			}
+		})
+	}
+	all.Wait()
+	close(stop)
+	callers.Wait()
+}
+
+// A connection that carries all that it can does not keep others from theirs.
+func TestLendFair(t *testing.T) {
+	c := dialKernel(t, kernelURL(t, netbsd.AMD64))
+	for range 2 {
+		x, y := tcpPair(t, c)
+		src, dst := lend(t, c, x), lend(t, c, y)
+		go io.Copy(io.Discard, struct{ io.Reader }{dst})
+		go func() {
+			for p := make([]byte, 256<<10); ; {
+				if _, err := src.Write(p); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	x, y := tcpPair(t, c)
+	a, b := lend(t, c, x), lend(t, c, y)
+	for range 50 {
+		a.says("ping")
+		b.hears("ping")
+		b.says("pong")
+		a.hears("pong")
 	}
 }

@@ -239,6 +239,7 @@ const (
 	streamOut                    // Writable
 	streamBad                    // Broken
 	revoked                      // Revoke was called
+	taken                        // TakeBack was called
 )
 
 // Loan is a stream that a program has.
@@ -249,7 +250,8 @@ type Loan struct {
 	stream Stream
 	ended  func(End, error)
 	closed func()
-	next   *Loan // the next that waits for a worker; see Pump.work
+	dg     *datagrams // of a loan of datagrams
+	next   *Loan      // the next that waits for a worker; see Pump.work
 
 	// state has what the loan was told and not yet done. One goroutine at a time
 	// has the loan; others leave it what there is to do, so that nobody waits.
@@ -393,6 +395,9 @@ func (l *Loan) run() {
 
 // handle does what bits ask for and gives about how many bytes that were.
 func (l *Loan) handle(bits uint32) (n int) {
+	if l.dg != nil {
+		return l.dg.handle(bits)
+	}
 	if bits&revoked != 0 {
 		l.end(Revoked, nil)
 		l.release()
@@ -565,14 +570,12 @@ func (l *Loan) write(pieces [][]byte) (n int) {
 // watch changes what the descriptor is watched for.
 func (l *Loan) watch(events uint32) { l.p.control(unix.EPOLL_CTL_MOD, l.fd, l.id, events) }
 
-// look asks the host for the program's ends.
+// look asks the host whether both directions have ended.
 func (l *Loan) look() {
 	pfd := []unix.PollFd{{Fd: int32(l.fd)}}
-	if _, err := unix.Poll(pfd, 0); err != nil {
-		return // it is told by an event, too
-	}
-	if pfd[0].Revents&unix.POLLHUP != 0 {
-		l.note(hostHup)
+	if _, err := unix.Poll(pfd, 0); err == nil && pfd[0].Revents&unix.POLLHUP != 0 {
+		l.hup = true
+		l.note(hostHup) // there is something to do about it
 	}
 }
 
@@ -587,7 +590,14 @@ func (l *Loan) up() (n int) {
 		if have == 0 {
 			switch l.src.ended() {
 			case 0:
-				l.finishUp()
+				if !l.hup {
+					l.look()
+				}
+				if l.hup && l.stream.Abrupt() {
+					l.end(Closed, nil)
+				} else {
+					l.finishUp()
+				}
 			case unix.EAGAIN:
 				return n
 			case unix.ECONNRESET:
