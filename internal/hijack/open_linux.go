@@ -38,8 +38,9 @@ func (t *trap) open() {
 	}
 	f := os.NewFile(uintptr(fd), name)
 	defer f.Close()
-	if _, err := f.Write(b); err == nil {
-		_, err = f.Seek(0, 0)
+	if _, err := f.WriteAt(b, 0); err != nil {
+		t.fail(unix.EIO)
+		return
 	}
 	// Read-only, as the file that it stands for.
 	ro, err := unix.Open("/proc/self/fd/"+strconv.Itoa(fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)

@@ -3,7 +3,6 @@
 package hijack
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"os"
@@ -508,9 +507,6 @@ func (t *trap) shutdown() {
 		t.fail(unix.ENOTCONN)
 	}
 }
-
-// context of a call in the kernel that does not wait.
-func (s *supervisor) context() context.Context { return s.ctx }
 
 // nonblocking tells whether S is, at this moment.
 func nonblocking(host int) bool {
