@@ -77,33 +77,70 @@ func lines(text string) []string {
 	return all
 }
 
-// compare reports each line that differs, with the one before it: that is where to look.
+// compare reports each line that differs.
 func compare(t *testing.T, want, got []string) {
 	t.Helper()
 	known := func(host, exec string) bool {
 		for _, d := range differences {
-			if d.host == host && (d.exec == exec || strings.HasSuffix(d.exec, "…") && strings.HasPrefix(exec, strings.TrimSuffix(d.exec, "…"))) {
+			if d.host == host && d.exec == exec {
 				t.Logf("known: %s\n host %q\n exec %q", d.why, host, exec)
 				return true
 			}
 		}
 		return false
 	}
-	for i := range max(len(want), len(got)) {
-		switch {
-		case i >= len(want):
-			t.Errorf("and more: %q", got[i:])
-			return
-		case i >= len(got):
-			t.Errorf("not said: %q", want[i:])
-			return
-		case want[i] != got[i] && !known(want[i], got[i]):
-			t.Errorf("line %d\n host %q\n exec %q", i+1, want[i], got[i])
-			if strings.HasSuffix(got[i], "HANGS") || strings.Contains(got[i], "FATAL") || strings.Contains(got[i], ": ends ") {
-				return
+	// Between lines that both have, in their order, those of the one stand for those of
+	// the other.
+	common := commonLines(want, got)
+	i, j := 0, 0
+	for _, pair := range append(common, [2]int{len(want), len(got)}) {
+		for i < pair[0] || j < pair[1] {
+			var host, exec string
+			if i < pair[0] {
+				host = want[i]
+				i++
+			}
+			if j < pair[1] {
+				exec = got[j]
+				j++
+			}
+			if !known(host, exec) {
+				t.Errorf("\n host %q\n exec %q", host, exec)
+			}
+		}
+		i, j = pair[0]+1, pair[1]+1
+	}
+}
+
+// commonLines are the indices of a longest common subsequence.
+func commonLines(a, b []string) [][2]int {
+	length := make([][]int, len(a)+1)
+	for i := range length {
+		length[i] = make([]int, len(b)+1)
+	}
+	for i := len(a) - 1; i >= 0; i-- {
+		for j := len(b) - 1; j >= 0; j-- {
+			if a[i] == b[j] {
+				length[i][j] = length[i+1][j+1] + 1
+			} else {
+				length[i][j] = max(length[i+1][j], length[i][j+1])
 			}
 		}
 	}
+	var common [][2]int
+	for i, j := 0, 0; i < len(a) && j < len(b); {
+		switch {
+		case a[i] == b[j]:
+			common = append(common, [2]int{i, j})
+			i++
+			j++
+		case length[i+1][j] >= length[i][j+1]:
+			i++
+		default:
+			j++
+		}
+	}
+	return common
 }
 
 // compile makes a program of C; its calls are the C library's, as most programs' are.
