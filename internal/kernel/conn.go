@@ -303,6 +303,8 @@ func (c *conn) request(h sysproxy.Header, payload []byte) (*Call, bool) {
 		return nil, c.exec(h, payload)
 	case sysproxy.TypeLend:
 		return nil, c.lend(h, payload)
+	case sysproxy.TypeLendDatagrams:
+		return nil, c.lendDatagrams(h, payload)
 	}
 	return nil, c.refuse(h, sysproxy.ErrMalformedRequest)
 }

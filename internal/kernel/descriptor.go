@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"rumptools/internal/kernel/lend"
 	"rumptools/pkg/netbsd"
 )
 
@@ -101,6 +102,8 @@ type descriptor struct {
 	// notes are the kqueues' interests in the descriptor, which end with
 	// it.
 	notes map[*note]struct{}
+	// lent is the loan of datagrams, or nil.
+	lent *lend.Loan
 }
 
 func newDescriptor(of *OpenFile, cloexec bool) *descriptor {

@@ -55,7 +55,7 @@ func (c *conn) banner() sysproxy.Banner {
 	b := c.k.banner
 	b.Extensions = []string{sysproxy.ExtCarry}
 	if c.link.lends() {
-		b.Extensions = append(b.Extensions, sysproxy.ExtLend)
+		b.Extensions = append(b.Extensions, sysproxy.ExtLend, sysproxy.ExtLendDatagrams)
 	}
 	return b
 }

@@ -34,12 +34,7 @@ type LoanEnd struct {
 
 // CanLend tells whether [Conn.Lend] works: the kernel is a rumpd on this host that runs
 // as the same user, and the connection to it is a local one.
-func (c *Conn) CanLend() bool { return c.session().canLend() }
-
-func (s *session) canLend() bool {
-	_, ok := s.tr.(rightsTransport)
-	return ok && s.banner.Has(sysproxy.ExtLend)
-}
+func (c *Conn) CanLend() bool { return c.session().has(sysproxy.ExtLend) }
 
 // Lend gives the holder of the other end of host the connection of fd: what comes in is
 // written to host, and what is read from host is sent, by the kernel itself. host is a
@@ -72,37 +67,60 @@ func (s *session) canLend() bool {
 // An error means that nothing was lent and ended will not be called; [ErrNoLoans] when
 // [Conn.CanLend] is false. While there are loans [Conn.Exec] fails.
 func (c *Conn) Lend(ctx context.Context, fd FD, host int, ended func(LoanEnd)) error {
-	err := c.lend(ctx, fd, host, ended)
+	return c.loan(ctx, fd, sysproxy.ExtLend, sysproxy.TypeLend, sysproxy.Lend{FD: fd.num}, host, ended)
+}
+
+// has tells whether the server has an extension for which descriptors are sent.
+func (s *session) has(extension string) bool {
+	_, ok := s.tr.(rightsTransport)
+	return ok && s.banner.Has(extension)
+}
+
+// loan sends the request m of an extension, with a copy of host unless that is -1. ended gets
+// the answer.
+func (c *Conn) loan(ctx context.Context, fd FD, extension string, kind sysproxy.Type, m sysproxy.Message, host int, ended func(LoanEnd)) error {
+	err := c.beginLoan(ctx, fd, extension, kind, m, host, ended)
 	if err != nil {
 		return callError("lend", err)
 	}
 	return nil
 }
 
-func (c *Conn) lend(ctx context.Context, fd FD, host int, ended func(LoanEnd)) error {
+func (c *Conn) beginLoan(ctx context.Context, fd FD, extension string, kind sysproxy.Type, m sysproxy.Message, host int, ended func(LoanEnd)) error {
 	s := c.session()
 	switch {
 	case fd.gen != s.gen:
 		return s.stale(fd)
-	case !s.canLend():
+	case !s.has(extension):
 		return ErrNoLoans
 	}
-	file, err := dupAbove2(host)
-	if err != nil {
-		return err
+	file := -1
+	if host >= 0 {
+		var err error
+		if file, err = dupAbove2(host); err != nil {
+			return err
+		}
 	}
-	call := s.newCall(0, sysproxy.TypeLend)
+	call := s.newCall(0, kind)
 	call.conn, call.fds, call.ended = c, true, ended
-	call.frame = sysproxy.Lend{FD: fd.num}.Append(nil, s.layout, 0)
+	call.frame = m.Append(nil, s.layout, 0)
 	frame := call.frame
 	if _, err := call.start(ctx); err != nil {
-		closeHost(file)
+		if file >= 0 {
+			closeHost(file)
+		}
 		call.free()
 		return err
 	}
 	// From here on the call is the reader's, and gone when it is answered, which may
 	// be before this has been sent.
-	if s.out.sendRights(frame, file) || !s.withdraw(call) {
+	sent := false
+	if file >= 0 {
+		sent = s.out.sendRights(frame, file)
+	} else {
+		sent = s.out.send(frame, nil)
+	}
+	if sent || !s.withdraw(call) {
 		return nil
 	}
 	call.free()

@@ -274,7 +274,7 @@ func (s *session) answer(h sysproxy.Header, payload []byte) error {
 			var m sysproxy.PreforkReply
 			m, err = s.layout.ParsePreforkReply(h, payload)
 			call.auth = m.Auth
-		case sysproxy.TypeLend:
+		case sysproxy.TypeLend, sysproxy.TypeLendDatagrams:
 			var m sysproxy.LendReply
 			m, err = s.layout.ParseLendReply(h, payload)
 			call.reply.Errno = m.Errno

@@ -16,6 +16,7 @@ type dgramSocket struct {
 	local, remote endpoint
 	queue         []datagram
 	size          int // bytes in queue (sb_cc)
+	lent          bool
 }
 
 // datagram is a received message.
@@ -88,14 +89,21 @@ func (so *dgramSocket) Recv(_ *kernel.Call, m *kernel.Message) (int, error) {
 		m.Flags |= netbsd.MSG_TRUNC
 	}
 	if !peek {
-		so.size -= d.size(so.m)
-		so.queue[0] = datagram{}
-		so.queue = so.queue[1:]
-		if len(so.queue) == 0 {
-			so.queue = nil
-		}
+		so.pop()
 	}
 	return n, nil
+}
+
+// pop takes the first message out of the buffer; so.mu is held.
+func (so *dgramSocket) pop() datagram {
+	d := so.queue[0]
+	so.size -= d.size(so.m)
+	so.queue[0] = datagram{}
+	so.queue = so.queue[1:]
+	if len(so.queue) == 0 {
+		so.queue = nil
+	}
+	return d
 }
 
 // Read implements [kernel.File].

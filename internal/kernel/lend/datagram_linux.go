@@ -1,0 +1,391 @@
+package lend
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
+)
+
+// datagrams is what a Loan of datagrams has. What comes for a program that has connected its
+// socket, S, goes to S by K, the socket that S is connected to and that is connected to S,
+// and what S sends is read from K. Otherwise each datagram goes by a socket that stands for
+// its sender, whose name tells of that.
+//
+// What has come stays in the kernel's socket while S has no room, but for one datagram.
+// Room is told by the host, of the one socket that it is waited for with.
+type datagrams struct {
+	l    *Loan
+	s    Datagrams
+	peer []byte // whom K is for, nil without K
+	path string // where S is reached, "" with K
+
+	first Datagram // waits for room in S
+	waits bool     // it does
+	room  bool     // K is watched for room
+
+	number  [6]byte // of the loan, in names
+	serial  uint32  // of the newest sender
+	senders map[string]*sender
+	newest  *sender
+	oldest  *sender
+	key     []byte // to be used again
+}
+
+// sender is a socket of the host's that stands for the sender of datagrams.
+type sender struct {
+	fd           int
+	key          string  // its name without what makes that unique
+	newer, older *sender // as they were used
+	watched      bool    // it is in the epoll
+}
+
+// allSenders is how many there are.
+var allSenders atomic.Int32
+
+// NewDatagramLoan makes a loan of a descriptor that leads to a program's socket S: of S's
+// path, opened with O_PATH, or of a socket that is connected to S. The rest is as in
+// NewLoan.
+func (p *Pump) NewDatagramLoan(fd int, open func(notify func(Events)) (Datagrams, error), ended func(End, error), closed func()) (*Loan, error) {
+	l := &Loan{p: p, fd: fd, ended: ended, closed: closed}
+	d := &datagrams{l: l}
+	l.dg = d
+	connected := isLocalDatagram(fd)
+	if !connected {
+		d.path = fmt.Sprintf("/proc/self/fd/%d", fd)
+		d.senders = make(map[string]*sender)
+		rand.Read(d.number[:])
+		// It is tried, for one who gives a path that leads nowhere is told at once.
+		probe, err := d.connect(nil)
+		if err != nil {
+			return nil, ErrHostDatagrams
+		}
+		unix.Close(probe)
+	}
+	l.state.Store(running)
+	s, err := open(l.notify)
+	if err != nil {
+		return nil, err
+	}
+	d.s = s
+	if connected {
+		if d.peer = s.Peer(); d.peer == nil {
+			s.Release()
+			return nil, netbsd.ENOTCONN
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		s.Release()
+		return nil, ErrPump
+	}
+	p.last++
+	l.id = p.last
+	p.loans[l.id] = l
+	if connected {
+		if err := p.control(unix.EPOLL_CTL_ADD, fd, l.id, unix.EPOLLIN); err != nil {
+			delete(p.loans, l.id)
+			s.Release()
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// isLocalDatagram tells whether a descriptor is of a local socket for datagrams that is
+// connected.
+func isLocalDatagram(fd int) bool {
+	for name, want := range map[int]int{unix.SO_DOMAIN: unix.AF_UNIX, unix.SO_TYPE: unix.SOCK_DGRAM} {
+		if v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, name); err != nil || v != want {
+			return false
+		}
+	}
+	_, err := unix.Getpeername(fd)
+	return err == nil
+}
+
+// TakeBack ends a loan of datagrams, if it has not ended, once all that the program has sent
+// up to now is sent.
+func (l *Loan) TakeBack() {
+	if l.note(taken) {
+		l.run()
+	}
+}
+
+// handle is Loan.handle.
+func (d *datagrams) handle(bits uint32) (n int) {
+	l := d.l
+	switch {
+	case l.over:
+		return 0
+	case bits&revoked != 0:
+		d.end(Revoked, nil)
+		return 0
+	case bits&taken != 0:
+		if d.up(maxUp * turnDatagram); !l.over {
+			d.end(Revoked, nil)
+		}
+		return 0
+	}
+	if bits&(hostIn|hostErr|hostHup) != 0 {
+		n += d.up(turnBytes)
+	}
+	if bits&(streamIn|streamBad|hostOut) != 0 && !l.over {
+		n += d.down(bits&hostOut != 0)
+	}
+	return n
+}
+
+// down gives the program what has come. host tells whether the host may have room.
+func (d *datagrams) down(host bool) (n int) {
+	if d.waits && !host {
+		return 0
+	}
+	if host && d.room {
+		// Each datagram that the program takes would tell of room.
+		d.room = false
+		d.l.watch(unix.EPOLLIN)
+	}
+	for n < turnBytes {
+		if d.l.over {
+			return n
+		}
+		if !d.waits {
+			var err error
+			if d.first, err = d.s.Recv(); err == netbsd.EAGAIN {
+				return n
+			} else if err != nil {
+				d.end(Failed, err)
+				return n
+			}
+			d.waits = true
+		}
+		if !d.put(&d.first) {
+			return n
+		}
+		n += len(d.first.Data) + turnDatagram
+		d.first, d.waits = Datagram{}, false
+	}
+	d.l.note(streamIn)
+	return n
+}
+
+// put gives the program a datagram. It reports whether the datagram is done with.
+func (d *datagrams) put(g *Datagram) bool {
+	if d.peer != nil {
+		switch {
+		case !bytes.Equal(g.From, d.peer):
+			return true // from before the socket was connected; S takes none from others
+		case len(g.Control) > 0:
+			d.end(Control, nil)
+			return false
+		}
+		return d.write(d.l.fd, g, func() bool {
+			d.room = true
+			d.l.watch(unix.EPOLLIN | unix.EPOLLOUT)
+			return true
+		})
+	}
+	s := d.sender(g)
+	if s == nil {
+		return true // it is lost, as datagrams may be
+	}
+	return d.write(s.fd, g, func() bool {
+		op := unix.EPOLL_CTL_ADD
+		if s.watched {
+			op = unix.EPOLL_CTL_MOD
+		}
+		s.watched = d.l.p.control(op, s.fd, d.l.id, unix.EPOLLOUT|unix.EPOLLONESHOT) == nil
+		return s.watched
+	})
+}
+
+// write writes a datagram to S, or has room watched for. It reports whether the datagram is
+// done with.
+func (d *datagrams) write(fd int, g *Datagram, watch func() bool) bool {
+	for {
+		_, e := sendDatagram(fd, g.Data)
+		switch e {
+		case unix.EINTR, unix.ECONNRESET: // K had an error of S's: it is told once
+			continue
+		case unix.EAGAIN:
+			return !watch()
+		case unix.ECONNREFUSED, unix.ENOTCONN:
+			d.end(Closed, nil)
+			return false
+		}
+		// What S does not take is lost: it has shut down its half, has connected
+		// itself to somebody else, or the host has no memory.
+		return true
+	}
+}
+
+// up sends what the program has sent.
+func (d *datagrams) up(limit int) (n int) {
+	if d.peer == nil {
+		return 0
+	}
+	buf := buffers.Get().(*[keep]byte)
+	defer buffers.Put(buf)
+	for n < limit {
+		m, e := recvfrom(d.l.fd, buf[:], 0)
+		switch e {
+		case 0:
+		case unix.EINTR, unix.ECONNRESET: // S has been connected anew
+			n += turnDatagram
+			continue
+		default:
+			return n
+		}
+		n += m + turnDatagram
+		// Without room a datagram is lost.
+		if err := d.s.Send(buf[:m]); err != nil && err != netbsd.ENOBUFS && err != netbsd.EAGAIN {
+			d.end(Failed, err)
+			return n
+		}
+	}
+	d.l.note(hostIn)
+	return n
+}
+
+// sender gives the socket that stands for a datagram's sender, or nil when there can be
+// none.
+func (d *datagrams) sender(g *Datagram) *sender {
+	o := sysproxy.Origin{From: g.From}
+	if len(g.Control) > 0 {
+		o.Control = make([]sysproxy.Control, len(g.Control))
+		for i, c := range g.Control {
+			o.Control[i] = sysproxy.Control(c)
+		}
+	}
+	var none [10]byte
+	d.key = o.AppendName(d.key[:0], none[:])
+	if s := d.senders[string(d.key)]; s != nil {
+		d.use(s)
+		return s
+	}
+	most := maxSenders
+	if allSenders.Load() >= maxAllSenders {
+		most = 1
+	}
+	for len(d.senders) >= most {
+		d.drop(d.oldest)
+	}
+	for {
+		fd, err := d.connect(&o)
+		if err == nil {
+			s := &sender{fd: fd, key: string(d.key)}
+			allSenders.Add(1)
+			d.senders[s.key] = s
+			d.use(s)
+			return s
+		}
+		switch err {
+		case unix.EADDRINUSE: // the next has another name
+		case unix.ECONNREFUSED:
+			d.end(Closed, nil)
+			return nil
+		default:
+			// Perhaps there are no descriptors left.
+			if d.oldest == nil {
+				return nil
+			}
+			d.drop(d.oldest)
+		}
+	}
+}
+
+// connect makes a socket that is connected to S, with a name if it stands for somebody.
+func (d *datagrams) connect(o *sysproxy.Origin) (int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, err
+	}
+	if o != nil {
+		d.serial++
+		serial := sysproxy.NameSerial(d.number, d.serial)
+		err = unix.Bind(fd, &unix.SockaddrUnix{Name: "@" + string(o.AppendName(nil, serial[:]))})
+	}
+	if err == nil {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: d.path})
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// use makes a sender the newest.
+func (d *datagrams) use(s *sender) {
+	if d.newest == s {
+		return
+	}
+	d.unlink(s)
+	if s.older = d.newest; s.older != nil {
+		s.older.newer = s
+	} else {
+		d.oldest = s
+	}
+	d.newest = s
+}
+
+// unlink takes a sender out of the order, if it is in.
+func (d *datagrams) unlink(s *sender) {
+	if s.newer != nil {
+		s.newer.older = s.older
+	} else if d.newest == s {
+		d.newest = s.older
+	}
+	if s.older != nil {
+		s.older.newer = s.newer
+	} else if d.oldest == s {
+		d.oldest = s.newer
+	}
+	s.newer, s.older = nil, nil
+}
+
+// drop closes a sender. What it has sent and S has not read keeps its name.
+func (d *datagrams) drop(s *sender) {
+	d.unlink(s)
+	delete(d.senders, s.key)
+	unix.Close(s.fd)
+	allSenders.Add(-1)
+}
+
+// end ends the loan.
+func (d *datagrams) end(how End, err error) {
+	l := d.l
+	if l.over {
+		return
+	}
+	l.over = true
+	if d.waits {
+		d.s.Unread(d.first)
+		d.first, d.waits = Datagram{}, false
+	}
+	d.s.Release()
+	for d.oldest != nil {
+		d.drop(d.oldest)
+	}
+	if d.peer != nil {
+		l.p.control(unix.EPOLL_CTL_DEL, l.fd, l.id, 0)
+	}
+	l.p.forget(l)
+	l.release()
+	l.ended(how, err)
+}
+
+func sendDatagram(fd int, p []byte) (int, syscall.Errno) {
+	n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
+		uintptr(len(p)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+	return int(n), e
+}

@@ -1,0 +1,13 @@
+//go:build !linux
+
+package lend
+
+import "errors"
+
+// NewDatagramLoan fails.
+func (*Pump) NewDatagramLoan(int, func(func(Events)) (Datagrams, error), func(End, error), func()) (*Loan, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// TakeBack does nothing.
+func (*Loan) TakeBack() {}

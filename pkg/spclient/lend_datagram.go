@@ -1,0 +1,64 @@
+package spclient
+
+import (
+	"context"
+
+	"rumptools/pkg/sysproxy"
+)
+
+// CanLendDatagrams tells whether [Conn.LendDatagrams] works: the kernel is a rumpd on this
+// host that runs as the same user, and the connection to it is a local one.
+func (c *Conn) CanLendDatagrams() bool { return c.session().has(sysproxy.ExtLendDatagrams) }
+
+// LendDatagrams gives S, a program's AF_UNIX socket of type SOCK_DGRAM, the datagrams of fd,
+// a UDP or raw socket: the kernel itself sends to S what comes for fd. host is one of:
+//
+//   - A descriptor of the path that S is bound to, opened with O_PATH. Each datagram comes
+//     from a socket whose name in the abstract name space tells the sender's address and
+//     the control messages (sysproxy.ParseOrigin). Nothing is sent for S.
+//   - A descriptor of a socket K that S is connected to and that is connected to S. fd is
+//     connected, too. What comes from its peer, and no other, is sent by K, and what S
+//     sends is sent to the peer. Control messages have no place: see below.
+//
+// LendDatagrams makes a copy of host and leaves it to the caller, who must neither read nor
+// write K while the loan lasts. While S has no room, datagrams wait in fd's receive buffer,
+// and those that it has no room for are lost. Lost are also what S does not take and what
+// cannot be sent for want of room. fd may be used by calls meanwhile.
+//
+// ended is called once, when the loan has ended, by a goroutine of its own. Then the kernel
+// has closed its copy of host; until then a loan costs no goroutine.
+//
+//   - LoanClosed: S is closed.
+//   - LoanFailed: sending failed, or an error came back from the network: Cause, which is
+//     not fd's SO_ERROR any more. fd can be lent again.
+//   - LoanControl: a datagram has come for a connected S with control messages, which is
+//     still to be received.
+//   - LoanRevoked: fd was closed, or the loan taken back.
+//
+// With an Err that is a [*SyscallError] the kernel refused (of "lend": EBADF, ENOTSOCK,
+// EOPNOTSUPP for a socket that is not for datagrams, ENOTCONN with K for one that is not
+// connected, EBUSY for one that is lent, EINVAL for another host descriptor, ENFILE).
+//
+// An error means that nothing was lent and ended will not be called; [ErrNoLoans] when
+// [Conn.CanLendDatagrams] is false. While there are loans [Conn.Exec] fails.
+func (c *Conn) LendDatagrams(ctx context.Context, fd FD, host int, ended func(LoanEnd)) error {
+	m := sysproxy.LendDatagrams{FD: fd.num, Op: sysproxy.LendBegin}
+	return c.loan(ctx, fd, sysproxy.ExtLendDatagrams, sysproxy.TypeLendDatagrams, m, host, ended)
+}
+
+// TakeBackDatagrams ends the loan of fd if there is one: what S has sent up to now is sent,
+// what S had no room for waits in fd, and ended of LendDatagrams is called.
+func (c *Conn) TakeBackDatagrams(ctx context.Context, fd FD) error {
+	done := make(chan error, 1)
+	m := sysproxy.LendDatagrams{FD: fd.num, Op: sysproxy.LendTakeBack}
+	err := c.loan(ctx, fd, sysproxy.ExtLendDatagrams, sysproxy.TypeLendDatagrams, m, -1, func(e LoanEnd) { done <- e.Err })
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return callError("lend", ctx.Err())
+	}
+}
