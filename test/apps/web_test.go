@@ -414,13 +414,18 @@ func TestKernelRestart(t *testing.T) {
 	url := "http://" + hostPort(server.v4, p) + "/x"
 	client.want(t, goweb, "get", url)
 	server.restart(t)
-	for deadline := time.Now().Add(limit); !server.bound(t, "tcp", p); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the listener is not there again")
-		}
-	}
+	waitBound(t, server, p)
 	if out := client.want(t, goweb, "get", url); out != "hello /x\n" {
 		t.Errorf("%q", out)
+	}
+}
+
+func waitBound(t *testing.T, h *host, port int) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); !h.bound(t, "tcp", port); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("nobody listens on port %d", port)
+		}
 	}
 }
 
