@@ -153,6 +153,8 @@ func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 	if e != 0 {
 		return nil, e
 	}
+	// Should what listens there have been closed just now.
+	x.s.ends.catchUp()
 	x.pend(0)
 	a = &attempt{ks: ks, peer: x.linuxAddr(addr), done: make(chan struct{})}
 	x.mu.Lock()

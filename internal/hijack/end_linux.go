@@ -24,7 +24,8 @@ import (
 //
 // One that has neither, yet or any more, is in the epoll for nothing but that: the host
 // takes it out when the last descriptor is closed, and now and then what is still in is
-// looked up (fdinfo in proc(5)).
+// looked up (fdinfo in proc(5)). So are listeners, because what they have accepted has
+// their name, too, and keeps it.
 type ends struct {
 	s  *supervisor
 	ep int
@@ -38,7 +39,17 @@ type ends struct {
 	watchd map[int32]func() // by inotify's numbers
 	idle   map[int32]func() // by the data in the epoll
 	looks  bool             // somebody looks at those from time to time
+	lep    int              // an epoll for listeners
+	heard  map[int32]heard  // by the data in it
+	hears  bool             // somebody looks at those from time to time
 	closed bool
+}
+
+// heard is a listener.
+type heard struct {
+	gone func()
+	// busy tells whether there is something that it has accepted.
+	busy func() bool
 }
 
 func newEnds(s *supervisor) (*ends, error) {
@@ -46,14 +57,21 @@ func newEnds(s *supervisor) (*ends, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
+	lep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		unix.Close(ep)
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
 	in, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		unix.Close(ep)
+		unix.Close(lep)
 		return nil, os.NewSyscallError("inotify_init1", err)
 	}
 	e := &ends{
 		s: s, ep: ep, in: os.NewFile(uintptr(in), "inotify"),
 		peers: make(map[int32]func()), watchd: make(map[int32]func()), idle: make(map[int32]func()),
+		lep: lep, heard: make(map[int32]heard),
 	}
 	go e.poll()
 	go e.notes()
@@ -64,6 +82,7 @@ func (e *ends) close() {
 	e.mu.Lock()
 	e.closed = true
 	unix.Close(e.ep)
+	unix.Close(e.lep)
 	e.mu.Unlock()
 	// This waits for who acts on what inotify has told.
 	e.in.Close()
@@ -125,6 +144,7 @@ func (e *ends) hangUps(wait int, do func(gone func())) bool {
 // perhaps nobody has listened yet.
 func (e *ends) catchUp() {
 	e.hangUps(0, func(gone func()) { gone() })
+	e.hear()
 	if raw, err := e.in.SyscallConn(); err == nil {
 		raw.Control(func(fd uintptr) { e.read(int(fd)) })
 	}
@@ -163,18 +183,8 @@ func (e *ends) sweep() {
 		e.mu.Unlock()
 		return
 	}
-	b, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", e.ep))
 	var gone []func()
-	if err == nil {
-		there := make(map[int32]bool)
-		for line := range strings.Lines(string(b)) {
-			// tfd: 5 events: 80000000 data: 2a pos:0 ino:1 sdev:9
-			if f := strings.Fields(line); len(f) >= 6 && f[0] == "tfd:" && f[4] == "data:" {
-				if v, err := strconv.ParseUint(f[5], 16, 64); err == nil {
-					there[int32(v)] = true
-				}
-			}
-		}
+	if there, ok := present(e.ep); ok {
 		for id, f := range e.idle {
 			if !there[id] {
 				gone = append(gone, f)
@@ -189,6 +199,80 @@ func (e *ends) sweep() {
 	for _, f := range gone {
 		f()
 	}
+}
+
+// present are the data of what is in an epoll.
+func present(ep int) (there map[int32]bool, ok bool) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", ep))
+	if err != nil {
+		return nil, false
+	}
+	there = make(map[int32]bool)
+	for line := range strings.Lines(string(b)) {
+		// tfd: 5 events: 80000000 data: 2a pos:0 ino:1 sdev:9
+		if f := strings.Fields(line); len(f) >= 6 && f[0] == "tfd:" && f[4] == "data:" {
+			if v, err := strconv.ParseUint(f[5], 16, 64); err == nil {
+				there[int32(v)] = true
+			}
+		}
+	}
+	return there, true
+}
+
+// hearEach is how often listeners are looked at as long as one has connections.
+const hearEach = 50 * time.Millisecond
+
+// listener has gone called soon after the last descriptor of L is closed.
+func (e *ends) listener(l int, h heard) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.next++
+	if e.closed || unix.EpollCtl(e.lep, unix.EPOLL_CTL_ADD, l, &unix.EpollEvent{Events: unix.EPOLLET, Fd: e.next}) != nil {
+		return
+	}
+	e.heard[e.next] = h
+}
+
+// accepted says that a listener has a connection: it may end without that being told.
+func (e *ends) accepted() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.hears && !e.closed {
+		e.hears = true
+		time.AfterFunc(hearEach, func() {
+			e.mu.Lock()
+			e.hears = false
+			e.mu.Unlock()
+			if e.hear() {
+				e.accepted()
+			}
+		})
+	}
+}
+
+// hear finds the listeners that are gone, and tells whether one of the others has
+// connections.
+func (e *ends) hear() (busy bool) {
+	e.mu.Lock()
+	if e.closed || len(e.heard) == 0 {
+		e.mu.Unlock()
+		return false
+	}
+	var gone []func()
+	there, ok := present(e.lep)
+	for id, h := range e.heard {
+		if ok && !there[id] {
+			gone = append(gone, h.gone)
+			delete(e.heard, id)
+		} else if h.busy() {
+			busy = true
+		}
+	}
+	e.mu.Unlock()
+	for _, f := range gone {
+		f()
+	}
+	return busy
 }
 
 // bind gives S, which has no name yet, one, and has gone called when the last

@@ -62,6 +62,7 @@ func (t *trap) listen() {
 		x.state, x.backlog = listening, backlog
 		x.room = sync.NewCond(&x.mu)
 		x.mu.Unlock()
+		x.s.ends.listener(t.host, heard{x.gone, func() bool { return x.children.Load() > 0 }})
 		go x.take(ks)
 	}
 	t.s.changed()
@@ -173,6 +174,8 @@ func (x *socket) publish(c *spclient.NetSocket) bool {
 	y.listener = x
 	x.s.offer(key, y)
 	x.enqueue()
+	x.children.Add(1)
+	x.s.ends.accepted()
 	for {
 		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
 		if !errors.Is(err, unix.EINTR) {

@@ -5,13 +5,16 @@ package hijack
 import (
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/linuxsock"
+	"rumptools/internal/hijack/netview"
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
 )
@@ -58,13 +61,15 @@ type socket struct {
 	nl *netlinkSocket // of sockets of AF_NETLINK
 
 	// Of listeners.
-	queued int        // connections that wait in L
-	room   *sync.Cond // for mu: L has room again, or listens no more
+	queued   int          // connections that wait in L
+	children atomic.Int32 // connections from L that have not ended
+	room     *sync.Cond   // for mu: L has room again, or listens no more
 
 	// Of connections that were accepted.
 	listener *socket
-	accepted int    // S while it is given back to L, else -1
-	broken   func() // shows the program that the connection broke before it was accepted
+	counted  atomic.Bool // that it has ended
+	accepted int         // S while it is given back to L, else -1
+	broken   func()      // shows the program that the connection broke before it was accepted
 
 	// Of sockets for datagrams.
 	receiving bool
@@ -245,6 +250,9 @@ func (x *socket) forget() {
 		delete(x.s.sockets, x.cookie)
 	}
 	x.s.mu.Unlock()
+	if x.listener != nil && !x.counted.Swap(true) {
+		x.listener.children.Add(-1)
+	}
 }
 
 // kernel returns the kernel's socket, which it makes if there is none yet.
@@ -394,6 +402,9 @@ func (t *trap) bind() {
 	}
 	ks, e := x.kernel()
 	if e == 0 {
+		e = x.listened(x.linuxAddr(addr))
+	}
+	if e == 0 {
 		if e = linuxsock.Errno(ks.Bind(addr)); e == unix.EADDRINUSE {
 			// A program may have closed what has the address just now.
 			t.s.ends.catchUp()
@@ -423,6 +434,44 @@ func (t *trap) bind() {
 	t.done(0, e)
 }
 
+// listened is EADDRINUSE when another socket listens at an address that this one is to
+// have by SO_REUSEADDR: Linux does not allow that, but NetBSD does.
+func (x *socket) listened(sa []byte) unix.Errno {
+	x.optMu.Lock()
+	addr, port := x.opts.SharesPort()
+	x.optMu.Unlock()
+	ap, ok := linuxsock.Addr(sa)
+	if x.opts.Type != unix.SOCK_STREAM || !addr || port || !ok || ap.Port() == 0 {
+		return 0
+	}
+	x.s.ends.catchUp()
+	mine := plainAddr(ap)
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		list, err := netview.Sockets(x.s.ctx, x.s.conn, family, unix.IPPROTO_TCP)
+		if err != nil {
+			continue // a kernel without IPv6
+		}
+		for i := range list {
+			other := plainAddr(list[i].Local)
+			if list[i].State == netview.TCPListen && other.Port() == mine.Port() &&
+				(other.Addr() == mine.Addr() || !other.Addr().IsValid() || !mine.Addr().IsValid()) &&
+				!x.apart(ap, family) {
+				return unix.EADDRINUSE
+			}
+		}
+	}
+	return 0
+}
+
+// apart tells whether an address has nothing to do with the sockets of a family: one of
+// IPv6 that is for IPv6 only with those of IPv4, and the other way round.
+func (x *socket) apart(ap netip.AddrPort, family uint8) bool {
+	if x.opts.Domain == unix.AF_INET {
+		return family == unix.AF_INET6
+	}
+	return family == unix.AF_INET && (x.opts.V6Only() || !ap.Addr().IsUnspecified() && !ap.Addr().Is4In6())
+}
+
 // getsockname is getsockname(2).
 func (t *trap) getsockname() {
 	x := t.sock
@@ -431,11 +480,17 @@ func (t *trap) getsockname() {
 	x.mu.Unlock()
 	if ks != nil {
 		b, err := t.s.conn.Getsockname(t.s.ctx, ks.FD())
-		if err != nil {
-			t.fail(linuxsock.Errno(err))
+		switch e := linuxsock.Errno(err); e {
+		case 0:
+			sa = x.linuxAddr(b)
+		case unix.EINVAL:
+			// The connection has just been reset.
+			t.done(0, t.putSockaddr(t.Args[1], t.Args[2], x.noAddr()))
+			return
+		default:
+			t.fail(e)
 			return
 		}
-		sa = x.linuxAddr(b)
 		if x.ping() {
 			binary.BigEndian.PutUint16(sa[2:], x.pingID) // its port
 		}

@@ -184,13 +184,14 @@ var socketOptions = map[int]*option{
 }
 
 // setReuseAddr is SO_REUSEADDR, with which Linux lets sockets for datagrams
-// share a port: that is NetBSD's SO_REUSEPORT.
+// share a port, and those of TCP unless one listens: that is NetBSD's SO_REUSEPORT.
+// Who binds has to look for listeners.
 func setReuseAddr(r *request, v int32) unix.Errno {
 	v = boolInt(v != 0)
 	if errno := r.kernelInt(netbsd.SOL_SOCKET, netbsd.SO_REUSEADDR, v); errno != 0 {
 		return errno
 	}
-	if !r.s.isTCP() && r.s.values[optionKey{unix.SOL_SOCKET, unix.SO_REUSEPORT}] == 0 {
+	if r.s.values[optionKey{unix.SOL_SOCKET, unix.SO_REUSEPORT}] == 0 {
 		if errno := r.kernelInt(netbsd.SOL_SOCKET, netbsd.SO_REUSEPORT, v); errno != 0 {
 			return errno
 		}
@@ -202,7 +203,7 @@ func setReuseAddr(r *request, v int32) unix.Errno {
 func setReusePort(r *request, v int32) unix.Errno {
 	v = boolInt(v != 0)
 	on := v
-	if !r.s.isTCP() && r.s.values[optionKey{unix.SOL_SOCKET, unix.SO_REUSEADDR}] != 0 {
+	if r.s.values[optionKey{unix.SOL_SOCKET, unix.SO_REUSEADDR}] != 0 {
 		on = 1
 	}
 	if errno := r.kernelInt(netbsd.SOL_SOCKET, netbsd.SO_REUSEPORT, on); errno != 0 {

@@ -56,7 +56,7 @@ func TestOptionsReachTheKernel(t *testing.T) {
 		}{
 			{"tcp4", unix.SOL_SOCKET, unix.SO_REUSEADDR, u32(2), netbsd.SOL_SOCKET, netbsd.SO_REUSEADDR, be(1)},
 			{"tcp4", unix.SOL_SOCKET, unix.SO_REUSEPORT, u32(1), netbsd.SOL_SOCKET, netbsd.SO_REUSEPORT, be(1)},
-			{"tcp4", unix.SOL_SOCKET, unix.SO_REUSEADDR, u32(1), netbsd.SOL_SOCKET, netbsd.SO_REUSEPORT, be(0)},
+			{"tcp4", unix.SOL_SOCKET, unix.SO_REUSEADDR, u32(1), netbsd.SOL_SOCKET, netbsd.SO_REUSEPORT, be(1)},
 			{"udp4", unix.SOL_SOCKET, unix.SO_REUSEADDR, u32(1), netbsd.SOL_SOCKET, netbsd.SO_REUSEPORT, be(1)},
 			{"tcp6", unix.SOL_SOCKET, unix.SO_KEEPALIVE, u32(1), netbsd.SOL_SOCKET, netbsd.SO_KEEPALIVE, be(1)},
 			{"udp4", unix.SOL_SOCKET, unix.SO_BROADCAST, u32(1), netbsd.SOL_SOCKET, netbsd.SO_BROADCAST, be(1)},

@@ -80,6 +80,14 @@ func (s *Socket) Clone() *Socket {
 // seconds are a reset.
 func (s *Socket) Linger() (on bool, seconds int) { return s.linger.Onoff != 0, int(s.linger.Linger) }
 
+// SharesPort tells whether the program has set SO_REUSEADDR, and SO_REUSEPORT.
+func (s *Socket) SharesPort() (addr, port bool) {
+	return s.on(unix.SOL_SOCKET, unix.SO_REUSEADDR), s.on(unix.SOL_SOCKET, unix.SO_REUSEPORT)
+}
+
+// V6Only tells whether a socket of IPv6 does not take IPv4 in.
+func (s *Socket) V6Only() bool { return s.v6only }
+
 // RecvTimeout returns SO_RCVTIMEO, for calls that wait in the program's place;
 // 0 is none.
 func (s *Socket) RecvTimeout() time.Duration { return s.recvTimeout }
