@@ -95,6 +95,17 @@ func (x *socket) deliver(ks *spclient.NetSocket, path string) {
 	buf := make([]byte, maxDatagram)
 	name, control := make([]byte, 128), make([]byte, 512)
 	for {
+		switch x.exchange(ks, path) {
+		case anew:
+			continue
+		case lost:
+			if ks = x.again(); ks == nil {
+				return
+			}
+			continue
+		case over:
+			return
+		}
 		m := spclient.Message{Name: name, Buffers: [][]byte{buf}, Control: control}
 		n, err := ks.Recvmsg(x.s.ctx, &m)
 		if err != nil {
@@ -223,22 +234,26 @@ func autobind(fd int) (string, error) {
 
 // origin returns the address, Linux's, and the control messages, NetBSD's, of a datagram
 // that S received from a socket of ours.
-func (x *socket) origin(from unix.Sockaddr) (addr, control []byte) {
+// cut tells whether there were more of these.
+func (x *socket) origin(from unix.Sockaddr) (addr, control []byte, cut bool) {
 	un, ok := from.(*unix.SockaddrUnix)
 	if !ok {
-		return x.noAddr(), nil
+		return x.noAddr(), nil, false
+	}
+	if addr, control, cut, ok := x.lentOrigin(un.Name); ok {
+		return x.linuxAddr(addr), control, cut
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.k != nil && un.Name == x.kName {
-		return x.peer, x.kControl
+		return x.peer, x.kControl, false
 	}
 	if x.origins != nil {
 		if o := x.origins.byName[un.Name]; o != nil {
-			return o.addr, o.control
+			return o.addr, o.control, false
 		}
 	}
-	return x.noAddr(), nil
+	return x.noAddr(), nil, false
 }
 
 // complain tells the program of an error: S is readable, and its next call fails.
@@ -246,10 +261,14 @@ func (x *socket) complain(e unix.Errno) {
 	x.pend(e)
 	x.queueError(e)
 	x.mu.Lock()
-	k := x.k
+	k, path, forwarded := x.k, x.path, x.k == x.lending.forwarded
 	x.mu.Unlock()
-	if k != nil {
+	switch {
+	case k == nil:
+	case forwarded:
 		k.stopReading() // forward goes on in turnAway
+	default:
+		x.turnAway(k, path)
 	}
 }
 
@@ -285,6 +304,8 @@ func (x *socket) turnAway(k *kept, path string) {
 
 // associate is connect(2) for sockets of datagrams.
 func (x *socket) associate(host int, sa []byte) unix.Errno {
+	x.lending.gate.Lock()
+	defer x.lending.gate.Unlock()
 	if e := x.open(host); e != 0 {
 		return e
 	}
@@ -297,6 +318,7 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 	x.mu.Lock()
 	ks, path, old := x.ks, x.path, x.k
 	x.mu.Unlock()
+	x.takeBack()
 	if addr == nil {
 		return x.dissociate(host, ks)
 	}
@@ -342,7 +364,12 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 	if old != nil {
 		old.close()
 	}
-	go x.forward(k, path)
+	x.mu.Lock()
+	never := x.lending.never
+	x.mu.Unlock()
+	if never {
+		x.byCalls()
+	}
 	return 0
 }
 

@@ -48,6 +48,7 @@ func (t *trap) setsockopt() {
 	x.optMu.Lock()
 	e = x.opts.Set(t.s.ctx, t.s.conn, fd, t.host, t.arg(1), t.arg(2), value)
 	x.optMu.Unlock()
+	x.tellsErrors()
 	t.s.say("%d: setsockopt %d %d %d: %v", t.TID, t.arg(0), t.arg(1), t.arg(2), e)
 	t.done(0, e)
 }

@@ -160,12 +160,12 @@ func (t *trap) receiveNow(host int, m *message, flags int) (int, unix.Errno) {
 	case x.nl != nil:
 		name = sockaddrNl(0, 0)
 	case !stream:
-		name, control = x.origin(from)
+		var left, cut bool
+		name, control, left = x.origin(from)
 		x.optMu.Lock()
-		var cut bool
 		control, cut = x.opts.FromControl(t.s.machine, control, linuxsock.Incoming{Local: t.s.localAddr}, int(min(m.controllen, linuxsock.MaxControl)))
 		x.optMu.Unlock()
-		if cut {
+		if cut || left {
 			got |= unix.MSG_CTRUNC
 		}
 	}

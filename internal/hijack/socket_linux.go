@@ -73,6 +73,7 @@ type socket struct {
 
 	// Of sockets for datagrams.
 	receiving bool
+	lending   lending
 	pingID    uint16 // of echo requests
 	origins   *origins
 	kName     string // the name of K
@@ -218,6 +219,7 @@ func (x *socket) untrack() {
 
 // drop forgets a socket, and ends what is there of it.
 func (x *socket) drop() {
+	x.sendsRest()
 	x.mu.Lock()
 	ks, k, path := x.ks, x.k, x.path
 	x.state, x.ks, x.k = ended, nil, nil

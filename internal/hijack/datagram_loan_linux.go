@@ -1,0 +1,213 @@
+//go:build amd64 || arm64
+
+package hijack
+
+import (
+	"errors"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/internal/hijack/linuxsock"
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/spclient"
+	"rumptools/pkg/sysproxy"
+)
+
+// Where the kernel can, it exchanges a socket's datagrams with S by itself: it sends to the
+// path of an S that is not connected, from sockets whose names tell whom they stand for,
+// and has K of one that is. What it cannot do ends the loan, and is done here: to show
+// the program an error, after which K is lent again; and what needs more than K, for
+// which calls carry the datagrams from then on.
+
+// lending is what a socket for datagrams knows of its loans.
+type lending struct {
+	// gate is held while K changes, and while it is decided what is lent. It comes
+	// before the socket's other locks.
+	gate sync.Mutex
+
+	// The socket's mu guards these.
+	loan      *datagramLoan // that there is, or nil
+	never     bool          // calls carry the datagrams
+	forwarded *kept         // K that forward reads
+}
+
+// datagramLoan is one of them.
+type datagramLoan struct {
+	ks   *spclient.NetSocket
+	k    *kept         // K if it is lent
+	done chan struct{} // closed when the loan has ended
+	end  spclient.LoanEnd
+}
+
+// course is how it goes on with a socket's datagrams.
+type course int
+
+const (
+	byCalls course = iota // calls receive them
+	anew                  // perhaps by a new loan
+	lost                  // the kernel is
+	over
+)
+
+// exchange has the kernel exchange datagrams, until something is to be done about it.
+func (x *socket) exchange(ks *spclient.NetSocket, path string) course {
+	l, c := x.lendDatagrams(ks, path)
+	if l == nil {
+		return c
+	}
+	<-l.done
+	g := &x.lending
+	g.gate.Lock()
+	defer g.gate.Unlock()
+	x.mu.Lock()
+	g.loan = nil
+	ended := x.state == ended
+	x.mu.Unlock()
+	if ended || x.s.ctx.Err() != nil {
+		return over
+	}
+	switch l.end.How {
+	case sysproxy.LoanClosed:
+		return over
+	case sysproxy.LoanFailed:
+		x.complain(linuxsock.Errno(l.end.Cause))
+	case sysproxy.LoanControl:
+		x.byCalls()
+	case sysproxy.LoanRevoked:
+	default:
+		if errors.Is(l.end.Err, spclient.ErrLost) {
+			return lost
+		}
+		x.s.say("lend: %v", l.end.Err)
+		x.byCalls()
+	}
+	return anew
+}
+
+// lendDatagrams lends the socket, if it can be.
+func (x *socket) lendDatagrams(ks *spclient.NetSocket, path string) (*datagramLoan, course) {
+	g := &x.lending
+	g.gate.Lock()
+	defer g.gate.Unlock()
+	x.mu.Lock()
+	k, never, ended := x.k, g.never, x.state == ended
+	x.mu.Unlock()
+	switch {
+	case ended:
+		return nil, over
+	case never, !x.s.conn.CanLendDatagrams(), !x.lendable(k):
+		x.byCalls()
+		return nil, byCalls
+	}
+	l := &datagramLoan{ks: ks, k: k, done: make(chan struct{})}
+	told := func(end spclient.LoanEnd) {
+		l.end = end
+		close(l.done)
+	}
+	var err error
+	if k != nil {
+		err = unix.EBADF // if it is closed
+		k.control(func(fd int) { err = x.s.conn.LendDatagrams(x.s.ctx, ks.FD(), fd, told) })
+	} else {
+		var fd int
+		if fd, err = unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0); err == nil {
+			err = x.s.conn.LendDatagrams(x.s.ctx, ks.FD(), fd, told)
+			unix.Close(fd)
+		}
+	}
+	if errors.Is(err, spclient.ErrLost) {
+		return nil, lost
+	}
+	if err != nil {
+		x.s.say("lend: %v", err)
+		x.byCalls()
+		return nil, byCalls
+	}
+	x.mu.Lock()
+	g.loan = l
+	x.mu.Unlock()
+	return l, anew
+}
+
+// lendable tells whether the kernel has the datagrams as the program does, and all that is to
+// be known of them.
+func (x *socket) lendable(k *kept) bool {
+	if x.ping() || x.rawPacket() {
+		return false
+	}
+	x.optMu.Lock()
+	defer x.optMu.Unlock()
+	return k == nil || !x.opts.ErrorQueue()
+}
+
+// byCalls has calls carry the datagrams from now on; the gate is held.
+func (x *socket) byCalls() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	g := &x.lending
+	g.never = true
+	if x.k != nil && g.forwarded != x.k {
+		g.forwarded = x.k
+		go x.forward(x.k, x.path)
+	}
+}
+
+// takeBack ends the loan that there is, once all that S has sent is sent. The gate is held,
+// without which there is no other.
+func (x *socket) takeBack() {
+	x.mu.Lock()
+	l := x.lending.loan
+	x.mu.Unlock()
+	if l == nil {
+		return
+	}
+	// It fails when the loan has ended, or does with the connection.
+	x.s.conn.TakeBackDatagrams(x.s.ctx, l.ks.FD())
+	select {
+	case <-l.done:
+	case <-x.s.ctx.Done():
+	}
+}
+
+// tellsErrors is called when options of a socket have changed: of what is sent by a loan
+// nobody here knows, as the queue of errors needs it.
+func (x *socket) tellsErrors() {
+	x.mu.Lock()
+	l := x.lending.loan
+	x.mu.Unlock()
+	if l == nil || l.k == nil || x.lendable(l.k) {
+		return
+	}
+	x.lending.gate.Lock()
+	defer x.lending.gate.Unlock()
+	x.takeBack()
+	x.byCalls()
+}
+
+// sendsRest sends what S has sent before it is closed.
+func (x *socket) sendsRest() {
+	x.mu.Lock()
+	l := x.lending.loan
+	x.mu.Unlock()
+	if l != nil && l.k != nil {
+		x.s.conn.TakeBackDatagrams(x.s.ctx, l.ks.FD())
+	}
+}
+
+// lentOrigin returns what the name of a socket of the kernel's tells: the sender's address,
+// NetBSD's, the control messages, and whether some were left out.
+func (x *socket) lentOrigin(name string) (addr, control []byte, cut, ok bool) {
+	if !strings.HasPrefix(name, "@") {
+		return nil, nil, false, false
+	}
+	o, ok := sysproxy.ParseOrigin(name[1:])
+	if !ok {
+		return nil, nil, false, false
+	}
+	for _, c := range o.Control {
+		control = netbsd.AppendCmsg(x.s.machine, control, c.Level, c.Type, c.Data)
+	}
+	return o.From, control, o.Cut, true
+}
