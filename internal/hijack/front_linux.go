@@ -3,6 +3,7 @@
 package hijack
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -115,8 +116,11 @@ func Front() (Status, error) {
 				}
 				pending = nil
 			case r.Stopped != 0:
-				// As the program, so that the shell sees it.
-				unix.Kill(os.Getpid(), unix.SIGSTOP)
+				// As the program, so that the shell sees it; but what stopped that
+				// may have stopped this process, too, and both have been continued.
+				if stopped(pid) {
+					unix.Kill(os.Getpid(), unix.SIGSTOP)
+				}
 			case r.End != nil:
 				return *r.End, nil
 			}
@@ -134,6 +138,17 @@ func Front() (Status, error) {
 			}
 		}
 	}
+}
+
+// stopped tells whether a process is.
+func stopped(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	// The name, in parentheses, may have anything in it.
+	_, rest, ok := bytes.Cut(b[bytes.LastIndexByte(b, ')')+1:], []byte(" "))
+	return ok && len(rest) > 0 && rest[0] == 'T'
 }
 
 // foreground tells whether this process's group is its terminal's foreground.
