@@ -349,7 +349,7 @@ func (fd *netFD) bind(sa []byte) error {
 }
 
 func (fd *netFD) listen(backlog int32) error {
-	fd.rd.counts = false // its events tell of connections
+	fd.rd.ones = true // its events tell of connections
 	_, err := fd.control("listen", func() *Call { return fd.newCall(netbsd.SYS_listen).Int(backlog) })
 	return err
 }

@@ -18,8 +18,8 @@ type ioSide struct {
 	lock   sync.Mutex
 	filter uint32
 	// counts is that events tell how many bytes there are to read: those of TCP
-	// connections.
-	counts bool
+	// connections. Of listeners, ones is that they tell of connections.
+	counts, ones bool
 	// once is that each wait asks for an event anew.
 	once bool
 	// full is, under lock, that the last call wrote a part: the next one would say
@@ -137,7 +137,11 @@ func (fd *netFD) transfer(w *ioSide, build func() *Call) (reply sysproxy.Syscall
 		reply, err = fd.attempt(w, build)
 		switch {
 		case err == nil && w.counts:
-			fd.doneRead(w, event, int64(min(reply.Retval[0], 1<<32)))
+			n := int64(min(reply.Retval[0], 1<<32))
+			if w.ones {
+				n = 1
+			}
+			fd.doneRead(w, event, n)
 			return reply, nil
 		case err == netbsd.EAGAIN:
 		case err == netbsd.EINTR:
