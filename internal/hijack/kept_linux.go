@@ -17,26 +17,51 @@ type kept struct {
 	fd   int
 
 	mu     sync.Mutex
-	file   *os.File // fd, with the runtime's poller
+	file   *os.File // fd, with the runtime's poller, once somebody reads or writes
 	closed bool
 }
 
 // keep makes a kept of a descriptor, which it takes over; gone is called when the
 // programs have closed the other end.
 func (e *ends) keep(fd int, gone func()) (*kept, error) {
-	// Non-blocking, so that the runtime polls it.
-	k := &kept{ends: e, fd: fd, file: os.NewFile(uintptr(fd), "kept")}
+	k := &kept{ends: e, fd: fd}
 	id, err := e.peer(fd, gone)
 	if err != nil {
-		k.file.Close()
+		unix.Close(fd)
 		return nil, err
 	}
 	k.id = id
 	return k, nil
 }
 
-func (k *kept) Read(p []byte) (int, error)  { return k.file.Read(p) }
-func (k *kept) Write(p []byte) (int, error) { return k.file.Write(p) }
+// polled is the descriptor, which is non-blocking, with the runtime's poller.
+func (k *kept) polled() (*os.File, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return nil, os.ErrClosed
+	}
+	if k.file == nil {
+		k.file = os.NewFile(uintptr(k.fd), "kept")
+	}
+	return k.file, nil
+}
+
+func (k *kept) Read(p []byte) (int, error) {
+	f, err := k.polled()
+	if err != nil {
+		return 0, err
+	}
+	return f.Read(p)
+}
+
+func (k *kept) Write(p []byte) (int, error) {
+	f, err := k.polled()
+	if err != nil {
+		return 0, err
+	}
+	return f.Write(p)
+}
 
 // control does something with the descriptor while it is open.
 func (k *kept) control(f func(fd int)) bool {
@@ -63,13 +88,25 @@ func (k *kept) hungUp() (hung bool) {
 func (k *kept) shutdownWrite() { k.control(func(fd int) { unix.Shutdown(fd, unix.SHUT_WR) }) }
 
 // stopReading ends reads that wait.
-func (k *kept) stopReading() { k.file.SetReadDeadline(time.Unix(1, 0)) }
+func (k *kept) stopReading() {
+	if f, err := k.polled(); err == nil {
+		f.SetReadDeadline(time.Unix(1, 0))
+	}
+}
 
 // resumeReading undoes that.
-func (k *kept) resumeReading() { k.file.SetReadDeadline(time.Time{}) }
+func (k *kept) resumeReading() {
+	if f, err := k.polled(); err == nil {
+		f.SetReadDeadline(time.Time{})
+	}
+}
 
 // interrupt ends reads and writes that wait.
-func (k *kept) interrupt() { k.file.SetDeadline(time.Unix(1, 0)) }
+func (k *kept) interrupt() {
+	if f, err := k.polled(); err == nil {
+		f.SetDeadline(time.Unix(1, 0))
+	}
+}
 
 func (k *kept) close() {
 	k.mu.Lock()
@@ -79,5 +116,9 @@ func (k *kept) close() {
 	}
 	k.closed = true
 	k.ends.forget(k.id, k.fd)
-	k.file.Close()
+	if k.file != nil {
+		k.file.Close()
+	} else {
+		unix.Close(k.fd)
+	}
 }
