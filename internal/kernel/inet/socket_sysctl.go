@@ -63,6 +63,8 @@ func newProtocolParams() protocolParams {
 			flag("sendbuf_auto", 1093, 1, nil),
 			positive("sendbuf_inc", 1094, 8<<10),
 			buffer("sendbuf_max", 1095, sbMax),
+			// Not NetBSD's: see Mate.
+			flag("pair", 1200, 0, nil),
 		),
 		udp: byName(
 			flag("checksum", 1, 1, nil),
