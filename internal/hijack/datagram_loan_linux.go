@@ -186,13 +186,38 @@ func (x *socket) tellsErrors() {
 	x.byCalls()
 }
 
-// sendsRest sends what S has sent before it is closed.
+// sendsRest sends what S has sent before it was closed.
 func (x *socket) sendsRest() {
+	if x.opts.Type == unix.SOCK_STREAM || x.nl != nil {
+		return
+	}
+	x.lending.gate.Lock()
+	defer x.lending.gate.Unlock()
+	x.takeBack()
 	x.mu.Lock()
-	l := x.lending.loan
+	k := x.k
 	x.mu.Unlock()
-	if l != nil && l.k != nil {
-		x.s.conn.TakeBackDatagrams(x.s.ctx, l.ks.FD())
+	if k == nil {
+		return
+	}
+	// What no loan was there for yet.
+	for {
+		var b []byte
+		err := error(unix.EBADF) // if K is closed
+		k.control(func(fd int) {
+			var n int
+			if n, _, err = unix.Recvfrom(fd, nil, unix.MSG_PEEK|unix.MSG_TRUNC|unix.MSG_DONTWAIT); err == nil {
+				b = make([]byte, n)
+				_, _, err = unix.Recvfrom(fd, b, unix.MSG_DONTWAIT)
+			}
+		})
+		if err == unix.EINTR || err == unix.ECONNRESET {
+			continue
+		}
+		if err != nil {
+			return
+		}
+		x.sendDatagram(b, nil, 0, noControl)
 	}
 }
 
