@@ -334,6 +334,7 @@ func (t *trap) tryAccept(l, flags int) bool {
 	y.seen(t.TID, num)
 	y.mu.Lock()
 	broken := y.broken
+	y.broken = nil
 	y.mu.Unlock()
 	if broken != nil {
 		broken()

@@ -55,6 +55,7 @@ func (l *loan) ended(end spclient.LoanEnd) {
 		l.x.finish(l.ks, l.k)
 	case sysproxy.LoanRevoked:
 		l.k.close()
+		l.x.delivered()
 	case sysproxy.LoanFailed:
 		l.x.reset(l.ks, l.k, linuxsock.Errno(end.Cause))
 	default:

@@ -30,6 +30,8 @@ type carrier interface {
 // carry has a connection's bytes carried: by the kernel itself if it can, or else by a
 // pump.
 func (x *socket) carry(ks *spclient.NetSocket, k *kept) {
+	x.carried.Store(true)
+	x.s.carriers.Add(1)
 	if x.s.conn.CanLend() && x.lend(ks, k) {
 		return
 	}
@@ -83,6 +85,7 @@ func (p *pump) up() {
 			p.x.forget()
 			p.ks.Abort()
 			p.k.close()
+			p.x.delivered()
 			return
 		default: // it was stopped
 			return
@@ -116,8 +119,13 @@ func (p *pump) down() {
 // hungUp is called when no program holds S any more.
 func (x *socket) hungUp() {
 	x.mu.Lock()
-	c := x.carrier
+	c, broken := x.carrier, x.broken
+	x.broken = nil
 	x.mu.Unlock()
+	if broken != nil {
+		broken() // and was never accepted
+		return
+	}
 	if c == nil {
 		x.gone()
 		return
@@ -142,6 +150,14 @@ func (x *socket) finish(ks *spclient.NetSocket, k *kept) {
 	x.forget()
 	ks.Close()
 	k.close()
+	x.delivered()
+}
+
+// delivered says that nothing is left to carry.
+func (x *socket) delivered() {
+	if x.carried.Swap(false) {
+		x.s.carriers.Add(-1)
+	}
 }
 
 // reset is what comes of an error of the kernel's.
@@ -179,6 +195,7 @@ func (x *socket) reset(ks *spclient.NetSocket, k *kept, e unix.Errno) {
 		x.mu.Unlock()
 		k.close()
 		ks.Close()
+		x.delivered()
 	}
 	x.mu.Lock()
 	if x.state == connected {

@@ -57,6 +57,7 @@ type socket struct {
 	inode   uint32 // of S
 	backlog int    // of L
 	carrier carrier
+	carried atomic.Bool // the carrier has something to do
 
 	nl *netlinkSocket // of sockets of AF_NETLINK
 
@@ -237,6 +238,7 @@ func (x *socket) drop() {
 	if path != "" {
 		unix.Unlink(path)
 	}
+	x.delivered()
 }
 
 // gone is called when no program holds S any more.

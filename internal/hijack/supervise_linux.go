@@ -213,6 +213,7 @@ func supervise(ctx context.Context, o *Options, f *front) error {
 		})
 	}()
 	s.serve()
+	s.deliver()
 	<-reaped
 	return nil
 }

@@ -54,6 +54,7 @@ type supervisor struct {
 	sockets map[uint64]*socket // by SO_COOKIE
 	offered map[string]*socket // in the queues of listeners, by the name of K
 
+	carriers  atomic.Int32 // connections whose bytes are carried
 	idle      atomic.Int32 // receivers that wait for a call
 	busy      atomic.Int32 // receivers that answer one
 	receivers sync.WaitGroup
@@ -161,6 +162,19 @@ const (
 func (s *supervisor) serve() {
 	s.addReceiver()
 	s.receivers.Wait()
+}
+
+// deliverTime is how long what programs have sent may take to get into the kernel
+// when no program is left.
+const deliverTime = time.Minute
+
+// deliver waits until all that programs have sent is the kernel's, which goes on with
+// it as after any program's exit.
+func (s *supervisor) deliver() {
+	for end := time.Now().Add(deliverTime); s.carriers.Load() > 0 && time.Now().Before(end); {
+		s.ends.catchUp()
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func (s *supervisor) addReceiver() {
