@@ -706,3 +706,71 @@ func TestLendFair(t *testing.T) {
 		a.hears("pong")
 	}
 }
+
+// Whatever programs do, both loans end when both have closed, and nothing is left.
+func TestLendStorm(t *testing.T) {
+	checkLeaks(t)
+	url, end, err := serveKernel(netbsd.AMD64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(end)
+	c := dialKernel(t, url)
+	for _, pair := range []bool{false, true} {
+		if pair {
+			setPair(t, c)
+		}
+		connect, done := tcpPairs(t, c)
+		var all sync.WaitGroup
+		for i := range 60 {
+			x, y := connect()
+			a, b := lend(t, c, x), lend(t, c, y)
+			for j, l := range []*lent{a, b} {
+				rng := rand.New(rand.NewPCG(uint64(i), uint64(j)))
+				all.Go(func() {
+					if rng.IntN(4) == 0 {
+						c.SetsockoptStruct(testContext(t), l.fd, netbsd.SOL_SOCKET, netbsd.SO_LINGER, &netbsd.Linger{Onoff: 1})
+					}
+					l.SetDeadline(time.Now().Add(time.Duration(rng.IntN(100)) * time.Millisecond))
+					out, n := size(rng), size(rng)
+					ends, deaf := rng.IntN(2) == 0, rng.IntN(8) == 0
+					var both sync.WaitGroup
+					both.Go(func() {
+						l.Write(make([]byte, out))
+						if ends {
+							l.CloseWrite()
+						}
+					})
+					both.Go(func() {
+						for p := make([]byte, 4096); n > 0; {
+							m, err := l.Read(p)
+							if n -= m; err != nil {
+								break
+							}
+						}
+						if deaf {
+							l.CloseRead()
+						}
+					})
+					both.Wait()
+					l.Close()
+					l.drop()
+					select {
+					case e := <-l.end:
+						if e.Err != nil {
+							t.Errorf("connection %d: %v", i, e.Err)
+						}
+					case <-time.After(testTimeout):
+						t.Errorf("connection %d: the loan does not end", i)
+					}
+					l.closeFD()
+				})
+			}
+		}
+		all.Wait()
+		done()
+	}
+}
+
+// size is a number of bytes of any magnitude up to 4 MiB.
+func size(rng *rand.Rand) int { return rng.IntN(1 << rng.IntN(23)) }
