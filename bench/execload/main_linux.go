@@ -7,6 +7,8 @@
 //	execload connect ADDRESS N CLIENTS  microseconds of connect, a byte each way, close
 //	execload stream ADDRESS MB STREAMS  Gbit/s
 //	execload udp N                    microseconds of a datagram to and fro, in one process
+//	execload udp-connected N          the same with sockets that are connected
+//	execload udp-stream MS MBIT       Mbit/s that arrive of so many (0: of all it can) that are sent
 //	execload trapped N CALLERS        nanoseconds of getsockopt(2)
 //	execload plain N                  nanoseconds of getppid(2)
 package main
@@ -53,6 +55,10 @@ func run(args []string) error {
 		return streams(args[1], number(args, 2), number(args, 3))
 	case "udp":
 		return datagrams(number(args, 1))
+	case "udp-connected":
+		return connectedDatagrams(number(args, 1))
+	case "udp-stream":
+		return received(number(args, 1), number(args, 2))
 	case "trapped":
 		return trapped(number(args, 1), number(args, 2))
 	case "plain":
