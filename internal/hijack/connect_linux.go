@@ -331,9 +331,9 @@ func (x *socket) fill(host int, k *kept) (unfill, restore func()) {
 	return unfill, restore
 }
 
-// replace gives the program a new S in the place of one that is broken after a connect
-// that failed: on Linux the same socket can be connected again. What was made of the old
-// descriptor with dup(2) stays broken.
+// replace gives the program a new S in the place of one that is of no use any more, as
+// after a connect that failed: on Linux the same socket can be connected again. What was
+// made of the old descriptor with dup(2) stays as it is.
 func (x *socket) replace(t *trap) unix.Errno {
 	typ := unix.SOCK_STREAM | unix.SOCK_CLOEXEC
 	if nonblocking(t.host) {
@@ -357,6 +357,8 @@ func (x *socket) replace(t *trap) unix.Errno {
 	}
 	x.forget()
 	x.mu.Lock()
+	x.untrack()
+	x.replaced++
 	x.cookie, x.inode, x.state = cookie, uint32(st.Ino), fresh
 	if x.local != nil {
 		x.state = bound

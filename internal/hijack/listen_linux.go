@@ -45,6 +45,17 @@ func (t *trap) listen() {
 		t.done(0, linuxsock.Errno(ks.ListenBacklog(inKernel)))
 		return
 	}
+	x.mu.Lock()
+	shut := x.shut
+	x.shut = false
+	x.mu.Unlock()
+	if shut {
+		// On Linux it may listen again, but a local socket may not.
+		if e := x.replace(t); e != 0 {
+			t.fail(e)
+			return
+		}
+	}
 	ks, e := x.kernel()
 	if e == 0 {
 		e = x.named(t.host)
@@ -62,7 +73,7 @@ func (t *trap) listen() {
 		x.state, x.backlog = listening, backlog
 		x.room = sync.NewCond(&x.mu)
 		x.mu.Unlock()
-		x.s.ends.listener(t.host, heard{x.gone, func() bool { return x.children.Load() > 0 }})
+		x.s.ends.listener(t.host, heard{x.whenGone(), func() bool { return x.children.Load() > 0 }})
 		go x.take(ks)
 	}
 	t.s.changed()

@@ -32,6 +32,14 @@ type carrier interface {
 func (x *socket) carry(ks *spclient.NetSocket, k *kept) {
 	x.carried.Store(true)
 	x.s.carriers.Add(1)
+	defer func() {
+		x.mu.Lock()
+		c, closed := x.carrier, x.closedEarly
+		x.mu.Unlock()
+		if closed && c != nil {
+			c.hungUp()
+		}
+	}()
 	if x.s.conn.CanLend() && x.lend(ks, k) {
 		return
 	}
@@ -126,11 +134,18 @@ func (x *socket) hungUp() {
 		broken() // and was never accepted
 		return
 	}
-	if c == nil {
-		x.gone()
+	if c != nil {
+		c.hungUp()
 		return
 	}
-	c.hungUp()
+	x.mu.Lock()
+	soon := x.state == connected
+	x.closedEarly = soon
+	x.mu.Unlock()
+	// What is in K already is still to be carried.
+	if !soon {
+		x.gone()
+	}
 }
 
 func (p *pump) hungUp() {

@@ -48,20 +48,22 @@ type socket struct {
 
 	making sync.Mutex // held while ks is made
 
-	mu      sync.Mutex
-	state   state
-	ks      *spclient.NetSocket // the kernel's, nil before it is needed
-	k       *kept               // the other end of S, nil when there is none
-	path    string              // where S is reached, "" when it has no name
-	held    holder
-	inode   uint32 // of S
-	backlog int    // of L
-	carrier carrier
-	carried atomic.Bool // the carrier has something to do
+	mu          sync.Mutex
+	state       state
+	ks          *spclient.NetSocket // the kernel's, nil before it is needed
+	k           *kept               // the other end of S, nil when there is none
+	path        string              // where S is reached, "" when it has no name
+	held        holder
+	inode       uint32 // of S
+	backlog     int    // of L
+	carrier     carrier
+	closedEarly bool        // by the programs, before there was a carrier
+	carried     atomic.Bool // the carrier has something to do
 
 	nl *netlinkSocket // of sockets of AF_NETLINK
 
 	// Of listeners.
+	shut     bool         // L was, by shutdown(2)
 	queued   int          // connections that wait in L
 	children atomic.Int32 // connections from L that have not ended
 	room     *sync.Cond   // for mu: L has room again, or listens no more
@@ -89,9 +91,10 @@ type socket struct {
 
 	lastName []byte // the address that it had when it broke, Linux's
 
-	attempt *attempt // the connect that goes on
-	untold  bool     // that has gone on without the program, which has not asked since
-	tracked int32    // with ends, 0 when S has a peer or a name
+	attempt  *attempt // the connect that goes on
+	untold   bool     // that has gone on without the program, which has not asked since
+	replaced int      // how often the program got another S in its place
+	tracked  int32    // with ends, 0 when S has a peer or a name
 }
 
 // holder is a descriptor by which S was last seen.
@@ -204,7 +207,7 @@ func (s *supervisor) newSocket(fd int, opts *linuxsock.Socket) (*socket, unix.Er
 
 // track has the socket end with S, of which nothing else tells.
 func (x *socket) track(host int) {
-	id := x.s.ends.track(host, x.gone)
+	id := x.s.ends.track(host, x.whenGone())
 	x.mu.Lock()
 	x.tracked = id
 	x.mu.Unlock()
@@ -239,6 +242,21 @@ func (x *socket) drop() {
 		unix.Unlink(path)
 	}
 	x.delivered()
+}
+
+// whenGone is what is called when no program holds S any more, the S of now.
+func (x *socket) whenGone() func() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	n := x.replaced
+	return func() {
+		x.mu.Lock()
+		other := x.replaced != n
+		x.mu.Unlock()
+		if !other {
+			x.gone()
+		}
+	}
 }
 
 // gone is called when no program holds S any more.
@@ -375,12 +393,13 @@ func (x *socket) rawPacket() bool {
 // named makes sure that S is bound to a path, so that it can be reached and its end is
 // seen.
 func (x *socket) named(host int) unix.Errno {
+	gone := x.whenGone()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.path != "" {
 		return 0
 	}
-	path, err := x.s.ends.bind(host, x.gone)
+	path, err := x.s.ends.bind(host, gone)
 	if err != nil {
 		return errnoOf(err)
 	}
@@ -552,7 +571,7 @@ func (t *trap) shutdown() {
 		x.op.Lock()
 		x.mu.Lock()
 		ks := x.ks
-		x.state, x.ks = bound, nil
+		x.state, x.ks, x.shut = bound, nil, true
 		x.room.Broadcast()
 		x.mu.Unlock()
 		x.op.Unlock()
