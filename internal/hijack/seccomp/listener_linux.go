@@ -67,12 +67,11 @@ func (l *Listener) FD() int { return l.fd }
 // Close gives the listener up; calls that wait fail with ENOSYS, as do later ones.
 func (l *Listener) Close() error { return unix.Close(l.fd) }
 
-// Receive waits for a call. It fails with ENOENT when the caller has gone, or when no
-// process has the filter any more.
-func (l *Listener) Receive(c *Call) error {
-	*c = Call{} // the kernel wants zeroes
+// ioctl makes a request again that a signal has interrupted: those for which that does
+// no harm.
+func (l *Listener) ioctl(req uintptr, arg unsafe.Pointer) error {
 	for {
-		_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), ioctlRecv, uintptr(unsafe.Pointer(c)))
+		_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), req, uintptr(arg))
 		switch e {
 		case 0:
 			return nil
@@ -83,18 +82,14 @@ func (l *Listener) Receive(c *Call) error {
 	}
 }
 
-func (l *Listener) send(r *response) error {
-	for {
-		_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), ioctlSend, uintptr(unsafe.Pointer(r)))
-		switch e {
-		case 0:
-			return nil
-		case unix.EINTR:
-			continue
-		}
-		return e
-	}
+// Receive waits for a call. It fails with ENOENT when the caller has gone, or when no
+// process has the filter any more.
+func (l *Listener) Receive(c *Call) error {
+	*c = Call{} // the kernel wants zeroes
+	return l.ioctl(ioctlRecv, unsafe.Pointer(c))
 }
+
+func (l *Listener) send(r *response) error { return l.ioctl(ioctlSend, unsafe.Pointer(r)) }
 
 // Return answers a call with its result. As with the others, an error (ENOENT) says
 // that nobody waits any more.
@@ -115,8 +110,7 @@ func (l *Listener) Continue(c *Call) error {
 // Valid tells whether the caller still waits.
 func (l *Listener) Valid(c *Call) bool {
 	id := c.ID
-	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), ioctlIDValid, uintptr(unsafe.Pointer(&id)))
-	return e == 0
+	return l.ioctl(ioctlIDValid, unsafe.Pointer(&id)) == nil
 }
 
 // ReturnFD answers a call with a copy of a descriptor in the caller's process, as the
@@ -131,14 +125,11 @@ func (l *Listener) ReturnFD(c *Call, fd int, cloexec bool) (int, error) {
 	if cloexec {
 		req.newfdFlags = unix.O_CLOEXEC
 	}
-	num, e := withoutSignals(func() (uintptr, unix.Errno) {
-		n, _, e := unix.RawSyscall(unix.SYS_IOCTL, uintptr(l.fd), ioctlAddFD, uintptr(unsafe.Pointer(&req)))
-		return n, e
-	})
+	num, e := l.addFD(&req)
 	if e != 0 {
 		return -1, e
 	}
-	return int(num), nil
+	return num, nil
 }
 
 // ReplaceFD puts a copy of a descriptor into the caller's process as num, in the place
@@ -148,11 +139,7 @@ func (l *Listener) ReplaceFD(c *Call, fd, num int, cloexec bool) error {
 	if cloexec {
 		req.newfdFlags = unix.O_CLOEXEC
 	}
-	_, e := withoutSignals(func() (uintptr, unix.Errno) {
-		n, _, e := unix.RawSyscall(unix.SYS_IOCTL, uintptr(l.fd), ioctlAddFD, uintptr(unsafe.Pointer(&req)))
-		return n, e
-	})
-	if e != 0 {
+	if _, e := l.addFD(&req); e != 0 {
 		return e
 	}
 	return nil
@@ -166,16 +153,17 @@ var allSignals = func() (set unix.Sigset_t) {
 	return set
 }()
 
-func withoutSignals(f func() (uintptr, unix.Errno)) (uintptr, unix.Errno) {
+// addFD makes a request without signals to this thread meanwhile.
+func (l *Listener) addFD(req *addfd) (int, unix.Errno) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var was unix.Sigset_t
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &allSignals, &was); err != nil {
-		return 0, err.(unix.Errno)
+		return -1, err.(unix.Errno)
 	}
-	n, e := f()
+	num, _, e := unix.RawSyscall(unix.SYS_IOCTL, uintptr(l.fd), ioctlAddFD, uintptr(unsafe.Pointer(req)))
 	unix.PthreadSigmask(unix.SIG_SETMASK, &was, nil)
-	return n, e
+	return int(num), e
 }
 
 // WakeOnSameCPU asks the kernel to run a caller and the receiver on one CPU, in turns
