@@ -3,7 +3,6 @@
 package seccomp
 
 import (
-	"os"
 	"runtime"
 	"unsafe"
 
@@ -40,11 +39,10 @@ type addfd struct {
 
 // Numbers of linux/seccomp.h.
 const (
-	ioctlRecv     = 0xc0502100
-	ioctlSend     = 0xc0182101
-	ioctlIDValid  = 0x40082102
-	ioctlAddFD    = 0x40182103
-	ioctlSetFlags = 0x40082104
+	ioctlRecv    = 0xc0502100
+	ioctlSend    = 0xc0182101
+	ioctlIDValid = 0x40082102
+	ioctlAddFD   = 0x40182103
 
 	flagContinue = 1
 	addfdSetFD   = 1
@@ -164,14 +162,4 @@ func (l *Listener) addFD(req *addfd) (int, unix.Errno) {
 	num, _, e := unix.RawSyscall(unix.SYS_IOCTL, uintptr(l.fd), ioctlAddFD, uintptr(unsafe.Pointer(req)))
 	unix.PthreadSigmask(unix.SIG_SETMASK, &was, nil)
 	return int(num), e
-}
-
-// WakeOnSameCPU asks the kernel to run a caller and the receiver on one CPU, in turns
-// (SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, Linux 6.6). Older ones refuse.
-func (l *Listener) WakeOnSameCPU() error {
-	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), ioctlSetFlags, 1)
-	if e != 0 {
-		return os.NewSyscallError("ioctl", e)
-	}
-	return nil
 }
