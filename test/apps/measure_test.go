@@ -49,7 +49,8 @@ func TestIperf(t *testing.T) {
 	iperf := find(t, "iperf3")
 	for _, addr := range server.addresses() {
 		p := port(t)
-		server.serve(t, "tcp", p, server.command(nil, iperf, "-s", "-B", addr.String(), "-p", fmt.Sprint(p)))
+		s := server.serve(t, "tcp", p, server.command(nil, iperf, "-s", "--forceflush", "-B", addr.String(), "-p", fmt.Sprint(p)))
+		tests := 0
 		for _, tt := range []struct {
 			name string
 			args []string
@@ -66,28 +67,37 @@ func TestIperf(t *testing.T) {
 		} {
 			t.Run(tt.name+" "+addr.String(), func(t *testing.T) {
 				args := append([]string{"-c", addr.String(), "-p", fmt.Sprint(p), "-t", "2", "-J"}, tt.args...)
-				r := start(t, client.command(nil, iperf, args...)).finish(limit)
-				var report report
-				if err := json.Unmarshal([]byte(r.Stdout), &report); err != nil {
-					t.Fatalf("%v: %+v", err, r)
-				}
-				if r.Code != 0 || report.Error != "" {
-					t.Fatalf("exit %d, %s", r.Code, report.Error)
-				}
-				if strings.HasPrefix(tt.name, "UDP") {
-					sum := report.End.Sum
-					// A machine with other work loses some.
-					if sum.Bytes == 0 || sum.LostPercent > 30 {
-						t.Errorf("%+v", sum)
+				for try := 1; ; try++ {
+					// For each test it listens anew.
+					tests++
+					s.says(fmt.Sprintf(`(?s)(Server listening on.*){%d}`, tests))
+					server.listens(t, s, "tcp", p)
+					r := start(t, client.command(nil, iperf, args...)).finish(limit)
+					var report report
+					if err := json.Unmarshal([]byte(r.Stdout), &report); err != nil {
+						t.Fatalf("%v: %+v", err, r)
 					}
+					if r.Code != 0 || report.Error != "" {
+						t.Fatalf("exit %d, %s", r.Code, report.Error)
+					}
+					if !strings.HasPrefix(tt.name, "UDP") {
+						sum := report.End.SumReceived
+						if sum.Bytes == 0 {
+							t.Errorf("%+v", report.End)
+						}
+						t.Logf("%.0f Mbit/s", sum.BitsPerSec/1e6)
+						return
+					}
+					sum := report.End.Sum
 					t.Logf("%.0f Mbit/s, %.2f %% lost", sum.BitsPerSec/1e6, sum.LostPercent)
-					return
+					if sum.Bytes > 0 && sum.LostPercent < 5 {
+						return
+					}
+					// A machine that has other work for a moment loses some, but not always.
+					if try == 3 {
+						t.Fatalf("%+v", sum)
+					}
 				}
-				sum := report.End.SumReceived
-				if sum.Bytes == 0 {
-					t.Errorf("%+v", report.End)
-				}
-				t.Logf("%.0f Mbit/s", sum.BitsPerSec/1e6)
 			})
 		}
 	}
