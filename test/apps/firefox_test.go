@@ -1,7 +1,6 @@
 package apps
 
 import (
-	"fmt"
 	"image"
 	"image/color"
 	_ "image/png" // what firefox writes
@@ -91,6 +90,6 @@ func TestFirefoxRestart(t *testing.T) {
 	server.want(t, goweb, "get", base+"/go")
 	s.says(`GET /after\n`)
 	if m := s.says(`GET /done\?(\d+)`); m[1] != "100" {
-		t.Error(fmt.Sprintf("the image is %s wide", m[1]))
+		t.Errorf("the image is %s wide", m[1])
 	}
 }

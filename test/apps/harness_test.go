@@ -13,7 +13,6 @@ package apps
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -505,11 +504,9 @@ func (h *host) bound(t *testing.T, proto string, port int) bool {
 		if err != nil {
 			t.Fatalf("rnetstat: %v\n%s", err, out)
 		}
-		end := `\.\d+ .*\n` // UDP: whatever is there
+		end := fmt.Sprintf(`\.%d +\S+`, port)
 		if proto == "tcp" {
-			end = fmt.Sprintf(`\.%d +\S+ +LISTEN`, port)
-		} else {
-			end = fmt.Sprintf(`\.%d +\S+`, port)
+			end += " +LISTEN"
 		}
 		return regexp.MustCompile(`(?m)^` + proto + `6? +\d+ +\d+ +\S+` + end).Match(out)
 	}
@@ -617,11 +614,4 @@ func size(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return n
-}
-
-// within is a context for what the tests do themselves.
-func within(t *testing.T, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	t.Cleanup(cancel)
-	return ctx
 }
