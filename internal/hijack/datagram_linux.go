@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -137,10 +138,26 @@ func (x *socket) deliver(ks *spclient.NetSocket, path string) {
 				continue
 			}
 		}
-		if err := x.put(o, path, data, m.Name, m.Control); err != nil && !errors.Is(err, unix.ENOBUFS) {
+		err = x.put(o, path, data, m.Name, m.Control)
+		if errors.Is(err, unix.EPERM) {
+			// S has been connected meanwhile, and takes it from K only.
+			if x.settled() {
+				err = x.put(o, path, data, m.Name, m.Control)
+			}
+		}
+		if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EPERM) {
 			return
 		}
 	}
+}
+
+// settled waits until S is connected, if it is about to be, and tells whether it is.
+func (x *socket) settled() bool {
+	x.lending.gate.Lock()
+	defer x.lending.gate.Unlock()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.k != nil
 }
 
 // again makes the kernel's socket again after the kernel was lost.
@@ -398,14 +415,17 @@ func (x *socket) disconnectKernel(ks *spclient.NetSocket) {
 	ks.Connect(x.s.ctx, sa)
 }
 
-// forward sends what S sends without an address.
-func (x *socket) forward(k *kept, path string) {
+// forward sends what S sends without an address, until K is closed or quit.
+func (x *socket) forward(k *kept, path string, quit *atomic.Bool) {
 	buf := make([]byte, maxDatagram)
 	for {
 		n, err := k.Read(buf)
 		switch {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded):
+			if quit.Load() {
+				return
+			}
 			x.turnAway(k, path)
 			continue
 		case errors.Is(err, unix.ECONNRESET):

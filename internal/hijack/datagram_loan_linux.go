@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -31,6 +32,8 @@ type lending struct {
 	loan      *datagramLoan // that there is, or nil
 	never     bool          // calls carry the datagrams
 	forwarded *kept         // K that forward reads
+	quit      *atomic.Bool  // tells that to end
+	quitted   chan struct{} // closed when it has
 }
 
 // datagramLoan is one of them.
@@ -149,8 +152,11 @@ func (x *socket) byCalls() {
 	g := &x.lending
 	g.never = true
 	if x.k != nil && g.forwarded != x.k {
-		g.forwarded = x.k
-		go x.forward(x.k, x.path)
+		g.forwarded, g.quit, g.quitted = x.k, new(atomic.Bool), make(chan struct{})
+		go func(k *kept, path string, quit *atomic.Bool, quitted chan struct{}) {
+			defer close(quitted)
+			x.forward(k, path, quit)
+		}(x.k, x.path, g.quit, g.quitted)
 	}
 }
 
@@ -195,12 +201,21 @@ func (x *socket) sendsRest() {
 	defer x.lending.gate.Unlock()
 	x.takeBack()
 	x.mu.Lock()
-	k := x.k
+	g := &x.lending
+	k, forwarded, quit, quitted := x.k, x.k == g.forwarded, g.quit, g.quitted
 	x.mu.Unlock()
 	if k == nil {
 		return
 	}
-	// What no loan was there for yet.
+	if forwarded {
+		quit.Store(true)
+		k.stopReading()
+		select {
+		case <-quitted:
+		case <-x.s.ctx.Done():
+		}
+	}
+	// What nobody has come to yet.
 	for {
 		var b []byte
 		err := error(unix.EBADF) // if K is closed

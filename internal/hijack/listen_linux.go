@@ -322,6 +322,7 @@ func (t *trap) tryAccept(l, flags int) bool {
 	t.s.mu.Lock()
 	t.s.sockets[cookie] = y
 	t.s.mu.Unlock()
+	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, streamBuffer)
 	y.optMu.Lock()
 	y.opts.PrepareHost(fd)
 	y.optMu.Unlock()

@@ -143,6 +143,10 @@ func kindOf(domain, typ, proto int) (host int, opts *linuxsock.Socket, e unix.Er
 	return 0, opts, unix.EINVAL
 }
 
+// streamBuffer is how much of what a program sends waits in S, in bytes, if the host
+// allows it.
+const streamBuffer = 512 << 10
+
 // socket is socket(2).
 func (t *trap) socket() {
 	domain, typ, proto := t.arg(0), t.arg(1), t.arg(2)
@@ -171,6 +175,10 @@ func (t *trap) socket() {
 	if e != 0 {
 		t.fail(e)
 		return
+	}
+	if hostType == unix.SOCK_STREAM {
+		// The more waits there, the less often who carries it has to be woken.
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, streamBuffer)
 	}
 	x.track(fd)
 	t.giveFD(fd, x, flags&unix.SOCK_CLOEXEC != 0)
