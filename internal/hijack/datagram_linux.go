@@ -5,6 +5,7 @@ package hijack
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -421,7 +422,7 @@ func (x *socket) forward(k *kept, path string, quit *atomic.Bool) {
 	for {
 		n, err := k.Read(buf)
 		switch {
-		case err == nil:
+		case err == nil, err == io.EOF: // which is how os reads an empty datagram
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if quit.Load() {
 				return
