@@ -79,12 +79,7 @@ func (s *NetSocket) Abort() error {
 
 // Sendto sends a datagram (sendto(2)) and waits for room. Without an address it goes to
 // whom the socket is connected to.
-func (s *NetSocket) Sendto(p, sa []byte) (int, error) {
-	if sa == nil {
-		return s.fd.send(p, nil)
-	}
-	return s.fd.writeTo(p, sa)
-}
+func (s *NetSocket) Sendto(p, sa []byte) (int, error) { return s.fd.writeTo(p, sa) }
 
 // Recvmsg waits for a datagram and receives it (recvmsg(2)).
 func (s *NetSocket) Recvmsg(ctx context.Context, m *Message) (int, error) {
