@@ -35,6 +35,15 @@ func datagramPair() (fds [2]int, err error) {
 	return fds, nil
 }
 
+// read goes on when a signal of the runtime's comes, which ends reads that have a timeout.
+func read(fd int, b []byte) (n int, err error) {
+	for {
+		if n, err = unix.Read(fd, b); !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
+
 // connectedDatagrams is a datagram to and fro between sockets that are connected.
 func connectedDatagrams(n int) error {
 	fds, err := datagramPair()
@@ -44,7 +53,7 @@ func connectedDatagrams(n int) error {
 	go func() {
 		b := make([]byte, 64)
 		for {
-			m, err := unix.Read(fds[1], b)
+			m, err := read(fds[1], b)
 			if err != nil {
 				return
 			}
@@ -56,7 +65,7 @@ func connectedDatagrams(n int) error {
 		if _, err := unix.Write(fds[0], b); err != nil {
 			return err
 		}
-		_, err := unix.Read(fds[0], b)
+		_, err := read(fds[0], b)
 		return err
 	}
 	if err := trip(); err != nil {
@@ -86,10 +95,7 @@ func received(ms, rate int) error {
 	all.Go(func() {
 		b := make([]byte, 2*size)
 		for {
-			n, err := unix.Read(fds[1], b)
-			if errors.Is(err, unix.EINTR) {
-				continue
-			}
+			n, err := read(fds[1], b)
 			if err != nil {
 				return // nothing for a while
 			}
