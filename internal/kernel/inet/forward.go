@@ -89,6 +89,9 @@ func (s *Stack) interceptTransit4(l *etherLink, pkt []byte) (handled, transit bo
 	}
 	h := header.IPv4(pkt)
 	dst := netipAddr(h.DestinationAddress())
+	if _, own := (*s.own.Load())[dst]; !own && h.IsValid(len(pkt)) && badTCP(h.TransportProtocol(), pkt[h.HeaderLength():h.TotalLength()]) {
+		return true, true
+	}
 	if dst.IsMulticast() || dst == netip.AddrFrom4([4]byte{255, 255, 255, 255}) || s.isOwn(l, dst) ||
 		!h.IsValid(len(pkt)) || !h.IsChecksumValid() {
 		return false, false
@@ -102,6 +105,35 @@ func (s *Stack) interceptTransit4(l *etherLink, pkt []byte) (handled, transit bo
 		return true, true
 	}
 	return false, true
+}
+
+// badTCP tells whether a packet for others has a TCP header that says it is longer than
+// the packet. NetBSD would forward it; the engine, which computes the checksum of what it
+// forwards anew, would end the kernel.
+func badTCP(proto tcpip.TransportProtocolNumber, segment []byte) bool {
+	return proto == header.TCPProtocolNumber && len(segment) >= header.TCPMinimumSize &&
+		int(header.TCP(segment).DataOffset()) > len(segment)
+}
+
+// badTCP6 is badTCP of an IPv6 packet.
+func badTCP6(next uint8, b []byte) bool {
+	for {
+		n := 8 // of a fragment header
+		switch next {
+		case netbsd.IPPROTO_HOPOPTS, netbsd.IPPROTO_ROUTING, netbsd.IPPROTO_DSTOPTS:
+			if len(b) < 2 {
+				return false
+			}
+			n = 8 * (1 + int(b[1]))
+		case netbsd.IPPROTO_FRAGMENT:
+		default:
+			return badTCP(tcpip.TransportProtocolNumber(next), b)
+		}
+		if len(b) < n {
+			return false
+		}
+		next, b = b[0], b[n:]
+	}
 }
 
 // icmpError4 answers a packet with an ICMP error (icmp_error), from the
@@ -169,6 +201,9 @@ func (s *Stack) interceptTransit6(pkt []byte) bool {
 	}
 	h := header.IPv6(pkt)
 	src, dst := netipAddr(h.SourceAddress()), netipAddr(h.DestinationAddress())
+	if _, own := (*s.own.Load())[dst]; !own && h.IsValid(len(pkt)) && badTCP6(h.NextHeader(), pkt[header.IPv6MinimumSize:][:h.PayloadLength()]) {
+		return true
+	}
 	if dst.IsMulticast() || netbsd.HasScope(dst) || netbsd.HasScope(src) || h.HopLimit() <= 1 || !h.IsValid(len(pkt)) {
 		return false
 	}

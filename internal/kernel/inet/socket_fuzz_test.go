@@ -1,6 +1,7 @@
 package inet
 
 import (
+	"bytes"
 	"testing"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -82,6 +83,14 @@ func FuzzPacket(f *testing.F) {
 	f.Add(packet4(netbsd.IPPROTO_ICMP, []byte{netbsd.ICMP_TSTAMP, 0, 0, 0, 19: 0}), true)
 	f.Add(packet4(200, []byte("hello")), true)
 	f.Add(packet4(netbsd.IPPROTO_TCP, make([]byte, 20)), true)
+	// To others: a header of 60 bytes, of which 20 are there.
+	longTCP := append(bytes.Repeat([]byte{0}, 12), 0xf0, 2, 0, 0, 0, 0, 0, 0)
+	away4, away6 := packet4(netbsd.IPPROTO_TCP, longTCP), packet6(netbsd.IPPROTO_TCP, longTCP)
+	copy(away4[16:], []byte{10, 0, 0, 2})
+	copy(away6[24:], mustAddr("fd00::2").AsSlice())
+	copy(away6[8:], mustAddr("fd01::2").AsSlice())
+	f.Add(away4, true)
+	f.Add(away6, false)
 	f.Add(packet6(netbsd.IPPROTO_UDP, udp), false)
 	f.Add(packet6(netbsd.IPPROTO_ICMPV6, append([]byte{netbsd.ICMP6_DST_UNREACH, 4, 0, 0, 0, 0, 0, 0}, packet6(netbsd.IPPROTO_UDP, udp)...)), true)
 	f.Add(packet6(netbsd.IPPROTO_HOPOPTS, append([]byte{200, 0, 1, 4, 0, 0, 0, 0}, "hello"...)), false)
