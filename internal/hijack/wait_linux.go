@@ -24,9 +24,9 @@ const (
 	// can wait a moment more.
 	lookSoonest = 5 * time.Millisecond
 	lookLatest  = 100 * time.Millisecond
-	// looksAtOnce bounds how many are looked at: about 600 a second when nothing
+	// looksAtOnce bounds how many are looked at: about 300 a second when nothing
 	// happens.
-	looksAtOnce = 60
+	looksAtOnce = 30
 )
 
 // waits are the calls that wait for a descriptor of the host's.
