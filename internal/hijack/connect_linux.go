@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -27,6 +28,10 @@ type attempt struct {
 	async func()
 	over  bool
 }
+
+// connectMoment is how long a connect that does not wait may take nevertheless: those
+// to the kernel itself, and their refusals, mostly take less.
+const connectMoment = 2 * time.Millisecond
 
 // connect is connect(2).
 func (t *trap) connect() {
@@ -49,7 +54,6 @@ func (t *trap) connect() {
 		return
 	}
 	if nonblocking(t.host) {
-		// Connections to the kernel itself, and their refusals, need but a moment.
 		select {
 		case <-a.done:
 			if a.err != unix.ECONNREFUSED {
@@ -59,7 +63,7 @@ func (t *trap) connect() {
 			// The peer's answer: nobody has it before connect(2) returns.
 			x.goOn(a, t.host)
 			t.fail(unix.EINPROGRESS)
-		case <-afterMoment():
+		case <-time.After(connectMoment):
 			x.goOn(a, t.host)
 			t.s.say("%d: connect %d %s: in progress", t.TID, t.arg(0), describe(sa))
 			t.fail(unix.EINPROGRESS)
@@ -72,7 +76,7 @@ func (t *trap) connect() {
 		return
 	default:
 	}
-	timeout, _ := unix.GetsockoptTimeval(t.host, unix.SOL_SOCKET, unix.SO_SNDTIMEO)
+	timeout := hostTimeout(t.host, unix.SO_SNDTIMEO)
 	w := &wait{t: t}
 	w.try = func() bool {
 		select {
@@ -93,7 +97,7 @@ func (t *trap) connect() {
 		x.goOn(a, host)
 		t.fail(e)
 	}
-	t.s.waits.park(w, 0, duration(timeout))
+	t.s.waits.park(w, 0, timeout)
 	go func() {
 		<-a.done
 		t.s.waits.wake(w)

@@ -37,7 +37,7 @@ type report struct {
 	End *Status `json:"end,omitempty"`
 	// Failed are the lines for the user when it has never begun.
 	Failed string `json:"failed,omitempty"`
-	// Missing is how the program was not found: its exit code.
+	// Code is the exit code for that.
 	Code int `json:"code,omitempty"`
 }
 

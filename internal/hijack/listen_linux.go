@@ -261,10 +261,10 @@ func (t *trap) accept() {
 		t.fail(unix.EAGAIN)
 		return
 	}
-	timeout, _ := unix.GetsockoptTimeval(t.host, unix.SOL_SOCKET, unix.SO_RCVTIMEO)
+	timeout := hostTimeout(t.host, unix.SO_RCVTIMEO)
 	w := &wait{t: t, expire: func(int) { t.fail(unix.EAGAIN) }}
 	w.try = func() bool { return t.tryAccept(w.fd, flags) }
-	t.s.waits.park(w, unix.EPOLLIN, duration(timeout))
+	t.s.waits.park(w, unix.EPOLLIN, timeout)
 }
 
 // tryAccept answers with a connection, if there is one.

@@ -3,6 +3,8 @@
 package hijack
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/linuxsock"
@@ -24,7 +26,7 @@ func (t *trap) recvfrom() {
 			return
 		}
 	}
-	t.receive(&m, t.arg(3), 0, func(n int, e unix.Errno) { t.done(int64(n), e) })
+	t.receive(&m, t.arg(3), func(n int, e unix.Errno) { t.done(int64(n), e) })
 }
 
 // recvmsg is recvmsg(2).
@@ -38,27 +40,31 @@ func (t *trap) recvmsg() {
 		t.native()
 		return
 	}
-	t.receive(&m, t.arg(2), 0, func(n int, e unix.Errno) { t.done(int64(n), e) })
+	t.receive(&m, t.arg(2), func(n int, e unix.Errno) { t.done(int64(n), e) })
 }
 
 // recvmmsg is recvmmsg(2).
 func (t *trap) recvmmsg() {
 	n := min(int(uint32(t.Args[2])), maxIovecs)
 	flags := t.arg(3)
-	var timeout int64
+	var end time.Time // none
 	if t.Args[4] != 0 {
-		var b [16]byte
+		var b [16]byte // struct timespec
 		if e := t.read(t.Args[4], b[:]); e != 0 {
 			t.fail(e)
 			return
 		}
-		// Linux looks at it after each message only.
-		timeout = int64(native.Uint64(b[:]))*1e9 + int64(native.Uint64(b[8:]))
+		sec, nsec := int64(native.Uint64(b[:])), int64(native.Uint64(b[8:]))
+		if sec < 0 || nsec < 0 || nsec >= 1e9 {
+			t.fail(unix.EINVAL)
+			return
+		}
+		end = time.Now().Add(time.Duration(min(sec, 1<<32))*time.Second + time.Duration(nsec))
 	}
-	_ = timeout
 	var next func(i, flags int)
 	next = func(i, flags int) {
-		if i == n {
+		// Linux looks at the time after each message only.
+		if i == n || i > 0 && !end.IsZero() && !time.Now().Before(end) {
 			t.done(int64(i), 0)
 			return
 		}
@@ -74,7 +80,7 @@ func (t *trap) recvmmsg() {
 			stop(e)
 			return
 		}
-		t.receive(&m, flags&^unix.MSG_WAITFORONE, 0, func(got int, e unix.Errno) {
+		t.receive(&m, flags&^unix.MSG_WAITFORONE, func(got int, e unix.Errno) {
 			if e == 0 {
 				e = t.write(at+sizeofMsghdr, native.AppendUint32(nil, uint32(got)))
 			}
@@ -92,7 +98,7 @@ func (t *trap) recvmmsg() {
 }
 
 // receive receives a message and tells how long it is.
-func (t *trap) receive(m *message, flags int, _ int, done func(int, unix.Errno)) {
+func (t *trap) receive(m *message, flags int, done func(int, unix.Errno)) {
 	switch {
 	case flags&unix.MSG_ERRQUEUE != 0:
 		done(t.receiveError(m))
@@ -116,11 +122,11 @@ func (t *trap) receive(m *message, flags int, _ int, done func(int, unix.Errno))
 		done(0, unix.EAGAIN)
 		return
 	}
-	timeout, _ := unix.GetsockoptTimeval(t.host, unix.SOL_SOCKET, unix.SO_RCVTIMEO)
+	timeout := hostTimeout(t.host, unix.SO_RCVTIMEO)
 	w := &wait{t: t, expire: func(int) { done(0, unix.EAGAIN) }}
 	w.interrupted = func(e unix.Errno, _ int) { done(0, e) }
 	w.try = func() bool { return try(w.fd) }
-	t.s.waits.park(w, unix.EPOLLIN, duration(timeout))
+	t.s.waits.park(w, unix.EPOLLIN, timeout)
 }
 
 // receiveNow takes what is there.

@@ -192,9 +192,9 @@ func (t *trap) sendStream(m *message, flags int, done func(int, unix.Errno)) {
 		finish(unix.EAGAIN)
 		return
 	}
-	timeout, _ := unix.GetsockoptTimeval(t.host, unix.SOL_SOCKET, unix.SO_SNDTIMEO)
+	timeout := hostTimeout(t.host, unix.SO_SNDTIMEO)
 	w := &wait{t: t, expire: func(int) { finish(unix.EAGAIN) }}
 	w.interrupted = func(e unix.Errno, _ int) { finish(e) }
 	w.try = func() bool { return try(w.fd) }
-	t.s.waits.park(w, unix.EPOLLOUT, duration(timeout))
+	t.s.waits.park(w, unix.EPOLLOUT, timeout)
 }

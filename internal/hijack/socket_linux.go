@@ -109,8 +109,8 @@ func (x *socket) seen(tid uint32, num int) {
 	x.mu.Unlock()
 }
 
-// kinds are the sockets that a program can have: all others it is refused.
-// Their types are those of the host's socket that stands for it.
+// kindOf tells what a program asks for: the type of the host's socket that stands for it,
+// or why it is refused. All that is not named here is.
 func kindOf(domain, typ, proto int) (host int, opts *linuxsock.Socket, e unix.Errno) {
 	if domain != unix.AF_INET && domain != unix.AF_INET6 {
 		return 0, opts, unix.EAFNOSUPPORT

@@ -29,6 +29,15 @@ const (
 	looksAtOnce = 30
 )
 
+// hostTimeout is how long a call on S may wait: SO_RCVTIMEO or SO_SNDTIMEO, 0 for ever.
+func hostTimeout(host, option int) time.Duration {
+	tv, err := unix.GetsockoptTimeval(host, unix.SOL_SOCKET, option)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(tv.Nano())
+}
+
 // waits are the calls that wait for a descriptor of the host's.
 type waits struct {
 	s  *supervisor

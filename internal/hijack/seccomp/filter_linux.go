@@ -145,7 +145,7 @@ func foreignRules() []bpf.Instruction {
 	return append(code, allow, errno(unix.ENOSYS))
 }
 
-// Program returns the filter. It decides first what most calls are: below the first
+// program returns the filter. It decides first what most calls are: below the first
 // number that is of interest, or none that is.
 func (o *Options) program() ([]bpf.RawInstruction, error) {
 	rules := o.rules()
