@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rumptools/internal/hijack/netview"
 	"rumptools/internal/rtsock"
 	"rumptools/pkg/netbsd"
 )
@@ -305,27 +306,10 @@ const txQueue = 256
 func ifHWAddr(r *ioctlRequest, ifp *rtsock.Interface) {
 	union := r.union()[:16]
 	clear(union)
-	native.PutUint16(union, LinkType(ifp.Data.Type))
+	native.PutUint16(union, netview.LinkType(ifp.Data.Type))
 	if sa, err := netbsd.ParseSockaddr(r.k.Machine(), ifp.Link); err == nil {
 		copy(union[2:], sa.DL.Addr)
 	}
-}
-
-// LinkType translates a kind of link, netbsd.IFT_*, into Linux's ARPHRD_*.
-func LinkType(typ uint8) uint16 {
-	switch typ {
-	case netbsd.IFT_LOOP:
-		return unix.ARPHRD_LOOPBACK
-	case netbsd.IFT_PPP:
-		return unix.ARPHRD_PPP
-	case netbsd.IFT_TUNNEL:
-		return unix.ARPHRD_NONE
-	case netbsd.IFT_GIF:
-		return unix.ARPHRD_SIT
-	case netbsd.IFT_IEEE1394:
-		return unix.ARPHRD_IEEE1394
-	}
-	return unix.ARPHRD_ETHER
 }
 
 // ifConf is SIOCGIFCONF: an ifreq for each address of IPv4 that there is room
