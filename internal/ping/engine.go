@@ -174,7 +174,7 @@ func (p *pinger) loop(ctx context.Context, events <-chan Event) error {
 		}
 		var wait time.Duration
 		if p.transmitted < limit && left > 0 {
-			if inFlight == nil && p.due() {
+			if inFlight == nil && p.due(interval) {
 				inFlight = p.transmit(interval)
 				requests <- inFlight
 			}
@@ -250,9 +250,13 @@ func saturate(n, d time.Duration) time.Duration {
 
 // due tells whether it is time for another request: within 100 µs of it, or
 // late; at once for those that are preloaded, and when flooding after each reply.
-func (p *pinger) due() bool {
+//
+// A request that is ahead by more than an interval does not move the next one's
+// time (see transmit). It must not count as due, or a rhythm of less than 100 µs
+// would be none: requests would go out as fast as the kernel takes them.
+func (p *pinger) due(interval time.Duration) bool {
 	return p.transmitted == 0 || p.transmitted < p.Preload ||
-		p.nextTx-p.now <= 100*time.Microsecond || p.Flood && p.caughtUp
+		p.nextTx-p.now <= min(interval, 100*time.Microsecond) || p.Flood && p.caughtUp
 }
 
 // transmit composes the next request and notes that it goes out now.

@@ -236,8 +236,9 @@ func TestDeadlineWhileCallsHang(t *testing.T) {
 func TestStopAtAnyMoment(t *testing.T) {
 	for range 300 {
 		at := rand.N(4 * time.Second)
-		o := Options{Size: -1, Interval: 1 + rand.N(2*time.Second), Flood: rand.N(8) == 0, Preload: rand.N(3), Quiet: rand.N(3) == 0}
-		r := play(t, o, newFake(within(rand.N(2*time.Second))), func(ch chan<- Event) {
+		// Every event of the bubble costs time: no more than 10,000 of each kind.
+		o := Options{Size: -1, Interval: 400*time.Microsecond + rand.N(2*time.Second), Flood: rand.N(8) == 0, Preload: rand.N(3), Quiet: rand.N(3) == 0}
+		r := play(t, o, newFake(within(400*time.Microsecond+rand.N(2*time.Second))), func(ch chan<- Event) {
 			time.Sleep(at)
 			ch <- Stop
 		})
@@ -252,6 +253,24 @@ func TestStopAtAnyMoment(t *testing.T) {
 		}
 		if r.took != at {
 			t.Errorf("stopped after %v, it took %v", at, r.took)
+		}
+	}
+}
+
+// A rhythm faster than the loop's grain of 100 µs is kept on average.
+func TestShortIntervals(t *testing.T) {
+	for _, interval := range []time.Duration{10 * time.Microsecond, 49 * time.Microsecond, 50 * time.Microsecond,
+		70 * time.Microsecond, 100 * time.Microsecond, 101 * time.Microsecond} {
+		const length = 100 * time.Millisecond
+		r := play(t, Options{Size: -1, Interval: interval, Quiet: true}, newFake(silence), func(ch chan<- Event) {
+			time.Sleep(length)
+			ch <- Stop
+		})
+		var sent int
+		_, stats, _ := strings.Cut(r.stdout, "\n----10.0.0.2 PING Statistics----\n")
+		fmt.Sscanf(stats, "%d packets transmitted", &sent)
+		if want := int(length / interval); sent < want || sent > want+20 {
+			t.Errorf("every %v: %d requests in %v, want %d", interval, sent, length, want)
 		}
 	}
 }
