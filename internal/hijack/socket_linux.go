@@ -260,8 +260,11 @@ func (x *socket) whenGone() func() {
 	return func() {
 		x.mu.Lock()
 		other := x.replaced != n
+		// A stream that has another end is told of by that, when all that was written
+		// has been carried.
+		carried := x.opts.Type == unix.SOCK_STREAM && x.k != nil
 		x.mu.Unlock()
-		if !other {
+		if !other && !carried {
 			x.gone()
 		}
 	}

@@ -558,6 +558,18 @@ static void basic(void)
 	close(fd);
 	say("poll after the peer's close %s", awaits(s, POLLRDHUP));
 	close(s);
+	/* What was written before a close arrives, also from a socket that had been bound. */
+	fd = bound(SOCK_STREAM, &b);
+	say("connect the bound = %s", res(connect(fd, &a.sa, addrlen_of(fam))));
+	static char many[100000];
+	say("write much = %s", res(write(fd, many, sizeof many)));
+	close(fd);
+	s = accept(l, NULL, NULL);
+	long sum = 0;
+	while ((n = read(s, many, sizeof many)) > 0)
+		sum += n;
+	say("read %ld bytes, then %s", sum, res(n));
+	close(s);
 	close(l);
 }
 
