@@ -69,6 +69,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	cmd.CompletionOptions.HiddenDefaultCmd = true
-	cmd.AddCommand(startCommand(), listCommand(), statusCommand(), haltCommand(), traceCommand(), execCommand())
+	cmd.AddCommand(startCommand(), listCommand(), statusCommand(), haltCommand(), sysctlCommand(), traceCommand(), execCommand())
 	return cmd
 }
