@@ -305,6 +305,8 @@ func (c *conn) request(h sysproxy.Header, payload []byte) (*Call, bool) {
 		return nil, c.lend(h, payload)
 	case sysproxy.TypeLendDatagrams:
 		return nil, c.lendDatagrams(h, payload)
+	case sysproxy.TypePair:
+		return nil, c.pair(h, payload)
 	}
 	return nil, c.refuse(h, sysproxy.ErrMalformedRequest)
 }

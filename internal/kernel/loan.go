@@ -55,7 +55,7 @@ func (c *conn) banner() sysproxy.Banner {
 	b := c.k.banner
 	b.Extensions = []string{sysproxy.ExtCarry}
 	if c.link.lends() {
-		b.Extensions = append(b.Extensions, sysproxy.ExtLend, sysproxy.ExtLendDatagrams)
+		b.Extensions = append(b.Extensions, sysproxy.ExtLend, sysproxy.ExtLendDatagrams, sysproxy.ExtPair)
 	}
 	return b
 }
@@ -100,6 +100,9 @@ func (c *conn) beginLoan(fd int32, file int, reqno uint64) error {
 	}
 	if file < 0 {
 		return netbsd.EBADF
+	}
+	if p, ok := s.(Pairer); ok {
+		SettlePair(p)
 	}
 	p, err := c.k.pump.get()
 	if err != nil {

@@ -50,11 +50,12 @@ type Call struct {
 
 	// done gets one value when the call is answered or the connection ends.
 	done chan struct{}
-	// state, auth, reply, refusal and lost are guarded by the session's
+	// state, auth, pair, reply, refusal and lost are guarded by the session's
 	// lock until done.
 	state   callState
 	reply   sysproxy.SyscallReply
 	auth    sysproxy.Auth
+	pair    sysproxy.PairReply
 	refusal error
 }
 

@@ -168,6 +168,9 @@ func (s *session) payloadLen(h sysproxy.Header) (int, error) {
 	word := s.layout.WordSize
 	switch h.Class {
 	case sysproxy.Resp, sysproxy.Error:
+		if h.Type == sysproxy.TypePair && h.Class == sysproxy.Resp {
+			return h.PayloadLen(maxAnswer + sysproxy.MaxPairPath)
+		}
 		return h.PayloadLen(maxAnswer)
 	case sysproxy.Req:
 		switch h.Type {

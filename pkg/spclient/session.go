@@ -274,6 +274,9 @@ func (s *session) answer(h sysproxy.Header, payload []byte) error {
 			var m sysproxy.PreforkReply
 			m, err = s.layout.ParsePreforkReply(h, payload)
 			call.auth = m.Auth
+		case sysproxy.TypePair:
+			call.pair, err = s.layout.ParsePairReply(h, payload)
+			call.reply.Errno = call.pair.Errno
 		case sysproxy.TypeLend, sysproxy.TypeLendDatagrams:
 			var m sysproxy.LendReply
 			m, err = s.layout.ParseLendReply(h, payload)

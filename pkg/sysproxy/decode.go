@@ -64,6 +64,8 @@ func (l Layout) decodeRequest(h Header, payload []byte) (Message, error) {
 		return l.ParseLend(h, payload)
 	case TypeLendDatagrams:
 		return l.ParseLendDatagrams(h, payload)
+	case TypePair:
+		return l.ParsePair(h, payload)
 	case TypeCarry:
 		return l.ParseCarry(h, payload, nil)
 	}
@@ -89,6 +91,8 @@ func (l Layout) decodeResponse(h Header, payload []byte) (Message, error) {
 		return l.ParseLendReply(h, payload)
 	case TypeLendDatagrams:
 		return l.ParseLendDatagramsReply(h, payload)
+	case TypePair:
+		return l.ParsePairReply(h, payload)
 	}
 	return nil, &PayloadError{h.Class, h.Type, h.U, len(payload), "a type that is answered"}
 }

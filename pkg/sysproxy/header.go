@@ -65,6 +65,8 @@ func (t Type) String() string {
 		return "LENDDGRAM"
 	case TypeCarry:
 		return "CARRY"
+	case TypePair:
+		return "PAIR"
 	}
 	return fmt.Sprintf("type %d", uint16(t))
 }

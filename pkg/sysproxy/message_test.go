@@ -67,6 +67,9 @@ func TestRoundTrip(t *testing.T) {
 		{sysproxy.LendReply{End: sysproxy.LoanFailed, Cause: 54}, sysproxy.Resp, sysproxy.TypeLend, 0, 12, 0},
 		{sysproxy.LendDatagrams{FD: 3, Op: sysproxy.LendTakeBack}, sysproxy.Req, sysproxy.TypeLendDatagrams, 0, 8, 0},
 		{sysproxy.LendDatagramsReply{End: sysproxy.LoanFailed, Cause: 61}, sysproxy.Resp, sysproxy.TypeLendDatagrams, 0, 12, 0},
+		{sysproxy.Pair{FD: 3, Op: sysproxy.PairOffer, Path: "/tmp/x"}, sysproxy.Req, sysproxy.TypePair, 0, 14, 0},
+		{sysproxy.PairReply{Errno: 9}, sysproxy.Resp, sysproxy.TypePair, 0, 8, 0},
+		{sysproxy.PairReply{Yes: true, Path: "/tmp/x"}, sysproxy.Resp, sysproxy.TypePair, 0, 14, 0},
 		{sysproxy.Refusal{Code: sysproxy.ErrInExec}, sysproxy.Error, sysproxy.TypeHandshake, 5, 0, 0},
 	}
 	for _, l := range layouts {

@@ -7,6 +7,7 @@ import (
 
 	"rumptools/internal/kernel"
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // States of a control block (<netinet/in_pcb_hdr.h>).
@@ -181,6 +182,9 @@ func (so *tcpSocket) pcbInfo() (netbsd.KinfoPcb, bool) {
 	}
 	if so.opt.noDelay {
 		info.Tflags |= tfNoDelay
+	}
+	if so.pairing.Joined() {
+		info.Tflags |= sysproxy.PcbPair
 	}
 	if so.closed || so.queued {
 		info.Sostate |= netbsd.SS_NOFDREF

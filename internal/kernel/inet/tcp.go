@@ -38,7 +38,8 @@ type tcpSocket struct {
 	// queued says that nobody has accepted the connection yet.
 	queued bool
 	// lent says that there is a loan of the connection.
-	lent bool
+	lent    bool
+	pairing kernel.Pairing
 	// connTimer ends an attempt to connect.
 	connTimer *time.Timer
 	opt       tcpOptions
@@ -64,6 +65,7 @@ var (
 	_ kernel.Socket = (*tcpSocket)(nil)
 	_ kernel.Ender  = (*tcpSocket)(nil)
 	_ kernel.Lender = (*tcpSocket)(nil)
+	_ kernel.Pairer = (*tcpSocket)(nil)
 )
 
 // tcpSpace is the size in bytes of a TCP socket's buffers, until more is
@@ -343,6 +345,7 @@ func (so *tcpSocket) accepted(ep *tcp.Endpoint, wq *waiter.Queue) *tcpSocket {
 	c.rcvTicks, c.sndTicks = so.rcvTicks, so.sndTicks
 	c.ip4, c.ip6 = so.ip4, so.ip6
 	c.connected = true
+	c.pairing.Inherit(&so.pairing)
 	c.attach(ep, wq)
 	c.applyOptions()
 	c.local = c.address(ep.GetLocalAddress())
@@ -461,6 +464,7 @@ func (discarder) Write(p []byte) (int, error) { return len(p), nil }
 // of 0 it resets the connection.
 func (so *tcpSocket) Close() error {
 	s := so.stack
+	kernel.SettlePair(so)
 	so.mu.Lock()
 	so.sync()
 	so.stopTimer()

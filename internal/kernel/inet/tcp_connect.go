@@ -131,9 +131,8 @@ func (so *tcpSocket) hold() {
 	h := so.holder(so.local)
 	if so.port == nil {
 		so.port = t.addTCP(h, so.ep)
-		return
 	}
-	t.updateTCP(so.port, func() { so.port.portHolder = h })
+	t.updateTCP(so.port, func() { so.port.portHolder, so.port.end = h, so })
 }
 
 // address gives an endpoint's address in the kernel's form.

@@ -17,6 +17,8 @@ type tcpPort struct {
 	ep *tcp.Endpoint
 	// owner is the socket, but of connections that were never bound.
 	owner *tcpSocket
+	// end is the socket once it is connected, or about to be.
+	end *tcpSocket
 }
 
 // claimTCP adds a claim to a port, unless others are in its way: EADDRINUSE.
