@@ -13,6 +13,7 @@ import (
 	"rumptools/internal/owners"
 	"rumptools/internal/rtsock"
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // Socket is a socket of the Internet families, as JSON has it.
@@ -23,6 +24,9 @@ type Socket struct {
 	State     string   `json:"state,omitempty"` // of TCP
 	RecvQueue uint64   `json:"recvQueue"`       // bytes, as the next
 	SendQueue uint64   `json:"sendQueue"`
+	// Pair is set when the bytes go past the kernel, from one program of this host to
+	// the other (net.inet.tcp.pair of rumpd).
+	Pair bool `json:"pair,omitempty"`
 	// Owner is the program that has the socket, where that is known.
 	Owner *Owner `json:"owner,omitempty"`
 
@@ -180,6 +184,7 @@ func newSocket(m *netbsd.Machine, protocol string, pcb *netbsd.KinfoPcb) Socket 
 	}
 	if protocol == "tcp" || protocol == "tcp6" {
 		s.State = tcpState(pcb.Tstate)
+		s.Pair = pcb.Tflags&sysproxy.PcbPair != 0
 	}
 	return s
 }
@@ -261,13 +266,21 @@ func WriteSockets(w io.Writer, sockets []Socket, all bool, names Names) error {
 			local.endpoint(&s.Local, s.Protocol), names.endpoint(&s.Foreign, s.Protocol))
 		switch {
 		case s.Owner != nil:
-			fmt.Fprintf(b, " %-*s %d/%s", stateWidth, s.State, s.Owner.PID, s.Owner.Program)
+			fmt.Fprintf(b, " %-*s %d/%s", stateWidth, s.state(), s.Owner.PID, s.Owner.Program)
 		case s.State != "":
-			fmt.Fprintf(b, " %s", s.State)
+			fmt.Fprintf(b, " %s", s.state())
 		}
 		b.WriteByte('\n')
 	}
 	return b.Flush()
+}
+
+// state is what stands in the last column.
+func (s *Socket) state() string {
+	if s.Pair {
+		return s.State + " pair"
+	}
+	return s.State
 }
 
 // Widths of addresses of sockets, of them with their ports, and of states.
