@@ -19,6 +19,7 @@ import (
 type attempt struct {
 	ks   *spclient.NetSocket
 	peer []byte // Linux's address
+	path string // of the listener to join S to instead of a K, if there is one
 
 	done chan struct{} // closed when it is over; err is set then
 	err  unix.Errno
@@ -63,7 +64,7 @@ func (t *trap) connect() {
 			// The peer's answer: nobody has it before connect(2) returns.
 			x.goOn(a, t.host)
 			t.fail(unix.EINPROGRESS)
-		case <-time.After(connectMoment):
+		case <-time.After(t.s.connectMoment(a.peer)):
 			x.goOn(a, t.host)
 			t.s.say("%d: connect %d %s: in progress", t.TID, t.arg(0), describe(sa))
 			t.fail(unix.EINPROGRESS)
@@ -165,9 +166,13 @@ func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 	x.state, x.attempt = connecting, a
 	x.mu.Unlock()
 	go func() {
+		pairs := x.s.expectPair(ks)
 		e := linuxsock.UseErrno(linuxsock.Connect, ks.Connect(x.s.ctx, addr))
 		if ap, ok := linuxsock.Addr(sa); e == unix.EADDRNOTAVAIL && ok && ap.Port() == 0 {
 			e = unix.ECONNREFUSED
+		}
+		if e == 0 && pairs && !x.goesOn(a) {
+			a.path = x.s.askPair(ks)
 		}
 		x.mu.Lock()
 		a.err, a.over = e, true
@@ -204,6 +209,9 @@ func (x *socket) settle(a *attempt, host int) unix.Errno {
 		x.mu.Unlock()
 		a.ks.Close()
 		return a.err
+	}
+	if a.path != "" && x.joinPair(a, host) {
+		return 0
 	}
 	k, e := x.attach(host)
 	if e != 0 {

@@ -65,6 +65,7 @@ func (t *trap) listen() {
 		e = errnoOf(unix.Listen(t.host, maxBacklog))
 	}
 	if e == 0 {
+		x.s.expectPair(ks)
 		_, inKernel := share(backlog)
 		e = linuxsock.Errno(ks.ListenBacklog(inKernel))
 	}
@@ -118,6 +119,7 @@ func (x *socket) take(ks *spclient.NetSocket) {
 		case errors.Is(err, spclient.ErrLost) && x.s.ctx.Err() == nil:
 			var e unix.Errno
 			if ks, e = x.remade(); e == 0 {
+				x.s.expectPair(ks)
 				_, inKernel := share(backlog)
 				e = linuxsock.Errno(ks.ListenBacklog(inKernel))
 			}
@@ -160,33 +162,52 @@ func (x *socket) deafen() {
 // publish puts a connection into L's queue, and waits while that is full. It tells
 // whether L still listens.
 func (x *socket) publish(c *spclient.NetSocket) bool {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		c.Abort()
-		return true
-	}
 	x.optMu.Lock()
 	opts := x.opts.Clone()
 	x.optMu.Unlock()
-	y := &socket{s: x.s, opts: opts, state: connected, ks: c, accepted: -1}
+	y := &socket{s: x.s, opts: opts, state: connected, ks: c, accepted: -1, listener: x}
 	if ap, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		y.peer = linuxsock.Sockaddr(ap.AddrPort(), x.opts.Domain)
+	}
+	x.enqueue()
+	x.children.Add(1)
+	x.s.ends.accepted()
+	if !x.s.pairs() {
+		return x.publishCarried(y, c)
+	}
+	// The other end may take its time; other connections do not wait for it.
+	go func() {
+		if !x.offerPair(y, c) {
+			x.publishCarried(y, c)
+		}
+	}()
+	return true
+}
+
+// publishCarried puts a connection into L whose bytes are carried between K and the
+// kernel. What is put into L is the K.
+func (x *socket) publishCarried(y *socket, c *spclient.NetSocket) bool {
+	fail := func() {
+		c.Abort()
+		x.dequeue()
+		y.forget()
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		fail()
+		return true
 	}
 	// The kernel gives it a name that nobody else has: accept(2) tells it.
 	key, err := autobind(fd)
 	if err != nil {
 		unix.Close(fd)
-		c.Abort()
+		fail()
 		return true
 	}
 	x.mu.Lock()
 	path := x.path
 	x.mu.Unlock()
-	y.listener = x
 	x.s.offer(key, y)
-	x.enqueue()
-	x.children.Add(1)
-	x.s.ends.accepted()
 	for {
 		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
 		if !errors.Is(err, unix.EINTR) {
@@ -196,7 +217,7 @@ func (x *socket) publish(c *spclient.NetSocket) bool {
 	if err != nil {
 		x.s.take(key)
 		unix.Close(fd)
-		c.Abort()
+		fail()
 		return false
 	}
 	unix.SetNonblock(fd, true)
@@ -206,7 +227,7 @@ func (x *socket) publish(c *spclient.NetSocket) bool {
 	})
 	if err != nil {
 		x.s.take(key)
-		c.Abort()
+		fail()
 		return true
 	}
 	y.mu.Lock()
@@ -303,6 +324,17 @@ func (t *trap) tryAccept(l, flags int) bool {
 		unix.Close(ticket)
 	} else {
 		x.dequeue()
+		if p := y.pair; p != nil {
+			// It was a ticket.
+			unix.Close(fd)
+			if fd, err = p.accept(); err != nil {
+				y.gone()
+				return false
+			}
+			if flags&unix.SOCK_NONBLOCK != 0 {
+				unix.SetNonblock(fd, true)
+			}
+		}
 	}
 	defer func() { unix.Close(fd) }()
 	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
@@ -345,11 +377,14 @@ func (t *trap) tryAccept(l, flags int) bool {
 	}
 	y.seen(t.TID, num)
 	y.mu.Lock()
-	broken := y.broken
+	broken, p := y.broken, y.pair
 	y.broken = nil
 	y.mu.Unlock()
 	if broken != nil {
 		broken()
+	}
+	if p != nil {
+		p.lingersNow(fd)
 	}
 	t.release()
 	t.s.say("%d: accept %d: %d from %s", t.TID, t.arg(0), num, describe(peer))

@@ -49,6 +49,9 @@ func (t *trap) setsockopt() {
 	e = x.opts.Set(t.s.ctx, t.s.conn, fd, t.host, t.arg(1), t.arg(2), value)
 	x.optMu.Unlock()
 	x.tellsErrors()
+	if p := x.joined(); p != nil && e == 0 && t.arg(1) == unix.SOL_SOCKET && t.arg(2) == unix.SO_LINGER {
+		p.lingersNow(t.host)
+	}
 	t.s.say("%d: setsockopt %d %d %d: %v", t.TID, t.arg(0), t.arg(1), t.arg(2), e)
 	t.done(0, e)
 }
@@ -78,8 +81,12 @@ func (t *trap) getsockopt() {
 	value, e := x.opts.Get(t.s.ctx, t.s.conn, fd, t.host, t.arg(1), t.arg(2), int(min(n, maxOption)))
 	x.optMu.Unlock()
 	if t.arg(1) == unix.SOL_SOCKET && t.arg(2) == unix.SO_ERROR {
-		// What S itself has is the same error, only less exact.
-		unix.GetsockoptInt(t.host, unix.SOL_SOCKET, unix.SO_ERROR)
+		// What S itself has is the same error, only less exact; but of an end of a
+		// pair nobody else knows.
+		v, err := unix.GetsockoptInt(t.host, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err == nil && v != 0 && x.joined() != nil && e == 0 && len(value) == 4 && native.Uint32(value) == 0 {
+			native.PutUint32(value, uint32(v))
+		}
 	}
 	if e == 0 {
 		e = t.putOption(value)

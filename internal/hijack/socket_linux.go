@@ -58,6 +58,7 @@ type socket struct {
 	backlog     int    // of L
 	carrier     carrier
 	closedEarly bool        // by the programs, before there was a carrier
+	pair        *pair       // what S is joined to, instead of K and a carrier
 	carried     atomic.Bool // the carrier has something to do
 
 	nl *netlinkSocket // of sockets of AF_NETLINK
@@ -233,8 +234,8 @@ func (x *socket) untrack() {
 func (x *socket) drop() {
 	x.sendsRest()
 	x.mu.Lock()
-	ks, k, path := x.ks, x.k, x.path
-	x.state, x.ks, x.k = ended, nil, nil
+	ks, k, path, p := x.ks, x.k, x.path, x.pair
+	x.state, x.ks, x.k, x.pair = ended, nil, nil, nil
 	x.untrack()
 	if x.room != nil {
 		x.room.Broadcast()
@@ -245,6 +246,9 @@ func (x *socket) drop() {
 	}
 	if ks != nil {
 		ks.Close()
+	}
+	if p != nil {
+		p.end()
 	}
 	if path != "" {
 		unix.Unlink(path)
@@ -574,7 +578,7 @@ func (x *socket) noAddr() []byte {
 func (t *trap) shutdown() {
 	x := t.sock
 	x.mu.Lock()
-	state, stream := x.state, x.opts.Type == unix.SOCK_STREAM
+	state, stream, p := x.state, x.opts.Type == unix.SOCK_STREAM, x.pair
 	x.mu.Unlock()
 	switch {
 	case state == listening && stream && t.arg(1) != unix.SHUT_WR:
@@ -591,6 +595,9 @@ func (t *trap) shutdown() {
 		}
 		t.native()
 	case state == connected || state == listening && stream:
+		if p != nil {
+			p.shutdown(t.arg(1))
+		}
 		t.native()
 	default:
 		t.fail(unix.ENOTCONN)

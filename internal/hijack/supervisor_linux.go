@@ -54,6 +54,8 @@ type supervisor struct {
 	sockets map[uint64]*socket // by SO_COOKIE
 	offered map[string]*socket // in the queues of listeners, by the name of K
 
+	pairing pairing
+
 	carriers  atomic.Int32 // connections whose bytes are carried
 	idle      atomic.Int32 // receivers that wait for a call
 	busy      atomic.Int32 // receivers that answer one

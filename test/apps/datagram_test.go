@@ -18,5 +18,5 @@ func TestDatagrams(t *testing.T) {
 	if len(want) == 0 || want[len(want)-1] != "datagrams: end" {
 		t.Fatalf("on the host: %q", want)
 	}
-	compare(t, want, got)
+	compare(t, want, got, differences)
 }

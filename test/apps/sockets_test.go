@@ -87,8 +87,13 @@ func TestSockets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	transcripts(t, program, strings.Fields(string(list)), server, differences)
+}
+
+// transcripts runs sections of the program on the host and on a kernel, by both families.
+func transcripts(t *testing.T, program string, sections []string, h *host, differences []difference) {
 	for _, family := range []string{"-4", "-6"} {
-		for _, section := range strings.Fields(string(list)) {
+		for _, section := range sections {
 			if family == "-4" && section == "dualstack" {
 				continue
 			}
@@ -100,13 +105,13 @@ func TestSockets(t *testing.T) {
 				}
 				// Not in the namespace of the tests, where lo is down.
 				host := start(t, onHost(program, args...))
-				there := start(t, server.command(nil, program, args...))
+				there := start(t, h.command(nil, program, args...))
 				want := lines(host.finish(2 * limit).Stdout)
 				got := lines(there.finish(2 * limit).Stdout)
 				if len(want) == 0 || want[len(want)-1] != section+": end" {
 					t.Fatalf("on the host:\n%s", strings.Join(want, "\n"))
 				}
-				compare(t, want, got)
+				compare(t, want, got, differences)
 			})
 		}
 	}
@@ -139,8 +144,8 @@ func lines(text string) []string {
 	return all
 }
 
-// compare reports each line that differs.
-func compare(t *testing.T, want, got []string) {
+// compare reports each line that differs, but for the differences that are known.
+func compare(t *testing.T, want, got []string, differences []difference) {
 	t.Helper()
 	known := func(host, exec string) bool {
 		for _, d := range differences {

@@ -72,3 +72,13 @@ func firstAddress4(m *netbsd.Machine, ifp *rtsock.Interface) netip.Addr {
 	}
 	return netip.Addr{}
 }
+
+// Own tells whether an address is one of the kernel's own, or stands for that.
+func (a *Addresses) Own(ctx context.Context, k rtsock.Kernel, addr netip.Addr) bool {
+	addr = addr.Unmap()
+	if addr.IsLoopback() || addr.IsUnspecified() {
+		return true
+	}
+	list, err := a.Interfaces(ctx, k)
+	return err == nil && interfaceWith(k.Machine(), list, addr) != nil
+}

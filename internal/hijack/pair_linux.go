@@ -1,0 +1,456 @@
+//go:build amd64 || arm64
+
+package hijack
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/internal/hijack/linuxsock"
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/spclient"
+	"rumptools/pkg/sysproxy"
+)
+
+// When both ends of a connection are programs of this host in one rumpd, and
+// net.inet.tcp.pair says so, their sockets are joined to each other and nobody carries
+// anything. The connection is made in the kernel as ever and stays there, silent, for
+// names, options and lists.
+//
+// Who accepts makes a listener M for the one connection; who connects connects its S to
+// that. A ticket, a connection of ours, is put into L then, so that the queue of L is the
+// host's; accept(2) takes it out and gives the program what M has. So either S has a name
+// that nobody else has, its own or that of M, by which its end is seen.
+
+// pairing is what a supervisor knows of the sysctl.
+type pairing struct {
+	mu     sync.Mutex
+	on     bool
+	looked time.Time
+}
+
+// pairLook is how often the sysctl is asked for, if it is of interest.
+const pairLook = time.Second
+
+// pairs tells whether connections are to become pairs.
+func (s *supervisor) pairs() bool {
+	if !s.conn.CanPair() {
+		return false
+	}
+	p := &s.pairing
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := time.Now(); p.looked.IsZero() || now.Sub(p.looked) > pairLook {
+		b, _, err := s.conn.SysctlByName(s.ctx, "net.inet.tcp.pair")
+		p.on = err == nil && len(b) == 4 && s.machine.Order.Uint32(b) != 0
+		p.looked = now
+	}
+	return p.on
+}
+
+// expectPair says that this supervisor will ask for a pair, or make offers, and tells
+// whether it should.
+func (s *supervisor) expectPair(ks *spclient.NetSocket) bool {
+	return s.pairs() && s.conn.ExpectPair(s.ctx, ks.FD()) == nil
+}
+
+// pair is a socket that is joined to another program's.
+type pair struct {
+	x  *socket
+	ks *spclient.NetSocket
+
+	mu sync.Mutex
+	// m is the listener of an offer, until the connection is accepted, and then
+	// -1; s is what was accepted before the program asked for it, else -1.
+	m, s int
+	// ticket is our end of what is in L.
+	ticket *kept
+	// lingers is a copy of S as long as its close is to be a reset, else -1.
+	lingers int
+}
+
+// offerPair makes a pair of a connection that L has got, if the other end wants to. The
+// result is false when it has to be carried.
+func (x *socket) offerPair(y *socket, c *spclient.NetSocket) bool {
+	expected, err := x.s.conn.PairExpected(x.s.ctx, c.FD())
+	if err != nil || !expected {
+		return false
+	}
+	m, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	p := &pair{x: y, ks: c, m: m, s: -1, lingers: -1}
+	path, err := x.s.ends.bind(m, func() { y.pairEnded(p) })
+	if err == nil && len(path) <= sysproxy.MaxPairPath {
+		err = unix.Listen(m, 1)
+	}
+	joined := false
+	if err == nil {
+		joined, err = x.s.conn.OfferPair(x.s.ctx, c.FD(), path)
+	}
+	unix.Unlink(path)
+	if err != nil || !joined {
+		unix.Close(m)
+		return false
+	}
+	y.mu.Lock()
+	y.pair = p
+	y.mu.Unlock()
+	p.issueTicket(x)
+	p.begin()
+	return true
+}
+
+// issueTicket puts a ticket for the connection into L.
+func (p *pair) issueTicket(l *socket) {
+	s := l.s
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		p.abandon()
+		return
+	}
+	key, err := autobind(fd)
+	if err != nil {
+		unix.Close(fd)
+		p.abandon()
+		return
+	}
+	l.mu.Lock()
+	path := l.path
+	l.mu.Unlock()
+	s.offer(key, p.x)
+	for {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		s.take(key)
+		unix.Close(fd)
+		p.abandon()
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	// The ticket is void with L.
+	p.ticket, err = s.ends.keep(fd, func() {
+		if s.take(key) != nil {
+			p.abandon()
+		}
+	})
+	if err != nil {
+		s.take(key)
+		go p.abandon()
+	} else if p.m < 0 {
+		// It was accepted already.
+		p.closeOffer()
+	}
+}
+
+// abandon ends a pair that nobody has accepted: that M is closed resets the other end.
+func (p *pair) abandon() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closeOffer()
+	if p.s >= 0 {
+		unix.Close(p.s)
+		p.s = -1
+	}
+}
+
+// closeOffer closes M and the ticket; p.mu is held.
+func (p *pair) closeOffer() {
+	if p.m >= 0 {
+		unix.Close(p.m)
+		p.m = -1
+	}
+	if p.ticket != nil {
+		p.ticket.close()
+		p.ticket = nil
+	}
+}
+
+// accept gives the program's end, of which M has only one.
+func (p *pair) accept() (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fd, err := p.s, error(nil)
+	if fd < 0 {
+		fd, err = p.take()
+	}
+	p.s = -1
+	p.closeOffer()
+	return fd, err
+}
+
+func (p *pair) take() (int, error) {
+	if p.m < 0 {
+		return -1, unix.ECONNABORTED
+	}
+	for {
+		fd, _, err := unix.Accept4(p.m, unix.SOCK_CLOEXEC)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
+}
+
+// joined is what S is joined to, nil when it is not.
+func (x *socket) joined() *pair {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.pair
+}
+
+// pairMoment is how long a connect to an address of the kernel itself may take although
+// the program does not wait: when it is told to wait after all there can be no pair.
+const pairMoment = 100 * time.Millisecond
+
+// connectMoment is how long a connect may take that does not wait.
+func (s *supervisor) connectMoment(peer []byte) time.Duration {
+	if ap, ok := linuxsock.Addr(peer); ok && s.pairs() && s.addresses.Own(s.ctx, s.conn, ap.Addr()) {
+		return pairMoment
+	}
+	return connectMoment
+}
+
+// goesOn tells whether the program did not wait for a connect.
+func (x *socket) goesOn(a *attempt) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return a.async != nil
+}
+
+// askPair asks, for a socket that has just been connected, for a path to connect S to, "" if
+// there is none.
+func (s *supervisor) askPair(ks *spclient.NetSocket) string {
+	path, err := s.conn.AskPair(s.ctx, ks.FD())
+	if err != nil {
+		s.say("pair: %v", err)
+	}
+	return path
+}
+
+// joinPair makes a pair of S and the other end's. The result is false when the connection
+// has to be carried.
+func (x *socket) joinPair(a *attempt, host int) bool {
+	// It gets a name, by which its end will be seen.
+	err := error(nil)
+	if e := x.named(host); e != 0 {
+		err = e
+	}
+	if err == nil {
+		err = unix.Connect(host, &unix.SockaddrUnix{Name: a.path})
+	}
+	joined, err2 := x.s.conn.JoinPair(x.s.ctx, a.ks.FD(), err == nil)
+	if err != nil {
+		x.s.say("pair: %v", err)
+		return false
+	}
+	if err2 != nil || !joined {
+		// S has gone to where nobody accepts it, which breaks it.
+		x.s.say("pair: %v", err2)
+	}
+	p := &pair{x: x, ks: a.ks, m: -1, s: -1, lingers: -1}
+	x.mu.Lock()
+	x.state, x.attempt, x.peer, x.pair = connected, nil, a.peer, p
+	path := x.path
+	x.mu.Unlock()
+	// Nobody is to connect to it.
+	unix.Unlink(path)
+	x.s.changed()
+	p.begin()
+	p.lingersNow(host)
+	return true
+}
+
+// begin waits for what the connection in the kernel has to tell: it has no bytes, and
+// its end is told by S; but it may be reset, or lost.
+func (p *pair) begin() {
+	go func() {
+		b := make([]byte, 64)
+		for {
+			n, err := p.ks.Read(b)
+			switch {
+			case err == nil && n > 0:
+			case errors.Is(err, spclient.ErrLost):
+				p.lost()
+				return
+			case errors.Is(err, netbsd.ECONNRESET):
+				p.reset()
+				return
+			default:
+				return
+			}
+		}
+	}()
+}
+
+// lost is what comes of the loss of the kernel. A socket that is joined to another one
+// cannot show ECONNRESET to both; it shows the end of both directions.
+func (p *pair) lost() {
+	x := p.x
+	if x.s.ctx.Err() != nil {
+		return
+	}
+	x.pend(unix.ECONNRESET)
+	x.mu.Lock()
+	if x.state == connected {
+		x.state = broken
+	}
+	x.mu.Unlock()
+	if fd, ok := p.borrow(); ok {
+		unix.Shutdown(fd, unix.SHUT_RDWR)
+		unix.Close(fd)
+	}
+}
+
+// borrow gives a copy of S, be it accepted or not yet.
+func (p *pair) borrow() (int, bool) {
+	p.mu.Lock()
+	if p.m >= 0 && p.s < 0 {
+		if fd, err := p.take(); err == nil {
+			p.s = fd
+		}
+	}
+	if p.s >= 0 {
+		fd, err := unix.FcntlInt(uintptr(p.s), unix.F_DUPFD_CLOEXEC, 0)
+		p.mu.Unlock()
+		return fd, err == nil
+	}
+	p.mu.Unlock()
+	return p.x.borrow()
+}
+
+// reset shows a reset by the other end, whose supervisor closes its S when there is
+// something unread in that.
+func (p *pair) reset() {
+	x := p.x
+	x.pend(unix.ECONNRESET)
+	if name, err := x.s.conn.Getsockname(x.s.ctx, p.ks.FD()); err == nil {
+		x.mu.Lock()
+		x.lastName = x.linuxAddr(name)
+		x.mu.Unlock()
+	}
+	x.mu.Lock()
+	if x.state == connected {
+		x.state = broken
+	}
+	x.ks = nil
+	x.mu.Unlock()
+	if fd, ok := p.borrow(); ok {
+		unix.Sendto(fd, []byte{0}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+		unix.Close(fd)
+	}
+	p.ks.Close()
+}
+
+// shutdown tells the kernel's connection that a program ends a direction.
+func (p *pair) shutdown(how int) {
+	if how == unix.SHUT_WR || how == unix.SHUT_RDWR {
+		p.ks.Shutdown(netbsd.SHUT_WR)
+	}
+}
+
+// lingerLook is how soon, and lingerLooks how often at most, it is looked whether
+// programs have closed a socket whose close is to be a reset.
+const (
+	lingerLook  = 2 * time.Millisecond
+	lingerLooks = 50 * time.Millisecond
+	// lingerWait is how long the other end's supervisor has to show the reset.
+	lingerWait = time.Second
+)
+
+// lingersNow acts on SO_LINGER as it is now: with a time of 0 the close of S is a reset,
+// which the host does only if something is unread. So S is kept, and looked for among
+// the programs' descriptors.
+func (p *pair) lingersNow(host int) {
+	x := p.x
+	x.optMu.Lock()
+	on, seconds := x.opts.Linger()
+	x.optMu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch resets := on && seconds == 0; {
+	case resets && p.lingers < 0:
+		fd, err := unix.FcntlInt(uintptr(host), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return
+		}
+		p.lingers = fd
+		go p.linger(fd)
+	case !resets && p.lingers >= 0:
+		unix.Close(p.lingers)
+		p.lingers = -1
+	}
+}
+
+func (p *pair) linger(fd int) {
+	for wait := lingerLook; ; wait = min(2*wait, lingerLooks) {
+		select {
+		case <-time.After(wait):
+		case <-p.x.s.ctx.Done():
+			return
+		}
+		p.mu.Lock()
+		over := p.lingers != fd
+		p.mu.Unlock()
+		if over {
+			return
+		}
+		if !p.x.isHeld() {
+			break
+		}
+	}
+	p.ks.Close() // which resets
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for end := time.Now().Add(lingerWait); ; {
+		left := time.Until(end)
+		if n, err := unix.Poll(fds, max(int(left.Milliseconds()), 0)); err != unix.EINTR || n > 0 || left <= 0 {
+			break
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lingers == fd {
+		unix.Close(fd)
+		p.lingers = -1
+	}
+}
+
+// isHeld tells whether a program has S.
+func (x *socket) isHeld() bool {
+	fd, ok := x.borrow()
+	if ok {
+		unix.Close(fd)
+	}
+	return ok
+}
+
+// pairEnded is called when nobody holds S any more, or M when there is none.
+func (y *socket) pairEnded(p *pair) {
+	y.mu.Lock()
+	mine := y.pair == p
+	y.mu.Unlock()
+	if mine {
+		y.gone()
+	}
+}
+
+// end ends what is left of a pair.
+func (p *pair) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closeOffer()
+	for _, fd := range []*int{&p.s, &p.lingers} {
+		if *fd >= 0 {
+			unix.Close(*fd)
+			*fd = -1
+		}
+	}
+}
