@@ -182,7 +182,7 @@ type lender struct {
 	busy func() int64 // the CPU time that the kernel has had
 }
 
-func newLender(b *testing.B, pair bool) *lender {
+func newLender(b *testing.B) *lender {
 	b.Helper()
 	// In this process it can be profiled.
 	path, busy := "", func() int64 { return 0 }
@@ -206,15 +206,6 @@ func newLender(b *testing.B, pair bool) *lender {
 	}
 	b.Cleanup(func() { c.Close() })
 	ctx := b.Context()
-	if pair {
-		mib, _, err := c.SysctlNode(ctx, "net.inet.tcp.pair")
-		if err == nil {
-			err = c.SysctlSetInt(ctx, mib, 1)
-		}
-		if err != nil {
-			b.Fatal(err)
-		}
-	}
 	l, err := c.Socket(ctx, netbsd.AF_INET, netbsd.SOCK_STREAM, 0)
 	if err != nil {
 		b.Fatal(err)
@@ -304,46 +295,36 @@ func compareLent(b *testing.B, unit string, host, lent func() float64) {
 	b.ReportMetric(median(ratios), "ratio")
 }
 
-// modes runs a benchmark through the kernel's TCP, and past it (net.inet.tcp.pair).
-func modes(b *testing.B, f func(b *testing.B, pair bool)) {
-	b.Run("tcp", func(b *testing.B) { f(b, false) })
-	b.Run("pair", func(b *testing.B) { f(b, true) })
-}
-
 // BenchmarkLentStream is what one connection, and four, carry one way. A program has room
 // for 1 MiB to write ahead, as the host's TCP would give it in time.
 func BenchmarkLentStream(b *testing.B) {
 	for _, n := range []int{1, 4} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
-			modes(b, func(b *testing.B, pair bool) {
-				l := newLender(b, pair)
-				carry := func(pair func() [2]*os.File) func() float64 {
-					return func() float64 {
-						var socks [][2]*os.File
-						for range n {
-							socks = append(socks, pair())
-						}
-						return roles(b, socks, "source", "sink", "sink", roleTime) * 8 / 1e9
+			l := newLender(b)
+			carry := func(pair func() [2]*os.File) func() float64 {
+				return func() float64 {
+					var socks [][2]*os.File
+					for range n {
+						socks = append(socks, pair())
 					}
+					return roles(b, socks, "source", "sink", "sink", roleTime) * 8 / 1e9
 				}
-				lent := carry(l.pair)
-				bytes, start := 0.0, l.busy()
-				compareLent(b, "Gbit/s", carry(func() [2]*os.File { return hostPair(b) }), func() float64 {
-					v := lent()
-					bytes += v * 1e9 / 8 * roleTime.Seconds()
-					return v
-				})
-				b.ReportMetric(float64(l.busy()-start)/bytes*1024, "server-ns/KiB")
+			}
+			lent := carry(l.pair)
+			bytes, start := 0.0, l.busy()
+			compareLent(b, "Gbit/s", carry(func() [2]*os.File { return hostPair(b) }), func() float64 {
+				v := lent()
+				bytes += v * 1e9 / 8 * roleTime.Seconds()
+				return v
 			})
+			b.ReportMetric(float64(l.busy()-start)/bytes*1024, "server-ns/KiB")
 		})
 	}
 }
 
 // BenchmarkLentRoundTrip is a byte there and back.
-func BenchmarkLentRoundTrip(b *testing.B) { modes(b, lentRoundTrip) }
-
-func lentRoundTrip(b *testing.B, pair bool) {
-	l := newLender(b, pair)
+func BenchmarkLentRoundTrip(b *testing.B) {
+	l := newLender(b)
 	trip := func(pair func() [2]*os.File) func() float64 {
 		return func() float64 {
 			return roles(b, [][2]*os.File{pair()}, "ping", "echo", "ping", roleTime) / 1e3
@@ -362,7 +343,7 @@ func lentRoundTrip(b *testing.B, pair bool) {
 // BenchmarkLentConnections is how many connections are made, lent and closed a second, by
 // one client; the host's are made by the same.
 func BenchmarkLentConnections(b *testing.B) {
-	l := newLender(b, false)
+	l := newLender(b)
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)

@@ -66,10 +66,6 @@ func (c *Conn) CanLend() bool { return c.session().has(sysproxy.ExtLend) }
 //   - LoanRevoked: fd was closed, and the kernel's copy of host is closed, which the
 //     program sees as the end of both directions.
 //
-// While the kernel's sysctl net.inet.tcp.pair is not 0, what is lent at both ends of a
-// connection by one kernel is carried from one program to the other without TCP: faster, and
-// unseen by captures. Nothing else is different for the programs.
-//
 // An error means that nothing was lent and ended will not be called; [ErrNoLoans] when
 // [Conn.CanLend] is false. While there are loans [Conn.Exec] fails.
 func (c *Conn) Lend(ctx context.Context, fd FD, host int, ended func(LoanEnd)) error {

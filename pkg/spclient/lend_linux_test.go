@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"os"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -167,106 +165,19 @@ func tcpPairs(t testing.TB, c *spclient.Conn) (pair func() (a, b spclient.FD), e
 	return pair, func() { c.CloseFD(testContext(t), l) }
 }
 
-// lendModes runs a test with a connection both ends of which are lent: one whose data
-// goes through the kernel's TCP, one whose data does not, and one whose data does until
-// both ends are lent.
-func lendModes(t *testing.T, f func(t *testing.T, a, b *lent)) {
-	for _, mode := range []string{"tcp", "pair", "late"} {
-		t.Run(mode, func(t *testing.T) {
-			c := dialKernel(t, kernelURL(t, netbsd.AMD64))
-			if !c.CanLend() {
-				t.Fatal("the kernel takes no loans")
-			}
-			if mode != "tcp" {
-				setPair(t, c)
-			}
-			x, y := tcpPair(t, c)
-			a := lend(t, c, x)
-			early := ""
-			if mode == "late" {
-				early = strings.Repeat("early ", 1000)
-				a.says(early)
-			}
-			b := lend(t, c, y)
-			b.hears(early)
-			f(t, a, b)
-		})
-	}
-}
-
-// setPair turns net.inet.tcp.pair on.
-func setPair(t testing.TB, c *spclient.Conn) {
+// lendBoth lends both ends of a connection.
+func lendBoth(t *testing.T) (a, b *lent) {
 	t.Helper()
-	ctx := testContext(t)
-	mib, _, err := c.SysctlNode(ctx, "net.inet.tcp.pair")
-	if err == nil {
-		err = c.SysctlSetInt(ctx, mib, 1)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// The data of mates is not TCP's, but what came before they were is, and all of it is in
-// order.
-func TestLendPair(t *testing.T) {
 	c := dialKernel(t, kernelURL(t, netbsd.AMD64))
-	setPair(t, c)
-	ctx := testContext(t)
-	sent := func() uint64 {
-		t.Helper()
-		b, _, err := c.SysctlByName(ctx, "net.inet.tcp.stats")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return binary.LittleEndian.Uint64(b[8*netbsd.TCP_STAT_SNDBYTE:])
+	if !c.CanLend() {
+		t.Fatal("the kernel takes no loans")
 	}
 	x, y := tcpPair(t, c)
-	a := lend(t, c, x)
-	var want, got bytes.Buffer
-	src := rand.NewChaCha8([32]byte{7})
-	say := func(n int) {
-		p := make([]byte, n)
-		src.Read(p)
-		want.Write(p)
-		if _, err := a.Write(p); err != nil {
-			t.Error(err)
-		}
-	}
-	// As much as the sockets take while nobody reads.
-	say(10 << 10)
-	before := sent()
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		for range 100 {
-			say(70 << 10)
-		}
-		a.CloseWrite()
-	}()
-	time.Sleep(10 * time.Millisecond)
-	b := lend(t, c, y)
-	if _, err := io.Copy(&got, struct{ io.Reader }{b}); err != nil {
-		t.Fatal(err)
-	}
-	<-written
-	if !bytes.Equal(got.Bytes(), want.Bytes()) {
-		t.Errorf("%d bytes of %d, or others", got.Len(), want.Len())
-	}
-	if n := sent() - before; n > 2<<20 {
-		t.Errorf("TCP has carried %d bytes of %d", n, want.Len())
-	}
-	// One end that is given back leaves the other one a TCP connection.
-	b.says("from the pair")
-	a.hears("from the pair")
-	b.closeFD()
-	b.ended(sysproxy.LoanRevoked, 0)
-	a.hearsEnd(io.EOF)
+	return lend(t, c, x), lend(t, c, y)
 }
 
-func TestLend(t *testing.T) { lendModes(t, testLend) }
-
-func testLend(t *testing.T, a, b *lent) {
+func TestLend(t *testing.T) {
+	a, b := lendBoth(t)
 	for n := range 100 {
 		text := fmt.Sprint("ping ", n)
 		a.says(text)
@@ -279,9 +190,8 @@ func testLend(t *testing.T, a, b *lent) {
 }
 
 // Each direction ends by itself, after all of its bytes.
-func TestLendHalfClose(t *testing.T) { lendModes(t, testLendHalfClose) }
-
-func testLendHalfClose(t *testing.T, a, b *lent) {
+func TestLendHalfClose(t *testing.T) {
+	a, b := lendBoth(t)
 	a.says("last words")
 	a.CloseWrite()
 	b.hears("last words")
@@ -296,9 +206,8 @@ func testLendHalfClose(t *testing.T, a, b *lent) {
 }
 
 // What a program wrote before it closed arrives, whole, and then the end.
-func TestLendCloseAtOnce(t *testing.T) { lendModes(t, testLendCloseAtOnce) }
-
-func testLendCloseAtOnce(t *testing.T, a, b *lent) {
+func TestLendCloseAtOnce(t *testing.T) {
+	a, b := lendBoth(t)
 	data := make([]byte, 3<<20)
 	rng := rand.NewChaCha8([32]byte{1})
 	rng.Read(data)
@@ -319,9 +228,8 @@ func testLendCloseAtOnce(t *testing.T, a, b *lent) {
 }
 
 // Data both ways at the same time, in pieces of all sizes.
-func TestLendBothWays(t *testing.T) { lendModes(t, testLendBothWays) }
-
-func testLendBothWays(t *testing.T, a, b *lent) {
+func TestLendBothWays(t *testing.T) {
+	a, b := lendBoth(t)
 	const size = 8 << 20
 	var all sync.WaitGroup
 	for i, ends := range [][2]*lent{{a, b}, {b, a}} {
@@ -360,9 +268,8 @@ func testLendBothWays(t *testing.T, a, b *lent) {
 // A program that closes with data unread resets the connection; that the other
 // program has what came before, and then the reset, is for who keeps its other end to
 // show: a byte from the program's side makes it.
-func TestLendReset(t *testing.T) { lendModes(t, testLendReset) }
-
-func testLendReset(t *testing.T, a, b *lent) {
+func TestLendReset(t *testing.T) {
+	a, b := lendBoth(t)
 	a.says("this is read")
 	b.hears("this is read")
 	b.says("before")
@@ -398,9 +305,8 @@ func testLendReset(t *testing.T, a, b *lent) {
 }
 
 // SO_LINGER with a time of 0 resets at close, whatever is queued.
-func TestLendLinger(t *testing.T) { lendModes(t, testLendLinger) }
-
-func testLendLinger(t *testing.T, a, b *lent) {
+func TestLendLinger(t *testing.T) {
+	a, b := lendBoth(t)
 	ctx := testContext(t)
 	if err := a.c.SetsockoptStruct(ctx, a.fd, netbsd.SOL_SOCKET, netbsd.SO_LINGER, &netbsd.Linger{Onoff: 1}); err != nil {
 		t.Fatal(err)
@@ -415,9 +321,8 @@ func testLendLinger(t *testing.T, a, b *lent) {
 }
 
 // Who closes the socket's descriptor ends the loan, and the program sees it.
-func TestLendRevoke(t *testing.T) { lendModes(t, testLendRevoke) }
-
-func testLendRevoke(t *testing.T, a, b *lent) {
+func TestLendRevoke(t *testing.T) {
+	a, b := lendBoth(t)
 	a.says("hello")
 	b.hears("hello")
 	a.closeFD()
@@ -430,9 +335,8 @@ func testLendRevoke(t *testing.T, a, b *lent) {
 }
 
 // A program that ends its reading alone loses what comes, and may still write.
-func TestLendDeaf(t *testing.T) { lendModes(t, testLendDeaf) }
-
-func testLendDeaf(t *testing.T, a, b *lent) {
+func TestLendDeaf(t *testing.T) {
+	a, b := lendBoth(t)
 	a.CloseRead()
 	data := make([]byte, 4<<20)
 	if _, err := b.Write(data); err != nil {
@@ -446,9 +350,8 @@ func testLendDeaf(t *testing.T, a, b *lent) {
 }
 
 // A byte out of band is a byte.
-func TestLendOutOfBand(t *testing.T) { lendModes(t, testLendOutOfBand) }
-
-func testLendOutOfBand(t *testing.T, a, b *lent) {
+func TestLendOutOfBand(t *testing.T) {
+	a, b := lendBoth(t)
 	raw, err := a.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
@@ -716,60 +619,55 @@ func TestLendStorm(t *testing.T) {
 	}
 	t.Cleanup(end)
 	c := dialKernel(t, url)
-	for _, pair := range []bool{false, true} {
-		if pair {
-			setPair(t, c)
-		}
-		connect, done := tcpPairs(t, c)
-		var all sync.WaitGroup
-		for i := range 60 {
-			x, y := connect()
-			a, b := lend(t, c, x), lend(t, c, y)
-			for j, l := range []*lent{a, b} {
-				rng := rand.New(rand.NewPCG(uint64(i), uint64(j)))
-				all.Go(func() {
-					if rng.IntN(4) == 0 {
-						c.SetsockoptStruct(testContext(t), l.fd, netbsd.SOL_SOCKET, netbsd.SO_LINGER, &netbsd.Linger{Onoff: 1})
+	connect, done := tcpPairs(t, c)
+	var all sync.WaitGroup
+	for i := range 60 {
+		x, y := connect()
+		a, b := lend(t, c, x), lend(t, c, y)
+		for j, l := range []*lent{a, b} {
+			rng := rand.New(rand.NewPCG(uint64(i), uint64(j)))
+			all.Go(func() {
+				if rng.IntN(4) == 0 {
+					c.SetsockoptStruct(testContext(t), l.fd, netbsd.SOL_SOCKET, netbsd.SO_LINGER, &netbsd.Linger{Onoff: 1})
+				}
+				l.SetDeadline(time.Now().Add(time.Duration(rng.IntN(100)) * time.Millisecond))
+				out, n := size(rng), size(rng)
+				ends, deaf := rng.IntN(2) == 0, rng.IntN(8) == 0
+				var both sync.WaitGroup
+				both.Go(func() {
+					l.Write(make([]byte, out))
+					if ends {
+						l.CloseWrite()
 					}
-					l.SetDeadline(time.Now().Add(time.Duration(rng.IntN(100)) * time.Millisecond))
-					out, n := size(rng), size(rng)
-					ends, deaf := rng.IntN(2) == 0, rng.IntN(8) == 0
-					var both sync.WaitGroup
-					both.Go(func() {
-						l.Write(make([]byte, out))
-						if ends {
-							l.CloseWrite()
-						}
-					})
-					both.Go(func() {
-						for p := make([]byte, 4096); n > 0; {
-							m, err := l.Read(p)
-							if n -= m; err != nil {
-								break
-							}
-						}
-						if deaf {
-							l.CloseRead()
-						}
-					})
-					both.Wait()
-					l.Close()
-					l.drop()
-					select {
-					case e := <-l.end:
-						if e.Err != nil {
-							t.Errorf("connection %d: %v", i, e.Err)
-						}
-					case <-time.After(testTimeout):
-						t.Errorf("connection %d: the loan does not end", i)
-					}
-					l.closeFD()
 				})
-			}
+				both.Go(func() {
+					for p := make([]byte, 4096); n > 0; {
+						m, err := l.Read(p)
+						if n -= m; err != nil {
+							break
+						}
+					}
+					if deaf {
+						l.CloseRead()
+					}
+				})
+				both.Wait()
+				l.Close()
+				l.drop()
+				select {
+				case e := <-l.end:
+					if e.Err != nil {
+						t.Errorf("connection %d: %v", i, e.Err)
+					}
+				case <-time.After(testTimeout):
+					t.Errorf("connection %d: the loan does not end", i)
+				}
+				l.closeFD()
+			})
 		}
-		all.Wait()
-		done()
 	}
+	all.Wait()
+	done()
 }
 
 // size is a number of bytes of any magnitude up to 4 MiB.

@@ -227,6 +227,25 @@ func TestOptionInherited(t *testing.T) {
 	}
 }
 
+// TestPairSysctl: net.inet.tcp.pair is off at first, and a flag; nothing in the kernel acts
+// on it.
+func TestPairSysctl(t *testing.T) {
+	s := newStackOf(t, netbsd.AMD64)
+	pair := s.sockets.params.tcp["pair"]
+	want := func(want int) {
+		t.Helper()
+		if v := s.tcpParam("pair"); v != want {
+			t.Errorf("net.inet.tcp.pair is %d, want %d", v, want)
+		}
+	}
+	want(0)
+	must(t, pair.set(s, 1))
+	want(1)
+	check(t, "pair 2", pair.set(s, 2), netbsd.EINVAL)
+	must(t, pair.set(s, 0))
+	want(0)
+}
+
 // TestOptionSysctl: new sockets begin as sysctl(3) says.
 func TestOptionSysctl(t *testing.T) {
 	s := newStackOf(t, netbsd.AMD64)

@@ -63,7 +63,7 @@ func newProtocolParams() protocolParams {
 			flag("sendbuf_auto", 1093, 1, nil),
 			positive("sendbuf_inc", 1094, 8<<10),
 			buffer("sendbuf_max", 1095, sbMax),
-			// Not NetBSD's: see Mate.
+			// Not NetBSD's: a word to those that run programs on the kernel (rumpctl exec).
 			flag("pair", 1200, 0, nil),
 		),
 		udp: byName(

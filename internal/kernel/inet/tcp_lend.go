@@ -61,7 +61,7 @@ func (w *dropWriter) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-var _ lend.Mated = (*loan)(nil)
+var _ lend.Stream = (*loan)(nil)
 
 // Lend implements [kernel.Lender]. It fails with ENOTCONN when there is neither a
 // connection nor an attempt to make one, and with EBUSY when it is lent.
@@ -215,22 +215,3 @@ func (l *loan) Release() {
 	defer l.so.mu.Unlock()
 	l.so.lent = false
 }
-
-// connection is what an end of a connection is known by.
-type connection struct{ local, remote endpoint }
-
-// Mate implements [lend.Mated]. Both ends have the same addresses the other way round,
-// also when one of them is of an IPv6 socket. net.inet.tcp.pair decides.
-func (l *loan) Mate() (self, mate any) {
-	if l.so.stack.tcpParam("pair") == 0 {
-		return nil, nil
-	}
-	l.so.mu.Lock()
-	local, remote := l.so.local, l.so.remote
-	l.so.mu.Unlock()
-	local.addr, remote.addr = unmapped(local.addr), unmapped(remote.addr)
-	return connection{local, remote}, connection{remote, local}
-}
-
-// Unsent implements [lend.Mated].
-func (l *loan) Unsent() int { return lookAt(l.ep).unsent }

@@ -38,17 +38,6 @@ type Stream interface {
 	Release()
 }
 
-// Mated is a Stream whose other end may be lent, too.
-type Mated interface {
-	Stream
-	// Mate gives what the stream and its other end are known by, which can be compared;
-	// nil when they are not to be mates.
-	Mate() (self, mate any)
-	// Unsent is how many bytes have not arrived at the other end. It and Unread are
-	// called from any goroutine, also after Release.
-	Unsent() int
-}
-
 // Source is what Send takes bytes from: Len of them are there. Read fails when they are
 // not, and then Send does.
 type Source interface {

@@ -28,8 +28,7 @@ type Pump struct {
 
 	mu     sync.Mutex
 	loans  map[uint64]*Loan
-	mates  map[any]*Loan // by what their streams are known by
-	last   uint64        // the newest loan's number
+	last   uint64 // the newest loan's number
 	closed bool
 
 	work struct {
@@ -223,9 +222,6 @@ func (p *Pump) forget(l *Loan) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.loans, l.id)
-	if l.self != nil && p.mates[l.self] == l {
-		delete(p.mates, l.self)
-	}
 	if p.closed && len(p.loans) == 0 {
 		p.wakeUp()
 	}
@@ -243,9 +239,6 @@ const (
 	streamOut                    // Writable
 	streamBad                    // Broken
 	revoked                      // Revoke was called
-	mateRoom                     // the mate's program read
-	mateLook                     // it is time to look at the mate
-	mateOver                     // the mate has ended
 	taken                        // TakeBack was called
 )
 
@@ -277,10 +270,6 @@ type Loan struct {
 	fill     int  // bytes in buf
 	armed    bool // the descriptor is watched for room
 	src      source
-
-	host   *host // of a stream's
-	self   any   // what the stream is known by, if it may have a mate
-	direct direct
 }
 
 // NewLoan makes a loan of a descriptor of a connected local stream socket of the
@@ -300,9 +289,8 @@ func (p *Pump) NewLoan(fd int, open func(notify func(Events)) (Stream, error), e
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, hostBuffer) != nil {
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, hostBuffer)
 	}
-	l := &Loan{p: p, fd: fd, host: &host{fd: fd}, ended: ended, closed: closed}
+	l := &Loan{p: p, fd: fd, ended: ended, closed: closed}
 	l.src.fd = fd
-	l.host.users.Store(1)
 	l.state.Store(running)
 	s, err := open(l.notify)
 	if err != nil {
@@ -323,7 +311,6 @@ func (p *Pump) NewLoan(fd int, open func(notify func(Events)) (Stream, error), e
 		s.Release()
 		return nil, err
 	}
-	p.findMate(l)
 	return l, nil
 }
 
@@ -430,19 +417,8 @@ func (l *Loan) handle(bits uint32) (n int) {
 			return 0
 		}
 	}
-	if bits&mateOver != 0 {
-		l.part()
-		bits |= hostIn
-	}
-	if bits&mateLook != 0 {
-		l.direct.waits = false
-	}
 	if bits&hostOut != 0 {
-		m := l.direct.mate.Load()
-		switch {
-		case m != nil:
-			m.tell(mateRoom)
-		case !l.full && l.armed:
+		if !l.full && l.armed {
 			// Nobody needs to know any more.
 			l.armed = false
 			l.watch(watched)
@@ -452,7 +428,7 @@ func (l *Loan) handle(bits uint32) (n int) {
 	if bits&(streamIn|hostOut) != 0 {
 		n += l.down()
 	}
-	if bits&(hostIn|hostEOF|hostHup|hostErr|streamOut|mateRoom|mateLook) != 0 && !l.over {
+	if bits&(hostIn|hostEOF|hostHup|hostErr|streamOut) != 0 && !l.over {
 		n += l.up()
 	}
 	return n
@@ -468,7 +444,6 @@ func (l *Loan) down() (n int) {
 			return 0
 		}
 	}
-	l.direct.quiet.Store(false)
 	for n < turnBytes {
 		m, err := l.stream.Recv(l)
 		n += m
@@ -479,13 +454,8 @@ func (l *Loan) down() (n int) {
 		case err == nil:
 			continue
 		case err == netbsd.EAGAIN:
-			l.direct.quiet.Store(true)
-			if m := l.direct.mate.Load(); m != nil {
-				m.tell(mateLook)
-			}
 			return n
 		case err == io.EOF:
-			l.direct.quiet.Store(true)
 			l.heard = true
 			unix.Shutdown(l.fd, unix.SHUT_WR)
 			if l.sent {
@@ -624,12 +594,6 @@ func (l *Loan) up() (n int) {
 		l.end(Closed, nil)
 		return 0
 	}
-	if m := l.direct.mate.Load(); m != nil && !l.sent {
-		if l.isDirect(m) {
-			return l.across(m)
-		}
-		return 0
-	}
 	for n < turnBytes && !l.sent {
 		have := l.src.ready()
 		if have == 0 {
@@ -721,7 +685,6 @@ func (l *Loan) end(how End, err error) {
 	l.stream.Release()
 	l.p.control(unix.EPOLL_CTL_DEL, l.fd, l.id, 0)
 	l.p.forget(l)
-	l.part()
 	if l.buf != nil {
 		buffers.Put(l.buf)
 		l.buf, l.rest = nil, nil
@@ -735,11 +698,7 @@ func (l *Loan) end(how End, err error) {
 // release closes the descriptor.
 func (l *Loan) release() {
 	if l.fd >= 0 {
-		if l.host != nil {
-			l.host.drop()
-		} else {
-			unix.Close(l.fd)
-		}
+		unix.Close(l.fd)
 		l.fd = -1
 		l.closed()
 	}
