@@ -102,7 +102,7 @@ type descriptor struct {
 	// notes are the kqueues' interests in the descriptor, which end with
 	// it.
 	notes map[*note]struct{}
-	// lent is the loan of datagrams, or nil.
+	// lent is the newest loan, or nil.
 	lent *lend.Loan
 }
 

@@ -75,16 +75,23 @@ func (c *conn) lend(h sysproxy.Header, payload []byte) bool {
 		closeFile(file)
 		return c.refuse(h, sysproxy.ErrInExec)
 	}
-	if err := c.beginLoan(m.FD, file, h.ReqNo); err != nil {
+	err = beginLoan(c, m.FD, file, h.ReqNo, lendReply, func(p *lend.Pump, s Lender, ended func(lend.End, error), closed func()) (*lend.Loan, error) {
+		return p.NewLoan(file, s.Lend, ended, closed)
+	})
+	if err != nil {
 		closeFile(file)
-		return c.send(sysproxy.LendReply{Errno: int32(errnoOf(err))}, h.ReqNo, true)
+		return c.send(lendReply(sysproxy.LendReply{Errno: int32(errnoOf(err))}), h.ReqNo, true)
 	}
 	return true
 }
 
-// beginLoan lends what a descriptor leads to, to the other end of file. Unless it fails
-// file is the loan's. The loan is the descriptor's: it ends when that is closed.
-func (c *conn) beginLoan(fd int32, file int, reqno uint64) error {
+func lendReply(r sysproxy.LendReply) sysproxy.Message { return r }
+
+// beginLoan lends what a descriptor leads to, an L, to the program's socket that file leads
+// to: begin makes the loan, and reply an answer of the request's kind. Unless beginLoan
+// fails file is the loan's. The loan is the descriptor's: it ends when that is closed.
+func beginLoan[L any](c *conn, fd int32, file int, reqno uint64, reply func(sysproxy.LendReply) sysproxy.Message,
+	begin func(p *lend.Pump, s L, ended func(lend.End, error), closed func()) (*lend.Loan, error)) error {
 	hd, err := c.proc.fds.get(fd)
 	if err != nil {
 		return err
@@ -94,7 +101,7 @@ func (c *conn) beginLoan(fd int32, file int, reqno uint64) error {
 	if !ok {
 		return netbsd.ENOTSOCK
 	}
-	lender, ok := s.(Lender)
+	lender, ok := s.(L)
 	if !ok {
 		return netbsd.EOPNOTSUPP
 	}
@@ -112,24 +119,28 @@ func (c *conn) beginLoan(fd int32, file int, reqno uint64) error {
 	end := &Watcher{Notify: func() { loan.Revoke() }}
 	desc := hd.desc
 	ended := func(how lend.End, cause error) {
-		m := sysproxy.LendReply{End: sysproxy.LoanEnd(how)}
+		r := sysproxy.LendReply{End: sysproxy.LoanEnd(how)}
 		if how == lend.Failed {
-			m.Cause = int32(errnoOf(cause))
+			r.Cause = int32(errnoOf(cause))
 		}
 		// Not here: who carries bytes must not wait for a client that does not
 		// read.
-		go c.send(m, reqno, false)
+		go c.send(reply(r), reqno, false)
 	}
-	loan, err = p.NewLoan(file, lender.Lend, ended, func() { desc.pollers.Unwatch(end) })
+	loan, err = begin(p, lender, ended, func() {
+		desc.pollers.Unwatch(end)
+		desc.lend(nil)
+	})
 	switch err {
 	case nil:
-	case lend.ErrHost:
+	case lend.ErrHost, lend.ErrHostDatagrams:
 		return netbsd.EINVAL
 	case lend.ErrPump:
 		return netbsd.EINTR
 	default:
 		return err
 	}
+	desc.lend(loan)
 	desc.pollers.Watch(end)
 	if hd.closed() {
 		loan.Revoke()

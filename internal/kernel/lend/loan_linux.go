@@ -1,0 +1,562 @@
+package lend
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/pkg/netbsd"
+)
+
+// What a loan is told; see Loan.state.
+const (
+	running   uint32 = 1 << iota // a goroutine has the loan
+	hostIn                       // the program wrote
+	hostOut                      // the program read
+	hostEOF                      // the program ended its direction
+	hostHup                      // both directions ended
+	hostErr                      // the program closed with data unread
+	streamIn                     // Readable
+	streamOut                    // Writable
+	streamBad                    // Broken
+	revoked                      // Revoke was called
+	taken                        // TakeBack was called
+)
+
+// Loan is a stream that a program has.
+type Loan struct {
+	p      *Pump
+	id     uint64
+	fd     int
+	stream Stream
+	ended  func(End, error)
+	closed func()
+	dg     *datagrams // of a loan of datagrams
+	next   *Loan      // the next that waits for a worker; see Pump.work
+
+	// state has what the loan was told and not yet done. One goroutine at a time
+	// has the loan; others leave it what there is to do, so that nobody waits.
+	state atomic.Uint32
+
+	// What follows is of who has the loan.
+	over     bool   // it has ended
+	hup, eof bool   // both directions have ended at the program; one has
+	broken   bool   // the program closed with data unread
+	sent     bool   // the end of the program's direction was told to the stream
+	heard    bool   // the end of the other was told to the program
+	deaf     bool   // the program does not read any more
+	full     bool   // the host's socket is, and will tell of room
+	rest     []byte // what it had no room for
+	buf      *[keep]byte
+	fill     int  // bytes in buf
+	armed    bool // the descriptor is watched for room
+	src      source
+}
+
+// NewLoan makes a loan of a descriptor of a connected local stream socket of the
+// host, whose mode is not changed. open makes the stream, which is to notify the
+// function that it gets, from any goroutine and with any locks held. ended is
+// called when the loan has, with the error of [Failed]; closed when the descriptor
+// is, which NewLoan takes over unless it fails. Both may be called before Start
+// returns, and must not wait.
+func (p *Pump) NewLoan(fd int, open func(notify func(Events)) (Stream, error), ended func(End, error), closed func()) (*Loan, error) {
+	if !isLocalStream(fd) {
+		return nil, ErrHost
+	}
+	// A byte that was sent out of band would be skipped, and poll would tell of it
+	// for ever. As large as the host allows: what is written at once is one wake-up
+	// of the program.
+	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, hostBuffer) != nil {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, hostBuffer)
+	}
+	l := &Loan{p: p, fd: fd, ended: ended, closed: closed}
+	l.src.fd = fd
+	l.state.Store(running)
+	s, err := open(l.notify)
+	if err != nil {
+		return nil, err
+	}
+	l.stream = s
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		s.Release()
+		return nil, ErrPump
+	}
+	p.last++
+	l.id = p.last
+	p.loans[l.id] = l
+	if err := p.control(unix.EPOLL_CTL_ADD, fd, l.id, watched); err != nil {
+		delete(p.loans, l.id)
+		s.Release()
+		return nil, err
+	}
+	return l, nil
+}
+
+// hostBuffer is the size of the host's send buffer that is asked for.
+const hostBuffer = 256 << 10
+
+// watched is what a descriptor is watched for, room only when there is none.
+const watched = unix.EPOLLIN | unix.EPOLLRDHUP
+
+func isLocalStream(fd int) bool {
+	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil || domain != unix.AF_UNIX {
+		return false
+	}
+	typ, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil || typ != unix.SOCK_STREAM {
+		return false
+	}
+	_, err = unix.Getpeername(fd)
+	return err == nil
+}
+
+// Start begins a loan.
+func (l *Loan) Start() {
+	l.note(streamIn | streamOut | hostIn)
+	l.run()
+}
+
+// Revoke ends a loan if it has not ended, and has its descriptor closed. It does not
+// wait and may be called with any locks held.
+func (l *Loan) Revoke() {
+	if l.note(revoked) {
+		l.p.queue(l)
+	}
+}
+
+// notify is what the stream calls, with its locks held.
+func (l *Loan) notify(ev Events) {
+	var bits uint32
+	if ev&Readable != 0 {
+		bits |= streamIn
+	}
+	if ev&Writable != 0 {
+		bits |= streamOut
+	}
+	if ev&Broken != 0 {
+		bits |= streamIn | streamOut | streamBad
+	}
+	if l.note(bits) {
+		l.p.queue(l)
+	}
+}
+
+// note leaves the loan bits. It reports whether nobody has the loan; then the caller
+// has it, and must run it.
+func (l *Loan) note(bits uint32) bool {
+	for {
+		old := l.state.Load()
+		if l.state.CompareAndSwap(old, old|bits|running) {
+			return old&running == 0
+		}
+	}
+}
+
+// run does what there is to do, for about a turn's bytes, and lets the loan go.
+func (l *Loan) run() {
+	for left := turnBytes; ; {
+		bits := l.state.Swap(running) &^ running
+		if bits == 0 {
+			if l.state.CompareAndSwap(running, 0) {
+				return
+			}
+			continue
+		}
+		left -= l.handle(bits)
+		if left < 0 {
+			// It keeps the loan.
+			l.p.queue(l)
+			return
+		}
+	}
+}
+
+// handle does what bits ask for and gives about how many bytes that were.
+func (l *Loan) handle(bits uint32) (n int) {
+	if l.dg != nil {
+		return l.dg.handle(bits)
+	}
+	if bits&revoked != 0 {
+		l.end(Revoked, nil)
+		l.release()
+		return 0
+	}
+	if l.over {
+		return 0
+	}
+	l.hup = l.hup || bits&hostHup != 0
+	l.eof = l.eof || bits&(hostEOF|hostHup) != 0
+	l.broken = l.broken || bits&hostErr != 0
+	if bits&streamBad != 0 && l.heard {
+		// Nothing more is read, which would tell.
+		if err := l.stream.Err(); err != nil {
+			l.end(Failed, err)
+			return 0
+		}
+	}
+	if bits&hostOut != 0 {
+		if !l.full && l.armed {
+			// Nobody needs to know any more.
+			l.armed = false
+			l.watch(watched)
+		}
+		l.full = false
+	}
+	if bits&(streamIn|hostOut) != 0 {
+		n += l.down()
+	}
+	if bits&(hostIn|hostEOF|hostHup|hostErr|streamOut) != 0 && !l.over {
+		n += l.up()
+	}
+	return n
+}
+
+// down carries what has come in to the program.
+func (l *Loan) down() (n int) {
+	if l.full || l.heard {
+		return 0
+	}
+	if len(l.rest) > 0 {
+		if !l.flush() {
+			return 0
+		}
+	}
+	for n < turnBytes {
+		m, err := l.stream.Recv(l)
+		n += m
+		ok := l.flush()
+		switch {
+		case !ok:
+			return n
+		case err == nil:
+			continue
+		case err == netbsd.EAGAIN:
+			return n
+		case err == io.EOF:
+			l.heard = true
+			unix.Shutdown(l.fd, unix.SHUT_WR)
+			if l.sent {
+				l.finishUp()
+			}
+			return n
+		}
+		l.end(Failed, err)
+		return n
+	}
+	l.note(streamIn)
+	return n
+}
+
+// errFull stops Recv.
+var errFull = errors.New("no room")
+
+// Write implements io.Writer for Recv. Small pieces are gathered.
+func (l *Loan) Write(p []byte) (int, error) {
+	switch {
+	case l.deaf:
+		return len(p), nil
+	case l.full:
+		return 0, errFull
+	case len(p) < gather:
+		if l.fill+len(p) > keep && !l.flush() {
+			return 0, errFull
+		}
+		if l.buf == nil {
+			l.buf = buffers.Get().(*[keep]byte)
+		}
+		l.fill += copy(l.buf[l.fill:], p)
+		l.rest = l.buf[:l.fill]
+		return len(p), nil
+	}
+	n := l.WriteAll([][]byte{p})
+	if n < len(p) && !l.deaf {
+		return n, errFull
+	}
+	return len(p), nil
+}
+
+var buffers = sync.Pool{New: func() any { return new([keep]byte) }}
+
+// flush writes the rest. It reports whether there is none any more.
+func (l *Loan) flush() bool {
+	if len(l.rest) > 0 {
+		l.rest = l.rest[l.write([][]byte{l.rest}):]
+		if len(l.rest) > 0 && !l.deaf {
+			return false
+		}
+	}
+	if l.buf != nil {
+		buffers.Put(l.buf)
+		l.buf, l.fill, l.rest = nil, 0, nil
+	}
+	return true
+}
+
+// WriteAll implements [Sink].
+func (l *Loan) WriteAll(pieces [][]byte) (n int) {
+	if l.deaf {
+		for _, p := range pieces {
+			n += len(p)
+		}
+		return n
+	}
+	var all [MaxPieces + 1][]byte
+	kept := len(l.rest)
+	n = l.write(append(append(all[:0], l.rest), pieces...))
+	k := min(n, kept)
+	l.rest = l.rest[k:]
+	if k == kept {
+		l.flush() // gives the buffer back
+	}
+	return n - k
+}
+
+// write writes to the program what there is room for.
+func (l *Loan) write(pieces [][]byte) (n int) {
+	var iov [MaxPieces + 1]unix.Iovec
+	left := 0
+	for i, p := range pieces {
+		iov[i].Base = unsafe.SliceData(p)
+		iov[i].SetLen(len(p))
+		left += len(p)
+	}
+	for v := iov[:len(pieces)]; left > 0 && !l.full && !l.deaf; {
+		m, e := sendmsg(l.fd, v)
+		switch e {
+		case 0:
+			n += m
+			left -= m
+			for left > 0 && m >= int(v[0].Len) {
+				m -= int(v[0].Len)
+				v = v[1:]
+			}
+			if left > 0 && m > 0 {
+				v[0].Base = (*byte)(unsafe.Add(unsafe.Pointer(v[0].Base), m))
+				v[0].SetLen(int(v[0].Len) - m)
+			}
+		case unix.EINTR:
+		case unix.EAGAIN:
+			l.full = true
+			if !l.armed {
+				// Asked for now, it is told even if it is there already.
+				l.armed = true
+				l.watch(watched | unix.EPOLLOUT)
+			}
+		default:
+			// The program has ended its reading, or has gone; ECONNRESET is told
+			// once.
+			l.deaf = true
+			l.broken = l.broken || e == unix.ECONNRESET
+			l.look()
+		}
+	}
+	return n
+}
+
+// watch changes what the descriptor is watched for.
+func (l *Loan) watch(events uint32) { l.p.control(unix.EPOLL_CTL_MOD, l.fd, l.id, events) }
+
+// look asks the host whether both directions have ended.
+func (l *Loan) look() {
+	pfd := []unix.PollFd{{Fd: int32(l.fd)}}
+	if _, err := unix.Poll(pfd, 0); err == nil && pfd[0].Revents&unix.POLLHUP != 0 {
+		l.hup = true
+		l.note(hostHup) // there is something to do about it
+	}
+}
+
+// up carries what the program wrote to the stream.
+func (l *Loan) up() (n int) {
+	if l.hup && l.stream.Abrupt() {
+		l.end(Closed, nil)
+		return 0
+	}
+	for n < turnBytes && !l.sent {
+		have := l.src.ready()
+		if have == 0 {
+			switch e := l.src.ended(); e {
+			case unix.EAGAIN:
+			case 0, unix.ECONNRESET:
+				l.upEnded(e)
+			default:
+				// There is more.
+				continue
+			}
+			return n
+		}
+		m, err := l.stream.Send(&l.src)
+		n += m
+		switch {
+		case err == nil && m >= have && !l.eof && !l.broken:
+			// What comes after that is told.
+			return n
+		case err == nil:
+		case err == netbsd.EAGAIN:
+			if l.broken {
+				// It is not waited for: the peer hears of the end at once.
+				l.drop()
+			}
+			return n
+		default:
+			// What came before is the program's yet.
+			if l.down(); !l.over {
+				l.end(Failed, err)
+			}
+			return n
+		}
+	}
+	if l.sent {
+		l.finishUp()
+		return n
+	}
+	l.note(hostIn)
+	return n
+}
+
+// upEnded is told what the host says at the end of what the program wrote.
+func (l *Loan) upEnded(e syscall.Errno) {
+	if e != 0 {
+		l.drop()
+		return
+	}
+	if !l.hup {
+		l.look()
+	}
+	if l.hup && l.stream.Abrupt() {
+		l.end(Closed, nil)
+	} else {
+		l.finishUp()
+	}
+}
+
+// finishUp tells the stream of the end of the program's direction, and ends the loan
+// when that was the last, or the program has closed. A host socket both halves of
+// which have ended looks as if it were closed at the other end.
+func (l *Loan) finishUp() {
+	if l.hup && (l.broken || !l.heard && (len(l.rest) > 0 || l.stream.Unread())) {
+		l.drop()
+		return
+	}
+	if !l.sent {
+		l.sent = true
+		l.stream.EndSend()
+	}
+	if l.hup || l.heard {
+		l.end(Closed, nil)
+	}
+}
+
+// drop ends the loan of a program that has closed with data unread.
+func (l *Loan) drop() {
+	l.stream.Reset()
+	l.end(Dropped, nil)
+}
+
+// end ends the loan. The descriptor is kept when the connection broke: the other end
+// shows what happened only if it is closed with something in it.
+func (l *Loan) end(how End, err error) {
+	if l.over {
+		return
+	}
+	l.over = true
+	l.stream.Release()
+	l.p.control(unix.EPOLL_CTL_DEL, l.fd, l.id, 0)
+	l.p.forget(l)
+	if l.buf != nil {
+		buffers.Put(l.buf)
+		l.buf, l.rest = nil, nil
+	}
+	l.ended(how, err)
+	if how != Failed {
+		l.release()
+	}
+}
+
+// release closes the descriptor.
+func (l *Loan) release() {
+	if l.fd >= 0 {
+		unix.Close(l.fd)
+		l.fd = -1
+		l.closed()
+	}
+}
+
+// source is what a program has written.
+type source struct {
+	fd   int
+	have int
+}
+
+// ready asks how much is there.
+func (s *source) ready() int {
+	var n int32
+	syscall.RawSyscall(unix.SYS_IOCTL, uintptr(s.fd), unix.TIOCINQ, uintptr(unsafe.Pointer(&n)))
+	s.have = int(n)
+	return s.have
+}
+
+// ended is asked when nothing is there: 0 is the end, EAGAIN that there is none, EBUSY
+// that there is something now.
+func (s *source) ended() syscall.Errno {
+	var b [1]byte
+	n, e := recvfrom(s.fd, b[:], unix.MSG_PEEK)
+	switch {
+	case e == unix.EINTR, e == 0 && n > 0:
+		return unix.EBUSY
+	}
+	return e
+}
+
+// Len implements [Source].
+func (s *source) Len() int { return s.have }
+
+// Read implements io.Reader. It fails if what was there has gone: somebody else reads,
+// too.
+func (s *source) Read(p []byte) (int, error) {
+	p = p[:min(len(p), s.have)]
+	for len(p) > 0 {
+		n, e := recvfrom(s.fd, p, 0)
+		switch {
+		case e == unix.EINTR:
+			continue
+		case e != 0:
+			return 0, e
+		case n == 0:
+			return 0, io.ErrUnexpectedEOF
+		}
+		s.have -= n
+		return n, nil
+	}
+	if s.have == 0 {
+		return 0, io.EOF
+	}
+	return 0, nil
+}
+
+func recvfrom(fd int, p []byte, flags int) (int, syscall.Errno) {
+	n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
+		uintptr(len(p)), uintptr(flags|unix.MSG_DONTWAIT), 0, 0)
+	return int(n), e
+}
+
+func sendmsg(fd int, v []unix.Iovec) (int, syscall.Errno) {
+	const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+	if len(v) == 1 {
+		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(v[0].Base)),
+			uintptr(v[0].Len), flags, 0, 0)
+		return int(n), e
+	}
+	m := unix.Msghdr{Iov: &v[0]}
+	m.SetIovlen(len(v))
+	n, _, e := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&m)), flags)
+	return int(n), e
+}
