@@ -100,6 +100,34 @@ func TestList(t *testing.T) {
 	want(t, "", "rumpctl", "halt")
 }
 
+func TestSysctl(t *testing.T) {
+	runtimeDir(t)
+	for _, machine := range []string{"amd64", "powerpc"} {
+		t.Run(machine, func(t *testing.T) {
+			want(t, "", "rumpctl", "start", machine, "--machine", machine)
+			sysctl := func(args ...string) string {
+				t.Helper()
+				return want(t, "", "rumpctl", append([]string{"sysctl", "--server", machine}, args...)...)
+			}
+			if out := sysctl("net.inet.ip.ttl", "kern.ostype"); out != "net.inet.ip.ttl = 64\nkern.ostype = NetBSD\n" {
+				t.Errorf("%q", out)
+			}
+			if out := sysctl("-w", "net.inet.ip.ttl=0x40", "net.inet.ip.ttl=63"); out != "net.inet.ip.ttl: 64 -> 64\nnet.inet.ip.ttl: 64 -> 63\n" {
+				t.Errorf("%q", out)
+			}
+			if out := sysctl("-n", "net.inet.ip.ttl"); out != "63\n" {
+				t.Errorf("%q", out)
+			}
+			if out := sysctl("kern.hostname=long.name"); !strings.HasSuffix(out, " -> long.name\n") {
+				t.Errorf("%q", out)
+			}
+			if out := sysctl("net.inet"); !strings.Contains(out, "net.inet.ip.ttl = 63\n") || !strings.Contains(out, "net.inet.tcp.pair = 0\n") {
+				t.Errorf("%s", out)
+			}
+		})
+	}
+}
+
 // Each mistake is one line that names it, exit code 1, and nothing stays.
 func TestMistakes(t *testing.T) {
 	dir := runtimeDir(t)
@@ -119,6 +147,12 @@ func TestMistakes(t *testing.T) {
 		{"bad kernel", []string{"start", "x", "--kernel", "/nonexistent"}, "rumpctl: start /nonexistent: "},
 		{"unknown command", []string{"frobnicate"}, `rumpctl: unknown command "frobnicate"`},
 		{"unknown flag", []string{"list", "--frob"}, "rumpctl: unknown flag: --frob"},
+		{"no variable", []string{"sysctl", "--server", "taken", "net.inet.ip.nope"}, "rumpctl: sysctl net.inet.ip.nope: No such file or directory"},
+		{"bad value", []string{"sysctl", "--server", "taken", "net.inet.ip.ttl=x"}, `rumpctl: sysctl net.inet.ip.ttl: "x" is no integer of 32 bits`},
+		{"refused value", []string{"sysctl", "--server", "taken", "net.inet.tcp.pair=2"}, "rumpctl: sysctl net.inet.tcp.pair: Invalid argument"},
+		{"constant", []string{"sysctl", "--server", "taken", "kern.ostype=Linux"}, "rumpctl: sysctl kern.ostype: Operation not permitted"},
+		{"structure", []string{"sysctl", "--server", "taken", "net.inet.tcp.stats"}, "rumpctl: sysctl net.inet.tcp.stats: a structure, which is not shown"},
+		{"no value", []string{"sysctl", "--server", "taken", "-w", "net.inet.ip.ttl"}, "rumpctl: sysctl net.inet.ip.ttl: no value to set"},
 		{"bad URL", []string{"status", "--server", "udp://x"}, "rumpctl: not a rump kernel's URL: udp://x"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

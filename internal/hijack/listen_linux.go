@@ -324,7 +324,7 @@ func (t *trap) tryAccept(l, flags int) bool {
 		unix.Close(ticket)
 	} else {
 		x.dequeue()
-		if p := y.pair; p != nil {
+		if p := y.joined(); p != nil {
 			// It was a ticket.
 			unix.Close(fd)
 			if fd, err = p.accept(); err != nil {
