@@ -60,6 +60,7 @@ func serveHTTP(t testing.TB, c *spclient.Conn, conf *tls.Config) (base string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	over := make(chan struct{})
 	mux := http.NewServeMux()
 	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Proto", r.Proto)
@@ -76,6 +77,9 @@ func serveHTTP(t testing.TB, c *spclient.Conn, conf *tls.Config) (base string) {
 		w.WriteHeader(http.StatusOK)
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
+		// The answer has no end, or the client might have that before it is told that
+		// its time is up: TLS says good-bye while others still read.
+		<-over
 	})
 	srv := &http.Server{Handler: mux, TLSConfig: conf, ErrorLog: log.New(io.Discard, "", 0)}
 	served := make(chan error, 1)
@@ -87,6 +91,7 @@ func serveHTTP(t testing.TB, c *spclient.Conn, conf *tls.Config) (base string) {
 		}
 	}()
 	t.Cleanup(func() {
+		close(over)
 		srv.Close()
 		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 			t.Errorf("server ended with %v", err)
