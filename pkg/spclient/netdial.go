@@ -429,6 +429,13 @@ func (fd *netFD) streamDefaults(keepAlive time.Duration) error {
 	})
 }
 
+// slowTicks is a time in whole seconds, rounded up, in the unit of TCP_KEEPIDLE and
+// TCP_KEEPINTVL: NetBSD 7 takes ticks of the slow timer, two a second (PR_SLOWHZ), where
+// tcp(4) says seconds.
+func slowTicks(d time.Duration) int32 {
+	return int32(2 * min((d+time.Second-1)/time.Second, 1<<30-1))
+}
+
 // setKeepAlive sets how idle TCP connections are probed. A value of 0 is package
 // net's default, a negative one leaves the kernel's.
 func (fd *netFD) setKeepAlive(config net.KeepAliveConfig) error {
@@ -439,22 +446,22 @@ func (fd *netFD) setKeepAlive(config net.KeepAliveConfig) error {
 	if err := fd.setsockoptInt(netbsd.SOL_SOCKET, netbsd.SO_KEEPALIVE, on); err != nil || on == 0 {
 		return err
 	}
-	seconds := func(d time.Duration) int32 {
+	ticks := func(d time.Duration) int32 {
 		switch {
 		case d == 0:
 			d = defaultKeepAlive
 		case d < 0:
 			return -1
 		}
-		return int32(min((d+time.Second-1)/time.Second, 1<<31-1))
+		return slowTicks(d)
 	}
 	count := int32(config.Count)
 	if count == 0 {
 		count = keepAliveProbes
 	}
 	for _, o := range [...]struct{ name, val int32 }{
-		{netbsd.TCP_KEEPIDLE, seconds(config.Idle)},
-		{netbsd.TCP_KEEPINTVL, seconds(config.Interval)},
+		{netbsd.TCP_KEEPIDLE, ticks(config.Idle)},
+		{netbsd.TCP_KEEPINTVL, ticks(config.Interval)},
 		{netbsd.TCP_KEEPCNT, count},
 	} {
 		if o.val < 0 {

@@ -126,10 +126,10 @@ func (c *TCPConn) SetKeepAlive(keepAlive bool) error {
 // SetKeepAlivePeriod sets the time between probes, and before the first one, in
 // whole seconds, rounded up.
 func (c *TCPConn) SetKeepAlivePeriod(d time.Duration) error {
-	sec := int32(min((d+time.Second-1)/time.Second, 1<<31-1))
-	err := c.fd.setsockoptInt(netbsd.IPPROTO_TCP, netbsd.TCP_KEEPINTVL, sec)
+	ticks := slowTicks(d)
+	err := c.fd.setsockoptInt(netbsd.IPPROTO_TCP, netbsd.TCP_KEEPINTVL, ticks)
 	if err == nil {
-		err = c.fd.setsockoptInt(netbsd.IPPROTO_TCP, netbsd.TCP_KEEPIDLE, sec)
+		err = c.fd.setsockoptInt(netbsd.IPPROTO_TCP, netbsd.TCP_KEEPIDLE, ticks)
 	}
 	return c.fd.opError("set", err)
 }
