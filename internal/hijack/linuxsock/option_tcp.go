@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // slowHz is how often in a second NetBSD's slow timer ticks, which the
@@ -43,25 +44,31 @@ var tcpOptions = map[int]*option{
 	unix.TCP_INFO:       {name: "TCP_INFO", at: inKernel, get: getTCPInfo},
 	unix.TCP_CONGESTION: {name: "TCP_CONGESTION", at: inKernel, set: setCongestion, get: getCongestion},
 
-	unix.TCP_CORK: {name: "TCP_CORK", why: "holds segments back that are not full, which nobody can rely on",
-		set: storeBool, get: get(0)},
+	unix.TCP_CORK: {name: "TCP_CORK", at: inKernel, why: "where rumpd is not, no more than how segments are cut is different",
+		set: number(func(r *request, v int32) unix.Errno {
+			v = boolInt(v != 0)
+			if errno := r.kernelInt(netbsd.IPPROTO_TCP, sysproxy.TCPCork, v); errno != 0 && errno != unix.ENOPROTOOPT {
+				return errno
+			}
+			return r.store(v)
+		}), get: get(0)},
 	unix.TCP_DEFER_ACCEPT: {name: "TCP_DEFER_ACCEPT", why: "a hint: connections may be accepted before they have data",
 		set: number(func(r *request, v int32) unix.Errno { return r.store(roundDefer(v)) }), get: get(0)},
 	unix.TCP_QUICKACK: {name: "TCP_QUICKACK", why: "a hint: the kernel decides when to acknowledge",
 		set: storeBool, get: get(1)},
-	unix.TCP_USER_TIMEOUT: {name: "TCP_USER_TIMEOUT", why: "the kernel gives a connection up in its own time",
+	unix.TCP_USER_TIMEOUT: {name: "TCP_USER_TIMEOUT", at: inKernel,
 		set: number(func(r *request, v int32) unix.Errno {
 			if v < 0 {
 				return unix.EINVAL
 			}
-			return r.store(v)
+			return r.ownInt(sysproxy.TCPUserTimeout, v, 0)
 		}), get: get(0)},
-	unix.TCP_LINGER2: {name: "TCP_LINGER2", why: "the kernel keeps FIN_WAIT_2 for its own time",
+	unix.TCP_LINGER2: {name: "TCP_LINGER2", at: inKernel,
 		set: number(func(r *request, v int32) unix.Errno {
 			if v == 0 {
 				v = defaultLinger2
 			}
-			return r.store(min(max(v, -1), maxLinger2))
+			return r.ownInt(sysproxy.TCPLinger2, min(max(v, -1), maxLinger2), defaultLinger2)
 		}), get: get(defaultLinger2)},
 	unix.TCP_FASTOPEN: {name: "TCP_FASTOPEN", why: "saves a round trip where both ends can, which NetBSD cannot",
 		set: number(func(r *request, v int32) unix.Errno {
@@ -95,6 +102,15 @@ var tcpOptions = map[int]*option{
 	unix.TCP_ULP:       {name: "TCP_ULP", at: refused, why: "it would act on the host's socket", set: deny(unix.ENOPROTOOPT), get: empty},
 	unix.TCP_REPAIR:    {name: "TCP_REPAIR", at: refused, why: "needs privilege", set: deny(unix.EPERM), get: get(0)},
 	tcpIsMPTCP:         {name: "TCP_IS_MPTCP", why: "a fact", get: get(0)},
+}
+
+// ownInt sets an option that rumpd has and NetBSD has not; there only the default is right.
+func (r *request) ownInt(name, v, def int32) unix.Errno {
+	errno := r.kernelInt(netbsd.IPPROTO_TCP, name, v)
+	if errno != 0 && (errno != unix.ENOPROTOOPT || v != def) {
+		return errno
+	}
+	return r.store(v)
 }
 
 // keepOption is an option of keepalive: of so many units a second in the kernel.

@@ -9,6 +9,7 @@ import (
 
 	"rumptools/internal/kernel"
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // tcpOptions are a socket's options of the level IPPROTO_TCP.
@@ -25,6 +26,10 @@ type tcpOptions struct {
 	// autoSend has the send buffer grow when it is full; sizedRecv says that
 	// the receive buffer has a size of its own.
 	autoSend, sizedRecv bool
+
+	// cork, linger2 and userTimeout are rumpd's own options (package sysproxy), as they
+	// were set.
+	cork, linger2, userTimeout int32
 }
 
 const (
@@ -65,6 +70,11 @@ func (so *tcpSocket) applyOptions() {
 		ops.SetReceiveBufferSize(int64(2*so.rcv.hiwat), true)
 	}
 	so.applyKeepalive()
+	for _, name := range []int32{sysproxy.TCPCork, sysproxy.TCPLinger2, sysproxy.TCPUserTimeout} {
+		if *so.opt.own(name) != 0 {
+			so.applyOwn(name)
+		}
+	}
 	if so.opt.maxSeg >= header.TCPMinimumMSS {
 		so.ep.SetSockOptInt(tcpip.MaxSegOption, int(so.opt.maxSeg))
 	}
@@ -76,6 +86,33 @@ func (so *tcpSocket) applyKeepalive() {
 	so.ep.SetSockOptInt(tcpip.KeepaliveCountOption, int(so.opt.keepCount))
 	so.ep.SetSockOpt(&idle)
 	so.ep.SetSockOpt(&intvl)
+}
+
+// own is where an option of rumpd's own is kept, nil when it is none.
+func (o *tcpOptions) own(name int32) *int32 {
+	switch name {
+	case sysproxy.TCPCork:
+		return &o.cork
+	case sysproxy.TCPLinger2:
+		return &o.linger2
+	case sysproxy.TCPUserTimeout:
+		return &o.userTimeout
+	}
+	return nil
+}
+
+// applyOwn tells the endpoint of an option of rumpd's own.
+func (so *tcpSocket) applyOwn(name int32) {
+	switch name {
+	case sysproxy.TCPCork:
+		so.ep.SocketOptions().SetCorkOption(so.opt.cork != 0)
+	case sysproxy.TCPLinger2:
+		v := tcpip.TCPLingerTimeoutOption(time.Duration(so.opt.linger2) * time.Second)
+		so.ep.SetSockOpt(&v)
+	case sysproxy.TCPUserTimeout:
+		v := tcpip.TCPUserTimeoutOption(time.Duration(so.opt.userTimeout) * time.Millisecond)
+		so.ep.SetSockOpt(&v)
+	}
 }
 
 // applyHeader tells the endpoint what the headers of its packets have.
@@ -153,7 +190,8 @@ func (so *tcpSocket) applyOption(level, name int32) {
 func (so *tcpSocket) setTCP(name int32, value []byte) error {
 	switch name {
 	case netbsd.TCP_NODELAY, netbsd.TCP_MAXSEG, netbsd.TCP_KEEPIDLE, netbsd.TCP_KEEPINTVL,
-		netbsd.TCP_KEEPCNT, netbsd.TCP_KEEPINIT:
+		netbsd.TCP_KEEPCNT, netbsd.TCP_KEEPINIT,
+		sysproxy.TCPCork, sysproxy.TCPLinger2, sysproxy.TCPUserTimeout:
 	default:
 		return netbsd.ENOPROTOOPT
 	}
@@ -174,6 +212,14 @@ func (so *tcpSocket) setTCP(name int32, value []byte) error {
 		if v >= header.TCPMinimumMSS {
 			so.ep.SetSockOptInt(tcpip.MaxSegOption, int(v))
 		}
+		return nil
+	}
+	if own := so.opt.own(name); own != nil {
+		if name == sysproxy.TCPUserTimeout && v < 0 {
+			return netbsd.EINVAL
+		}
+		*own = v
+		so.applyOwn(name)
 		return nil
 	}
 	if v == 0 {
@@ -239,6 +285,8 @@ func (so *tcpSocket) Option(_ *kernel.Call, level, name int32, _ int) ([]byte, e
 		return boolInt(so.m, so.opt.noDelay, tfNoDelay), nil
 	case name == netbsd.TCP_MAXSEG:
 		return intOpt(so.m, so.peerMSS()), nil
+	case so.opt.own(name) != nil:
+		return intOpt(so.m, *so.opt.own(name)), nil
 	case name == netbsd.TCP_INFO:
 		info := so.info()
 		return netbsd.Marshal(so.m, &info), nil

@@ -1,0 +1,96 @@
+package inet
+
+import (
+	"testing"
+	"time"
+
+	"rumptools/internal/kernel"
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
+)
+
+// TestTCPOwn: rumpd's own options can be read as they were set, and a listener's
+// connections have them.
+func TestTCPOwn(t *testing.T) {
+	a, b := pair(t)
+	l := listener(t, b, "10.0.0.2:80", 5)
+	values := map[int32]int32{sysproxy.TCPCork: 1, sysproxy.TCPLinger2: -1, sysproxy.TCPUserTimeout: 12345}
+	for name, v := range values {
+		if v := getInt(t, l, b.machine, netbsd.IPPROTO_TCP, name); v != 0 {
+			t.Errorf("%#x is %d at first", name, v)
+		}
+		setInt(t, l, b.machine, netbsd.IPPROTO_TCP, name, v)
+	}
+	check(t, "a negative time", l.SetOption(nil, netbsd.IPPROTO_TCP, sysproxy.TCPUserTimeout, intOpt(b.machine, -1)), netbsd.EINVAL)
+	check(t, "a short value", l.SetOption(nil, netbsd.IPPROTO_TCP, sysproxy.TCPCork, []byte{1}), netbsd.EINVAL)
+	dial(t, a, "10.0.0.2:80")
+	c, _ := accept(t, l)
+	for _, so := range []kernel.Socket{l, c} {
+		for name, want := range values {
+			if v := getInt(t, so, b.machine, netbsd.IPPROTO_TCP, name); v != want {
+				t.Errorf("%#x is %d, want %d", name, v, want)
+			}
+		}
+	}
+}
+
+// TestTCPCork: what does not fill a segment waits until it may go.
+func TestTCPCork(t *testing.T) {
+	a, b := pair(t)
+	c, srv := connected(t, a, b, "10.0.0.2:80")
+	setInt(t, c, a.machine, netbsd.IPPROTO_TCP, sysproxy.TCPCork, 1)
+	send(t, c, []byte("held "), nil)
+	time.Sleep(50 * time.Millisecond)
+	if srv.Poll()&kernel.Readable != 0 {
+		t.Error("it did not wait")
+	}
+	send(t, c, []byte("back"), nil)
+	setInt(t, c, a.machine, netbsd.IPPROTO_TCP, sysproxy.TCPCork, 0)
+	if got := readAll(t, srv, 9); string(got) != "held back" {
+		t.Errorf("%q", got)
+	}
+	send(t, c, []byte("at once"), nil)
+	readAll(t, srv, 7)
+}
+
+// TestTCPUserTimeout: a peer that does not answer is given up.
+func TestTCPUserTimeout(t *testing.T) {
+	a, b := pair(t)
+	c, _ := connected(t, a, b, "10.0.0.2:80")
+	setInt(t, c, a.machine, netbsd.IPPROTO_TCP, sysproxy.TCPUserTimeout, 500)
+	b.Close()
+	begin := time.Now()
+	send(t, c, []byte("hello?"), nil)
+	// By itself it would take some ten minutes.
+	err := await(t, c, func() error {
+		if c.Poll()&kernel.Readable == 0 {
+			return netbsd.EAGAIN
+		}
+		return nil
+	})
+	must(t, err)
+	if v := getInt(t, c, a.machine, netbsd.SOL_SOCKET, netbsd.SO_ERROR); netbsd.Errno(v) != netbsd.ETIMEDOUT {
+		t.Errorf("SO_ERROR is %v", netbsd.Errno(v))
+	}
+	if d := time.Since(begin); d < 400*time.Millisecond {
+		t.Errorf("after %v", d)
+	}
+}
+
+// TestTCPLinger2: a connection that its program has closed waits no longer than that for
+// the peer's end.
+func TestTCPLinger2(t *testing.T) {
+	a, b := pair(t)
+	c, srv := connected(t, a, b, "10.0.0.2:80")
+	setInt(t, c, a.machine, netbsd.IPPROTO_TCP, sysproxy.TCPLinger2, 1)
+	c.Close()
+	if got := readAll(t, srv, -1); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
+	count := func() int { return len(a.sockets.list(pcbList{inet, netbsd.IPPROTO_TCP})) }
+	for end := time.Now().Add(30 * time.Second); count() > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d sockets are left", count())
+		}
+	}
+}
