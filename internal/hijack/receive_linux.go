@@ -61,23 +61,29 @@ func (t *trap) recvmmsg() {
 		}
 		end = time.Now().Add(time.Duration(min(sec, 1<<32))*time.Second + time.Duration(nsec))
 	}
+	var left time.Duration
+	stop := func(i int, e unix.Errno) {
+		if i > 0 {
+			e = 0
+			if !end.IsZero() {
+				b := native.AppendUint64(nil, uint64(left/time.Second))
+				e = t.write(t.Args[4], native.AppendUint64(b, uint64(left%time.Second)))
+			}
+		}
+		t.done(int64(i), e)
+	}
 	var next func(i, flags int)
 	next = func(i, flags int) {
 		// Linux looks at the time after each message only.
-		if i == n || i > 0 && !end.IsZero() && !time.Now().Before(end) {
-			t.done(int64(i), 0)
+		left = max(time.Until(end), 0)
+		if i == n || i > 0 && !end.IsZero() && left == 0 {
+			stop(i, 0)
 			return
-		}
-		stop := func(e unix.Errno) {
-			if i > 0 {
-				e = 0
-			}
-			t.done(int64(i), e)
 		}
 		at := t.Args[1] + uint64(i)*sizeofMmsghdr
 		m, e := t.message(at)
 		if e != 0 {
-			stop(e)
+			stop(i, e)
 			return
 		}
 		t.receive(&m, flags&^unix.MSG_WAITFORONE, func(got int, e unix.Errno) {
@@ -85,7 +91,7 @@ func (t *trap) recvmmsg() {
 				e = t.write(at+sizeofMsghdr, native.AppendUint32(nil, uint32(got)))
 			}
 			if e != 0 {
-				stop(e)
+				stop(i, e)
 				return
 			}
 			if flags&unix.MSG_WAITFORONE != 0 {

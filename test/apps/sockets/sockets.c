@@ -1540,6 +1540,14 @@ static void udp(void)
 	b = sockname(fd);
 	say("\"%s\" \"%s\" \"%s\", lengths %d %d %d, port %s", in[0], in[1], in[2], rr[0].msg_len, rr[1].msg_len, rr[2].msg_len,
 	    port_of(&b) == port_of(&whose[2]) ? "the same" : "another");
+	/* Times are looked at after each datagram. */
+	sendmmsg(fd, mm, 3, 0);
+	pause_ms(50);
+	struct timespec at_once = {0, 0}, second = {1, 0}, wrong_time = {0, -1};
+	say("recvmmsg, bad time = %s", res(recvmmsg(s, rr, 4, 0, &wrong_time)));
+	say("recvmmsg, no time = %s", res(recvmmsg(s, rr, 4, 0, &at_once)));
+	say("recvmmsg, a second, MSG_WAITFORONE = %s", res(recvmmsg(s, rr, 4, MSG_WAITFORONE, &second)));
+	say("time is left: %d", second.tv_sec == 0 && second.tv_nsec > 0);
 	union addr bc = address(AF_INET, "127.255.255.255", port_of(&a));
 	if (fam == AF_INET) {
 		say("broadcast = %s", res(sendto(fd, "b", 1, 0, &bc.sa, sizeof bc.in)));
