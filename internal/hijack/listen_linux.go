@@ -65,7 +65,7 @@ func (t *trap) listen() {
 		e = errnoOf(unix.Listen(t.host, maxBacklog))
 	}
 	if e == 0 {
-		x.s.expectPair(ks)
+		x.s.expectPairs(ks)
 		_, inKernel := share(backlog)
 		e = linuxsock.Errno(ks.ListenBacklog(inKernel))
 	}
@@ -119,7 +119,7 @@ func (x *socket) take(ks *spclient.NetSocket) {
 		case errors.Is(err, spclient.ErrLost) && x.s.ctx.Err() == nil:
 			var e unix.Errno
 			if ks, e = x.remade(); e == 0 {
-				x.s.expectPair(ks)
+				x.s.expectPairs(ks)
 				_, inKernel := share(backlog)
 				e = linuxsock.Errno(ks.ListenBacklog(inKernel))
 			}

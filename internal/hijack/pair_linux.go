@@ -51,10 +51,18 @@ func (s *supervisor) pairs() bool {
 	return p.on
 }
 
-// expectPair says that this supervisor will ask for a pair, or make offers, and tells
-// whether it should.
+// expectPair says of a socket that is about to be connected that this supervisor will ask
+// for a pair, and tells whether it should.
 func (s *supervisor) expectPair(ks *spclient.NetSocket) bool {
 	return s.pairs() && s.conn.ExpectPair(s.ctx, ks.FD()) == nil
+}
+
+// expectPairs says of one that is about to listen that offers will be made, should the
+// sysctl be set one day.
+func (s *supervisor) expectPairs(ks *spclient.NetSocket) {
+	if s.conn.CanPair() {
+		s.conn.ExpectPair(s.ctx, ks.FD())
+	}
 }
 
 // pair is a socket that is joined to another program's.

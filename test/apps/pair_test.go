@@ -48,8 +48,15 @@ func pairKernel(t *testing.T) *host {
 	run("start", h.name)
 	t.Cleanup(func() { exec.Command(rumpctl, "halt", h.name).Run() })
 	h.kernel = "unix://" + filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "rump", h.name)
-	run("sysctl", "--server", h.name, "net.inet.tcp.pair=1")
+	h.setPair(t, "1")
 	return h
+}
+
+func (h *host) setPair(t *testing.T, value string) {
+	t.Helper()
+	if out, err := exec.Command(filepath.Join(bin, "rumpctl"), "sysctl", "--server", h.name, "net.inet.tcp.pair="+value).CombinedOutput(); err != nil {
+		t.Fatalf("rumpctl sysctl: %v\n%s", err, out)
+	}
 }
 
 // TestSocketsPair: the transcripts with net.inet.tcp.pair.
@@ -101,7 +108,11 @@ func TestPair(t *testing.T) {
 	goweb := filepath.Join(bin, "goweb")
 	curl := find(t, "curl")
 	p := port(t)
+	h.setPair(t, "0")
 	h.serve(t, "tcp", p, h.command(nil, goweb, "serve", hostPort(h.v4, p)))
+	h.setPair(t, "1")
+	// The server's supervisor looks once a second.
+	time.Sleep(1500 * time.Millisecond)
 	url := "http://" + hostPort(h.v4, p) + "/x"
 	if out := h.want(t, curl, "-sSf", url, url+"y"); out != "hello /x\nhello /xy\n" {
 		t.Errorf("%q", out)
@@ -114,7 +125,22 @@ func TestPair(t *testing.T) {
 			t.Errorf("%s", line)
 		}
 	}
+	// It is decided for each connection, also of a listener that was there before.
+	h.setPair(t, "0")
+	time.Sleep(1500 * time.Millisecond)
+	other := idle(t, h.command(nil, find(t, "nc.openbsd"), h.v4.String(), fmt.Sprint(p)))
+	waits(t, "connected", func() bool { return len(established(t, h)) == 4 })
+	pairs := 0
+	for _, line := range established(t, h) {
+		if strings.HasSuffix(line, "ESTABLISHED pair") {
+			pairs++
+		}
+	}
+	if pairs != 2 {
+		t.Errorf("%d halves of pairs: %s", pairs, established(t, h))
+	}
 	nc.kill()
+	other.kill()
 	waits(t, "the end", func() bool { return len(established(t, h)) == 0 })
 	// A client of another kind.
 	c, err := spclient.Dial(t.Context(), h.kernel, nil)
