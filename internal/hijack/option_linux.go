@@ -27,6 +27,24 @@ func (x *socket) optionFD() (spclient.FD, unix.Errno) {
 	return ks.FD(), 0
 }
 
+// withOptions does something with the options and the kernel's descriptor, once more if the
+// connection breaks at that moment.
+func (x *socket) withOptions(do func(fd spclient.FD) unix.Errno) (e unix.Errno) {
+	for range 2 {
+		fd, e2 := x.optionFD()
+		if e2 != 0 {
+			return e2
+		}
+		x.optMu.Lock()
+		e = do(fd)
+		x.optMu.Unlock()
+		if e != unix.EBADF {
+			break
+		}
+	}
+	return e
+}
+
 // setsockopt is setsockopt(2).
 func (t *trap) setsockopt() {
 	x := t.sock
@@ -40,14 +58,9 @@ func (t *trap) setsockopt() {
 		t.fail(e)
 		return
 	}
-	fd, e := x.optionFD()
-	if e != 0 {
-		t.fail(e)
-		return
-	}
-	x.optMu.Lock()
-	e = x.opts.Set(t.s.ctx, t.s.conn, fd, t.host, t.arg(1), t.arg(2), value)
-	x.optMu.Unlock()
+	e := x.withOptions(func(fd spclient.FD) unix.Errno {
+		return x.opts.Set(t.s.ctx, t.s.conn, fd, t.host, t.arg(1), t.arg(2), value)
+	})
 	x.tellsErrors()
 	if p := x.joined(); p != nil && e == 0 && t.arg(1) == unix.SOL_SOCKET && t.arg(2) == unix.SO_LINGER {
 		p.lingersNow(t.host)
@@ -69,17 +82,14 @@ func (t *trap) getsockopt() {
 		t.fail(unix.EINVAL)
 		return
 	}
-	fd, e := x.optionFD()
-	if e != 0 {
-		t.fail(e)
-		return
-	}
 	if t.arg(1) == unix.SOL_SOCKET && t.arg(2) == unix.SO_ERROR {
 		x.toldByHost(t.host)
 	}
-	x.optMu.Lock()
-	value, e := x.opts.Get(t.s.ctx, t.s.conn, fd, t.host, t.arg(1), t.arg(2), int(min(n, maxOption)))
-	x.optMu.Unlock()
+	var value []byte
+	e := x.withOptions(func(fd spclient.FD) (e unix.Errno) {
+		value, e = x.opts.Get(t.s.ctx, t.s.conn, fd, t.host, t.arg(1), t.arg(2), int(min(n, maxOption)))
+		return e
+	})
 	if t.arg(1) == unix.SOL_SOCKET && t.arg(2) == unix.SO_ERROR {
 		// What S itself has is the same error, only less exact; but of an end of a
 		// pair nobody else knows.

@@ -521,10 +521,11 @@ func (t *trap) getsockname() {
 		switch e := linuxsock.Errno(err); e {
 		case 0:
 			sa = x.linuxAddr(b)
-		case unix.EINVAL:
+		case unix.EINVAL, unix.EBADF:
 			// The connection has just been reset.
-			t.done(0, t.putSockaddr(t.Args[1], t.Args[2], x.noAddr()))
-			return
+			x.mu.Lock()
+			sa = x.lastName
+			x.mu.Unlock()
 		default:
 			t.fail(e)
 			return
