@@ -76,8 +76,15 @@ func newProcDir(s *supervisor) (*procDir, error) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return nil, err
 		}
-		if err := unix.Mkfifo(path, 0o444); err != nil {
+		if err := os.Chmod(filepath.Dir(path), 0o755); err != nil {
+			return nil, err
+		}
+		// Whoever is not root must be its writer, too.
+		if err := unix.Mkfifo(path, 0o644); err != nil {
 			return nil, &os.PathError{Op: "mkfifo", Path: path, Err: err}
+		}
+		if err := os.Chmod(path, 0o644); err != nil {
+			return nil, err
 		}
 		fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 		if err != nil {
@@ -134,7 +141,9 @@ func (d *procDir) look() {
 }
 
 func (d *procDir) run(pipes map[string]int) {
-	d.refresh()
+	if d.refresh() != nil {
+		d.empty()
+	}
 	d.endPipes(pipes)
 	if d.watch() != nil {
 		d.used.Store(1 << 62) // as if it were read all the time
@@ -167,23 +176,37 @@ func (d *procDir) refresh() error {
 		return err
 	}
 	for name, b := range all {
-		path := filepath.Join(d.path, name)
 		if old, ok := d.last[name]; ok && old == string(b) {
 			continue
 		}
-		tmp := filepath.Join(d.s.dir, "new-"+strings.ReplaceAll(name, "/", "-"))
-		if err := os.WriteFile(tmp, b, 0o444); err != nil {
-			return err
-		}
-		if err := os.Chmod(tmp, 0o444); err != nil {
-			return err
-		}
-		if err := os.Rename(tmp, path); err != nil {
+		if err := d.replace(name, b); err != nil {
 			return err
 		}
 		d.last[name] = string(b)
 	}
 	return nil
+}
+
+// replace puts a new file in the place of another, or of a pipe.
+func (d *procDir) replace(name string, b []byte) error {
+	tmp := filepath.Join(d.s.dir, "new-"+strings.ReplaceAll(name, "/", "-"))
+	if err := os.WriteFile(tmp, b, 0o444); err != nil {
+		return err
+	}
+	if err := os.Chmod(tmp, 0o444); err != nil {
+		return err
+	}
+	return os.Rename(tmp, filepath.Join(d.path, name))
+}
+
+// empty has nothing in the files that are still pipes, for want of a kernel to say
+// what: who opens one is not to wait for ever.
+func (d *procDir) empty() {
+	for _, name := range procnet.Names() {
+		if _, ok := d.last[name]; !ok {
+			d.replace(name, nil)
+		}
+	}
 }
 
 // endPipes gives those who have opened a pipe what is in the file that has taken its
