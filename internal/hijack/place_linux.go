@@ -84,6 +84,6 @@ func notPermitted(err error) bool {
 	if !errors.As(err, &se) || se.Op != "start" && se.Op != "mount" {
 		return false
 	}
-	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENOSPC) ||
+	return errors.Is(err, seccomp.ErrKilled) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENOSPC) ||
 		errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EUSERS)
 }

@@ -168,9 +168,11 @@ func supervise(ctx context.Context, o *Options, f *front) error {
 		if o.Resolv != "" || o.Hosts != "" {
 			return fmt.Errorf("exec: --resolv and --hosts need a mount namespace, which is not permitted here (%v), or --procnet", err)
 		}
-		fmt.Fprintf(os.Stderr, "%s: exec: /proc/net and /etc/resolv.conf are the host's: a mount namespace is not permitted here (%v); --procnet does without\n", o.Program, err)
+		why := err
 		cmd = command()
-		s.l, err = seccomp.Start(cmd, filter, nil)
+		if s.l, err = seccomp.Start(cmd, filter, nil); err == nil {
+			fmt.Fprintf(os.Stderr, "%s: exec: /proc/net and /etc/resolv.conf are the host's: a mount namespace is not permitted here (%v); --procnet does without\n", o.Program, why)
+		}
 	}
 	if err != nil {
 		return startError(o.Args[0], err)
@@ -240,6 +242,7 @@ func startError(name string, err error) error {
 	if !errors.As(err, &se) {
 		return missing(name, err)
 	}
+	reaches := se.Op == "pidfd_open" || se.Op == "pidfd_getfd" || se.Op == "process_vm_readv" || se.Op == "process_vm_writev"
 	switch {
 	case se.Op == "exec":
 		return missing(name, se.Err)
@@ -247,14 +250,26 @@ func startError(name string, err error) error {
 		return fmt.Errorf("exec %s: this is under another seccomp supervisor, rumpctl exec perhaps; there can be only one", name)
 	case se.Op == "seccomp" && errors.Is(se.Err, unix.EINVAL):
 		return fmt.Errorf("exec %s: this kernel has no seccomp user notification as it is needed, which came with Linux 5.19", name)
-	case (se.Op == "pidfd_getfd" || se.Op == "process_vm_readv") && yamaScope() >= 2:
-		return fmt.Errorf("exec %s: %w: kernel.yama.ptrace_scope is %d, which allows only who has CAP_SYS_PTRACE to supervise; set it to 1 or 0", name, se, yamaScope())
-	case se.Op == "pidfd_getfd" || se.Op == "process_vm_readv" || se.Op == "pidfd_open":
-		return fmt.Errorf("exec %s: %w: a container's seccomp profile forbids it; allow pidfd_open, pidfd_getfd, process_vm_readv and process_vm_writev, or add CAP_SYS_PTRACE", name, se)
-	case se.Op == "seccomp" && errors.Is(se.Err, unix.EPERM):
-		return fmt.Errorf("exec %s: %w: a container's seccomp profile forbids it; allow seccomp", name, se)
+	case se.Op == "seccomp":
+		return fmt.Errorf("exec %s: %w: a container's seccomp profile forbids it, or this kernel is built without; allow seccomp", name, se)
+	case errors.Is(err, seccomp.ErrKilled):
+		return fmt.Errorf("exec %s: %w: a container's seccomp profile forbids something; allow seccomp", name, se)
+	case reaches && yamaScope() >= 2:
+		return fmt.Errorf("exec %s: %w: kernel.yama.ptrace_scope is %d%s", name, se, yamaScope(), yamaCure(yamaScope()))
+	case reaches:
+		return fmt.Errorf("exec %s: %w: a container's seccomp profile, or a security module, forbids it; "+
+			"allow pidfd_open, pidfd_getfd, process_vm_readv and process_vm_writev, or add CAP_SYS_PTRACE", name, se)
 	}
 	return fmt.Errorf("exec %s: %w", name, err)
+}
+
+// yamaCure tells who may supervise all the same, and what to change
+// (Documentation/admin-guide/LSM/Yama.rst).
+func yamaCure(scope int) string {
+	if scope == 2 {
+		return ", which allows only who has CAP_SYS_PTRACE to supervise; set it to 1 or 0"
+	}
+	return ", which allows nobody to supervise until this host is booted again; set it to 1 or 0 then"
 }
 
 // yamaScope is kernel.yama.ptrace_scope, 0 when there is none.

@@ -58,6 +58,10 @@ func (h *host) addresses() []netip.Addr {
 }
 
 func TestMain(m *testing.M) {
+	if name := os.Getenv(profileEnv); name != "" {
+		fmt.Fprintln(os.Stderr, underProfile(name))
+		os.Exit(1)
+	}
 	isolate()
 	os.Exit(run(m))
 }

@@ -170,6 +170,9 @@ func Start(cmd *exec.Cmd, o Options, mounts []Mount) (*Listener, error) {
 	if err != nil {
 		cmd.Process.Kill()
 		cmd.Wait()
+		if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() && ws.Signal() == unix.SIGSYS {
+			return nil, &StageError{"start", ErrKilled}
+		}
 		return nil, err
 	}
 	return l, nil
@@ -194,13 +197,9 @@ func receiveListener(pid, sock int) (*Listener, error) {
 		return nil, &StageError{"pidfd_getfd", err}
 	}
 	l := &Listener{fd}
-	// Nothing is at address 0; other errors say that its memory is out of reach, and
-	// calls would wait for ever.
-	b := make([]byte, 1)
-	_, err = unix.ProcessVMReadv(pid, []unix.Iovec{{Base: &b[0], Len: 1}}, []unix.RemoteIovec{{Base: 0, Len: 1}}, 0)
-	if err != nil && err != unix.EFAULT {
+	if err := probeMemory(pid); err != nil {
 		l.Close()
-		return nil, &StageError{"process_vm_readv", err}
+		return nil, err
 	}
 	if _, err := unix.Write(sock, []byte{1}); err != nil {
 		l.Close()
@@ -214,6 +213,24 @@ func receiveListener(pid, sock int) (*Listener, error) {
 	}
 	return l, nil
 }
+
+// probeMemory tells whether calls' arguments can be read, and results written. Nothing is
+// at address 0; other errors than that say that the memory is out of reach.
+func probeMemory(pid int) error {
+	b := make([]byte, 1)
+	local, remote := []unix.Iovec{{Base: &b[0], Len: 1}}, []unix.RemoteIovec{{Base: 0, Len: 1}}
+	if _, err := unix.ProcessVMReadv(pid, local, remote, 0); err != nil && err != unix.EFAULT {
+		return &StageError{"process_vm_readv", err}
+	}
+	if _, err := unix.ProcessVMWritev(pid, local, remote, 0); err != nil && err != unix.EFAULT {
+		return &StageError{"process_vm_writev", err}
+	}
+	return nil
+}
+
+// ErrKilled is the cause when the stage has made a call for which a filter that was there
+// before kills.
+var ErrKilled = errors.New("killed by " + unix.SignalName(unix.SIGSYS))
 
 var errStageGone = errors.New("the process ended before the program began")
 
