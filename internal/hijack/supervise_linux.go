@@ -169,6 +169,7 @@ func supervise(ctx context.Context, o *Options, f *front) error {
 			return fmt.Errorf("exec: --resolv and --hosts need a mount namespace, which is not permitted here (%v), or --procnet", err)
 		}
 		why := err
+		s.proc = nil // nobody sees it
 		cmd = command()
 		if s.l, err = seccomp.Start(cmd, filter, nil); err == nil {
 			fmt.Fprintf(os.Stderr, "%s: exec: /proc/net and /etc/resolv.conf are the host's: a mount namespace is not permitted here (%v); --procnet does without\n", o.Program, why)
@@ -267,7 +268,8 @@ func startError(name string, err error) error {
 // (Documentation/admin-guide/LSM/Yama.rst).
 func yamaCure(scope int) string {
 	if scope == 2 {
-		return ", which allows only who has CAP_SYS_PTRACE to supervise; set it to 1 or 0"
+		// Who makes a user namespace has all capabilities over it.
+		return ", which allows only who has CAP_SYS_PTRACE to supervise; set it to 1 or 0, or permit user namespaces and leave out --procnet"
 	}
 	return ", which allows nobody to supervise until this host is booted again; set it to 1 or 0 then"
 }

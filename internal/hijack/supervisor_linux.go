@@ -163,7 +163,20 @@ const (
 // serve answers calls until no program is left.
 func (s *supervisor) serve() {
 	s.addReceiver()
-	s.receivers.Wait()
+	over := make(chan struct{}, 2)
+	go func() {
+		s.receivers.Wait()
+		over <- struct{}{}
+	}()
+	// Before Linux 6.11 those who receive are not told, and never end.
+	go func() {
+		s.l.AwaitEnd()
+		over <- struct{}{}
+	}()
+	<-over
+	for wait := time.Millisecond; s.busy.Load() > 0; wait = min(2*wait, time.Second) {
+		time.Sleep(wait)
+	}
 }
 
 // deliverTime is how long what programs have sent may take to get into the kernel
@@ -190,10 +203,9 @@ func (s *supervisor) receive() {
 		err := s.l.Receive(&t.Call)
 		switch {
 		case err == nil:
-			if s.idle.Add(-1) == 0 && s.busy.Load() < maxReceivers {
+			if busy := s.busy.Add(1); s.idle.Add(-1) == 0 && busy <= maxReceivers {
 				s.addReceiver()
 			}
-			s.busy.Add(1)
 			t.dispatch()
 			s.busy.Add(-1)
 			if s.idle.Add(1) > spareReceivers {

@@ -80,11 +80,21 @@ func (l *Listener) ioctl(req uintptr, arg unsafe.Pointer) error {
 	}
 }
 
-// Receive waits for a call. It fails with ENOENT when the caller has gone, or when no
-// process has the filter any more.
+// Receive waits for a call. It fails with ENOENT when the caller has gone, or, since
+// Linux 6.11, when no process has the filter any more; older ones wait on.
 func (l *Listener) Receive(c *Call) error {
 	*c = Call{} // the kernel wants zeroes
 	return l.ioctl(ioctlRecv, unsafe.Pointer(c))
+}
+
+// AwaitEnd returns when no process has the filter any more.
+func (l *Listener) AwaitEnd() {
+	fds := []unix.PollFd{{Fd: int32(l.fd)}}
+	for {
+		if n, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR || n > 0 && fds[0].Revents != 0 {
+			return
+		}
+	}
 }
 
 func (l *Listener) send(r *response) error { return l.ioctl(ioctlSend, unsafe.Pointer(r)) }
