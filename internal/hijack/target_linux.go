@@ -16,42 +16,58 @@ import (
 // pidfds: a pidfd never leads to a later process of the same number.
 type targets struct {
 	mu     sync.RWMutex
-	pidfds map[uint32]int
+	pidfds map[uint32]pidfd // by thread
+}
+
+type pidfd struct {
+	fd int
+	// process is whose pidfd it is where there are none of threads, else 0.
+	process int
+}
+
+// getfd takes a copy of the thread's descriptor num.
+func (p pidfd) getfd(tid uint32, num int) (int, error) {
+	fd, err := unix.PidfdGetfd(p.fd, num, 0)
+	// The thread's number may be another process's by now.
+	if err == nil && p.process != 0 && unix.Tgkill(p.process, int(tid), 0) == unix.ESRCH {
+		unix.Close(fd)
+		return -1, unix.ESRCH
+	}
+	return fd, err
 }
 
 // maxPidfds is how many pidfds are kept.
 const maxPidfds = 512
 
-func newTargets() *targets { return &targets{pidfds: make(map[uint32]int)} }
+func newTargets() *targets { return &targets{pidfds: make(map[uint32]pidfd)} }
 
 func (t *targets) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for tid, fd := range t.pidfds {
-		unix.Close(fd)
+	for tid, p := range t.pidfds {
+		unix.Close(p.fd)
 		delete(t.pidfds, tid)
 	}
 }
 
-// open makes a pidfd of a thread. Before Linux 6.9 there are only those of processes,
+// openPidfd makes a pidfd of a thread. Before Linux 6.9 there are only those of processes,
 // which have the descriptors of all threads but those that went their own way.
-func (t *targets) open(tid uint32) (int, error) {
-	fd, err := unix.PidfdOpen(int(tid), unix.PIDFD_THREAD)
+func openPidfd(tid uint32) (p pidfd, err error) {
+	p.fd, err = unix.PidfdOpen(int(tid), unix.PIDFD_THREAD)
 	if err == unix.EINVAL {
-		var pid int
-		if pid, err = processOf(tid); err == nil {
-			fd, err = unix.PidfdOpen(pid, 0)
+		if p.process, err = processOf(tid); err == nil {
+			p.fd, err = unix.PidfdOpen(p.process, 0)
 		}
 	}
-	return fd, err
+	return p, err
 }
 
 // borrow returns a copy of the descriptor num of a thread. The caller closes it.
 func (t *targets) borrow(tid uint32, num int) (int, error) {
 	t.mu.RLock()
-	pidfd, known := t.pidfds[tid]
+	p, known := t.pidfds[tid]
 	if known {
-		fd, err := unix.PidfdGetfd(pidfd, num, 0)
+		fd, err := p.getfd(tid, num)
 		t.mu.RUnlock()
 		if err != unix.ESRCH {
 			return fd, err
@@ -59,23 +75,23 @@ func (t *targets) borrow(tid uint32, num int) (int, error) {
 	} else {
 		t.mu.RUnlock()
 	}
-	pidfd, err := t.open(tid)
+	p, err := openPidfd(tid)
 	if err != nil {
 		return -1, err
 	}
-	fd, err := unix.PidfdGetfd(pidfd, num, 0)
+	fd, err := p.getfd(tid, num)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if old, ok := t.pidfds[tid]; ok {
-		unix.Close(old)
+		unix.Close(old.fd)
 	} else if len(t.pidfds) >= maxPidfds {
 		for id, old := range t.pidfds {
-			unix.Close(old)
+			unix.Close(old.fd)
 			delete(t.pidfds, id)
 			break
 		}
 	}
-	t.pidfds[tid] = pidfd
+	t.pidfds[tid] = p
 	return fd, err
 }
 
