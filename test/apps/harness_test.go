@@ -70,6 +70,20 @@ func TestMain(m *testing.M) {
 // what gets past exec reaches nobody there. The programs see the host's other
 // namespaces.
 func isolate() {
+	// A program that onHost runs, in one more namespace.
+	if args := strings.Split(os.Getenv("APPS_RUN"), "\n"); args[0] != "" {
+		runtime.LockOSThread()
+		err := loopbackUp()
+		if err == nil {
+			// What that takes is not the program's.
+			err = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+		}
+		if err == nil {
+			err = syscall.Exec(args[0], args, os.Environ())
+		}
+		fmt.Fprintln(os.Stderr, args[0]+":", err)
+		os.Exit(1)
+	}
 	const marker = "APPS_ISOLATED"
 	if strings.HasPrefix(os.Getenv("APPS_SERVER"), "tcp:") {
 		return
@@ -84,25 +98,25 @@ func isolate() {
 		}
 		runtime.UnlockOSThread()
 	}
-	// A program that onHost runs, in one more namespace.
-	if args := strings.Split(os.Getenv("APPS_RUN"), "\n"); args[0] != "" {
-		runtime.LockOSThread()
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		if err == nil {
-			err = loopbackUp()
-		}
-		if err == nil {
-			err = syscall.Exec(args[0], args, os.Environ())
-		}
-		fmt.Fprintln(os.Stderr, args[0]+":", err)
-		os.Exit(1)
-	}
 	if os.Getenv(marker) != "" && native {
 		if err := loopbackUp(); err != nil {
 			fmt.Fprintln(os.Stderr, "lo:", err)
 			os.Exit(1)
 		}
 	}
+}
+
+// ownNetwork are the attributes of a process with a network of its own, for which whoever
+// is not root needs a user namespace, too.
+func ownNetwork() *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Setpgid: true, Cloneflags: unix.CLONE_NEWNET}
+	if uid, gid := os.Geteuid(), os.Getegid(); uid != 0 {
+		attr.Cloneflags |= unix.CLONE_NEWUSER
+		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}}
+		attr.AmbientCaps = []uintptr{unix.CAP_NET_ADMIN}
+	}
+	return attr
 }
 
 func loopbackUp() error {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -131,17 +132,28 @@ func transcripts(t *testing.T, program string, sections []string, h *host, diffe
 
 // onHost is a program on a network of the host's own kind: a new namespace whose lo is up.
 func onHost(program string, args ...string) *exec.Cmd {
-	if os.Getenv("APPS_ISOLATED") == "" {
-		return exec.Command(program, args...)
-	}
 	self, err := os.Executable()
 	if err != nil {
 		panic(err)
 	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), "APPS_RUN="+program+"\n"+strings.Join(args, "\n"))
-	return cmd
+	command := func(args ...string) *exec.Cmd {
+		cmd := exec.Command(self)
+		cmd.Env = append(os.Environ(), "APPS_RUN="+strings.Join(args, "\n"))
+		cmd.SysProcAttr = ownNetwork()
+		return cmd
+	}
+	mayHaveNetwork.Do(func() { hasNetwork = command("/bin/true").Run() == nil })
+	if !hasNetwork {
+		return exec.Command(program, args...)
+	}
+	return command(append([]string{program}, args...)...)
 }
+
+// hasNetwork tells whether a program can have a network of its own.
+var (
+	mayHaveNetwork sync.Once
+	hasNetwork     bool
+)
 
 func lines(text string) []string {
 	var all []string

@@ -7,6 +7,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,9 @@ type sshd struct {
 func startSSHD(t *testing.T, more ...string) *sshd {
 	t.Helper()
 	program, ssh, keygen := find(t, "sshd"), find(t, "ssh"), find(t, "ssh-keygen")
+	if _, err := user.LookupId(strconv.Itoa(os.Getuid())); err != nil {
+		t.Skipf("ssh wants a user who has a name: %v", err)
+	}
 	dir := tempDir(t)
 	for _, key := range []string{"host", "user"} {
 		if out, err := exec.Command(keygen, "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, key)).CombinedOutput(); err != nil {
