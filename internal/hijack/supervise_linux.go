@@ -250,7 +250,7 @@ func startError(name string, err error) error {
 	case se.Op == "seccomp" && errors.Is(se.Err, unix.EBUSY):
 		return fmt.Errorf("exec %s: this is under another seccomp supervisor, rumpctl exec perhaps; there can be only one", name)
 	case se.Op == "seccomp" && errors.Is(se.Err, unix.EINVAL):
-		return fmt.Errorf("exec %s: this kernel has no seccomp user notification as it is needed, which came with Linux 5.19", name)
+		return fmt.Errorf("exec %s: this host's Linux %s has no seccomp user notification as it is needed, which came with 5.19", name, release())
 	case se.Op == "seccomp":
 		return fmt.Errorf("exec %s: %w: a container's seccomp profile forbids it, or this kernel is built without; allow seccomp", name, se)
 	case errors.Is(err, seccomp.ErrKilled):
@@ -287,14 +287,18 @@ func yamaScope() int {
 // racyKernel names a defect of the host's kernel: before Linux 6.18, and in older
 // series that have not got its cure, an answer that is given very soon can be lost.
 func racyKernel() string {
+	var major, minor int
+	if n, _ := fmt.Sscanf(release(), "%d.%d", &major, &minor); n != 2 || major > 6 || major == 6 && minor >= 18 {
+		return ""
+	}
+	return "this host runs Linux " + release() + ": before 6.18 a call's answer can be lost when a signal comes at the same moment (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)"
+}
+
+// release is the version of the host's kernel.
+func release() string {
 	var u unix.Utsname
 	if unix.Uname(&u) != nil {
 		return ""
 	}
-	release := unix.ByteSliceToString(u.Release[:])
-	var major, minor int
-	if n, _ := fmt.Sscanf(release, "%d.%d", &major, &minor); n != 2 || major > 6 || major == 6 && minor >= 18 {
-		return ""
-	}
-	return "this host runs Linux " + release + ": before 6.18 a call's answer can be lost when a signal comes at the same moment (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)"
+	return unix.ByteSliceToString(u.Release[:])
 }
