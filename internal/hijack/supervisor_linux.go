@@ -148,9 +148,18 @@ func (s *supervisor) close() {
 	}
 	s.t.close()
 	if s.dir != "" {
-		os.RemoveAll(s.dir)
+		// What is still being written into it, or bound, would keep it.
+		for range removeTries {
+			if os.RemoveAll(s.dir) == nil {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
 	}
 }
+
+// removeTries is how often a directory is removed into which others write.
+const removeTries = 100
 
 // Whoever receives a call answers it, too: handing it to another thread would take
 // longer than most answers. When nobody is left to receive, another one begins; when
