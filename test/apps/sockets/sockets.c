@@ -1731,6 +1731,7 @@ static void multicast(void)
 	timeout_of(s, SO_RCVTIMEO, 3000);
 	char buf[8] = "";
 	len = sizeof b;
+	memset(&b, 0, sizeof b); /* in case nothing comes */
 	say("recvfrom = %s", res(recvfrom(s, buf, 8, 0, &b.sa, &len)));
 	say("\"%s\" from %s", buf, name(&b, len));
 	SAY2("IP_MULTICAST_LOOP 0 = %s: %s", res(setint(fd, IPPROTO_IP, IP_MULTICAST_LOOP, 0)), res(getint(fd, IPPROTO_IP, IP_MULTICAST_LOOP)));
