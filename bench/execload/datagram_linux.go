@@ -45,7 +45,7 @@ func read(fd int, b []byte) (n int, err error) {
 }
 
 // connectedDatagrams is a datagram to and fro between sockets that are connected.
-func connectedDatagrams(n int) error {
+func connectedDatagrams(d time.Duration) error {
 	fds, err := datagramPair()
 	if err != nil {
 		return err
@@ -71,19 +71,14 @@ func connectedDatagrams(n int) error {
 	if err := trip(); err != nil {
 		return err
 	}
-	began := time.Now()
-	for range n {
-		if err := trip(); err != nil {
-			return err
-		}
-	}
-	fmt.Printf("%.2f\n", float64(time.Since(began).Nanoseconds())/1e3/float64(n))
-	return nil
+	took, err := repeat(d, trip)
+	fmt.Printf("%.2f\n", took*1e6)
+	return err
 }
 
-// received sends datagrams of 1,400 bytes for some milliseconds, so many Mbit/s or, with 0, as
+// received sends datagrams of 1,400 bytes for some time, so many Mbit/s or, with 0, as
 // fast as it goes, and prints the Mbit/s that arrive.
-func received(ms, rate int) error {
+func received(d time.Duration, rate int) error {
 	const size = 1400
 	fds, err := datagramPair()
 	if err != nil {
@@ -107,7 +102,7 @@ func received(ms, rate int) error {
 	})
 	b := make([]byte, size)
 	began := time.Now()
-	for sent := 0; time.Since(began) < time.Duration(ms)*time.Millisecond; sent++ {
+	for sent := 0; time.Since(began) < d; sent++ {
 		if ahead := time.Duration(sent*size*8*1000) / time.Duration(max(rate, 1)) * time.Nanosecond; rate > 0 && time.Since(began) < ahead {
 			time.Sleep(ahead - time.Since(began))
 		}
@@ -119,6 +114,6 @@ func received(ms, rate int) error {
 	if total == 0 {
 		return errors.New("nothing arrives")
 	}
-	fmt.Printf("%.1f\n", float64(total)*8/1e6/max(last.Sub(first), time.Duration(ms)*time.Millisecond).Seconds())
+	fmt.Printf("%.1f\n", float64(total)*8/1e6/max(last.Sub(first), d).Seconds())
 	return nil
 }

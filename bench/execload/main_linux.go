@@ -2,15 +2,19 @@
 // kernel: a server, and clients that measure. It uses plain blocking descriptors, as a
 // program in C does, so that no runtime's poller is measured.
 //
-//	execload serve ADDRESS            prints the address, then serves until killed
-//	execload rtt ADDRESS N            microseconds of a round trip of a byte
-//	execload connect ADDRESS N CLIENTS  microseconds of connect, a byte each way, close
-//	execload stream ADDRESS MB STREAMS  Gbit/s
-//	execload udp N                    microseconds of a datagram to and fro, in one process
-//	execload udp-connected N          the same with sockets that are connected
-//	execload udp-stream MS MBIT       Mbit/s that arrive of so many (0: of all it can) that are sent
-//	execload trapped N CALLERS        nanoseconds of getsockopt(2)
-//	execload plain N                  nanoseconds of getppid(2)
+//	execload serve ADDRESS              prints the address, then serves until killed
+//	execload rtt MS ADDRESS             microseconds of a round trip of a byte
+//	execload connect MS ADDRESS CLIENTS microseconds of connect, a byte each way, close
+//	execload stream MS ADDRESS STREAMS  Gbit/s
+//	execload http MS ADDRESS CLIENTS PATH keep|close
+//	                                    requests a second, of one connection for each client or for each request
+//	execload udp MS                     microseconds of a datagram to and fro, in one process
+//	execload udp-connected MS           the same with sockets that are connected
+//	execload udp-stream MS MBIT         Mbit/s that arrive of so many (0: of all it can) that are sent
+//	execload trapped MS CALLERS         nanoseconds of getsockopt(2)
+//	execload plain MS                   nanoseconds of getppid(2)
+//
+// Each works for about MS milliseconds, for kernels differ by a factor of 100.
 package main
 
 import (
@@ -44,33 +48,59 @@ func run(args []string) error {
 	if len(args) < 2 {
 		return fmt.Errorf("what?")
 	}
-	switch args[0] {
-	case "serve":
+	if args[0] == "serve" {
 		return serve(args[1])
+	}
+	d := time.Duration(number(args, 1)) * time.Millisecond
+	switch args[0] {
 	case "rtt":
-		return roundTrips(args[1], number(args, 2))
+		return roundTrips(d, args[2])
 	case "connect":
-		return connects(args[1], number(args, 2), number(args, 3))
+		return connects(d, args[2], number(args, 3))
 	case "stream":
-		return streams(args[1], number(args, 2), number(args, 3))
+		return streams(d, args[2], number(args, 3))
+	case "http":
+		return requests(d, args[2], number(args, 3), args[4], args[5] == "keep")
 	case "udp":
-		return datagrams(number(args, 1))
+		return datagrams(d)
 	case "udp-connected":
-		return connectedDatagrams(number(args, 1))
+		return connectedDatagrams(d)
 	case "udp-stream":
-		return received(number(args, 1), number(args, 2))
+		return received(d, number(args, 2))
 	case "trapped":
-		return trapped(number(args, 1), number(args, 2))
+		return trapped(d, number(args, 2))
 	case "plain":
-		n := number(args, 1)
-		began := time.Now()
-		for range n {
+		each, err := repeat(d, func() error {
 			unix.RawSyscallNoError(unix.SYS_GETPPID, 0, 0, 0)
-		}
-		fmt.Printf("%.1f\n", float64(time.Since(began).Nanoseconds())/float64(n))
-		return nil
+			return nil
+		})
+		fmt.Printf("%.1f\n", each*1e9)
+		return err
 	}
 	return fmt.Errorf("%s?", args[0])
+}
+
+// repeat calls f for about so long and gives the seconds that a call took. It looks at
+// the clock a few dozen times in all: that may cost as much as f.
+func repeat(d time.Duration, f func() error) (float64, error) {
+	began := time.Now()
+	n := 0
+	for batch := 1; ; {
+		start := time.Now()
+		for range batch {
+			if err := f(); err != nil {
+				return 0, err
+			}
+		}
+		n += batch
+		now := time.Now()
+		if now.Sub(began) >= d {
+			return now.Sub(began).Seconds() / float64(n), nil
+		}
+		if now.Sub(start) < d/50 {
+			batch *= 2
+		}
+	}
 }
 
 func sockaddr(s string) (unix.Sockaddr, error) {
@@ -154,7 +184,8 @@ func answer(c int) {
 	}
 }
 
-func dial(address string, what byte) (int, error) {
+// connect makes a connection.
+func connect(address string) (int, error) {
 	sa, err := sockaddr(address)
 	if err != nil {
 		return -1, err
@@ -163,14 +194,20 @@ func dial(address string, what byte) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	if err := unix.Connect(c, sa); err != nil {
+	return c, unix.Connect(c, sa)
+}
+
+// dial makes one for something.
+func dial(address string, what byte) (int, error) {
+	c, err := connect(address)
+	if err != nil {
 		return -1, err
 	}
 	_, err = unix.Write(c, []byte{what})
 	return c, err
 }
 
-func roundTrips(address string, n int) error {
+func roundTrips(d time.Duration, address string) error {
 	runtime.LockOSThread()
 	c, err := dial(address, echo)
 	if err != nil {
@@ -187,19 +224,12 @@ func roundTrips(address string, n int) error {
 		}
 		return nil
 	}
-	for range n / 10 {
-		if err := trip(); err != nil {
-			return err
-		}
+	if _, err := repeat(d/10, trip); err != nil {
+		return err
 	}
-	began := time.Now()
-	for range n {
-		if err := trip(); err != nil {
-			return err
-		}
-	}
-	fmt.Printf("%.2f\n", float64(time.Since(began).Microseconds())/float64(n))
-	return nil
+	took, err := repeat(d, trip)
+	fmt.Printf("%.2f\n", took*1e6)
+	return err
 }
 
 // each runs f for n clients at a time and returns the first error.
@@ -222,11 +252,23 @@ func each(n int, f func() error) error {
 	return nil
 }
 
-func connects(address string, n, clients int) error {
-	began := time.Now()
+// sum adds up what callers of add from several goroutines give.
+type sum struct {
+	mu    sync.Mutex
+	total float64
+}
+
+func (s *sum) add(x float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.total += x
+}
+
+func connects(d time.Duration, address string, clients int) error {
+	var rate sum // a second
 	err := each(clients, func() error {
 		b := make([]byte, 1)
-		for range n {
+		took, err := repeat(d, func() error {
 			c, err := dial(address, bye)
 			if err != nil {
 				return err
@@ -234,15 +276,17 @@ func connects(address string, n, clients int) error {
 			if n, err := unix.Read(c, b); n != 1 {
 				return fmt.Errorf("read: %d, %v", n, err)
 			}
-			unix.Close(c)
-		}
-		return nil
+			return unix.Close(c)
+		})
+		rate.add(1 / took)
+		return err
 	})
-	fmt.Printf("%.1f\n", float64(time.Since(began).Microseconds())/float64(n*clients))
+	fmt.Printf("%.1f\n", 1e6/rate.total)
 	return err
 }
 
-func streams(address string, mb, n int) error {
+func streams(d time.Duration, address string, n int) error {
+	var total sum
 	began := time.Now()
 	err := each(n, func() error {
 		c, err := dial(address, sink)
@@ -250,12 +294,12 @@ func streams(address string, mb, n int) error {
 			return err
 		}
 		b := make([]byte, 128<<10)
-		for left := mb << 20 / n; left > 0; {
-			w, err := unix.Write(c, b[:min(left, len(b))])
+		for time.Since(began) < d {
+			w, err := unix.Write(c, b)
 			if err != nil {
 				return err
 			}
-			left -= w
+			total.add(float64(w))
 		}
 		unix.Shutdown(c, unix.SHUT_WR)
 		// It has all arrived.
@@ -264,11 +308,11 @@ func streams(address string, mb, n int) error {
 		}
 		return nil
 	})
-	fmt.Printf("%.2f\n", float64(mb<<20)*8/time.Since(began).Seconds()/1e9)
+	fmt.Printf("%.3f\n", total.total*8/time.Since(began).Seconds()/1e9)
 	return err
 }
 
-func datagrams(n int) error {
+func datagrams(d time.Duration) error {
 	runtime.LockOSThread()
 	open := func() (int, unix.Sockaddr, error) {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
@@ -290,8 +334,7 @@ func datagrams(n int) error {
 		return err
 	}
 	buf := make([]byte, 1400)
-	began := time.Now()
-	for range n {
+	took, err := repeat(d, func() error {
 		if err := unix.Sendto(a, buf, 0, to); err != nil {
 			return err
 		}
@@ -302,29 +345,31 @@ func datagrams(n int) error {
 		if err := unix.Sendto(b, buf, 0, from); err != nil {
 			return err
 		}
-		if _, _, err := unix.Recvfrom(a, buf, 0); err != nil {
-			return err
-		}
-	}
-	fmt.Printf("%.1f\n", float64(time.Since(began).Microseconds())/float64(n))
-	return nil
+		_, _, err = unix.Recvfrom(a, buf, 0)
+		return err
+	})
+	fmt.Printf("%.1f\n", took*1e6)
+	return err
 }
 
-func trapped(n, callers int) error {
-	began := time.Now()
+func trapped(d time.Duration, callers int) error {
+	var all sum
 	err := each(callers, func() error {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 		if err != nil {
 			return err
 		}
-		for range n {
+		took, err := repeat(d, func() error {
 			// What the supervisor knows by itself.
-			if _, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
-				return err
-			}
+			_, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+			return err
+		})
+		all.add(took)
+		if err != nil {
+			return err
 		}
 		return unix.Close(fd)
 	})
-	fmt.Printf("%.0f\n", float64(time.Since(began).Nanoseconds())/float64(n))
+	fmt.Printf("%.0f\n", all.total*1e9/float64(callers))
 	return err
 }
