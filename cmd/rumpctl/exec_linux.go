@@ -89,6 +89,3 @@ func (o *execOptions) run(ctx context.Context, args []string) error {
 	}
 	return nil
 }
-
-// execStage is the part of a program's start that needs a process of its own.
-func execStage() { hijack.Stage() }

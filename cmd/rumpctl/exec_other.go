@@ -18,6 +18,3 @@ func execCommand() *cobra.Command {
 		},
 	}
 }
-
-// execStage is for hosts that have exec.
-func execStage() {}

@@ -17,7 +17,6 @@ import (
 const program = "rumpctl"
 
 func main() {
-	execStage()
 	ctx, stop := context.Background(), func() {}
 	if sigs := endSignals(); len(sigs) > 0 { // none would be all
 		ctx, stop = signal.NotifyContext(ctx, sigs...)

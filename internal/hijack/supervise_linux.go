@@ -46,10 +46,6 @@ type Options struct {
 	Program string
 }
 
-// Stage is to be called first of all in main: a process that [Supervise] starts as the
-// program's stage does not return from it.
-func Stage() { seccomp.Stage() }
-
 // Supervise is the whole of the supervisor's process, which [Front] has started. It
 // returns when no program is left.
 func Supervise(ctx context.Context, o *Options) {

@@ -3,6 +3,7 @@
 package seccomp
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"golang.org/x/net/bpf"
@@ -60,11 +61,11 @@ func pointerOrFlags(nr uint32, pointer, flags int, mask uint32) rule {
 type Options struct {
 	// Ioctls are the requests of ioctl(2) that are to be answered, from the first
 	// to the last of each pair.
-	Ioctls [][2]uint32 `json:"ioctls,omitempty"`
+	Ioctls [][2]uint32
 	// Opens has open(2) and its kin answered, too.
-	Opens bool `json:"opens,omitempty"`
+	Opens bool
 	// Host are address families whose sockets are the host's, besides AF_UNIX.
-	Host []uint32 `json:"host,omitempty"`
+	Host []uint32
 }
 
 // rules are those of the native machine's system calls.
@@ -191,4 +192,18 @@ func search(rules []rule) []bpf.Instruction {
 		bpf.Jump{Skip: uint32(len(below))},
 	}
 	return append(append(code, below...), above...)
+}
+
+// encode assembles the filter for the stage.
+func (o *Options) encode() ([]byte, error) {
+	raw, err := o.program()
+	if err != nil {
+		return nil, err
+	}
+	var b []byte
+	for _, ins := range raw { // struct sock_filter
+		b = binary.NativeEndian.AppendUint16(b, ins.Op)
+		b = binary.NativeEndian.AppendUint32(append(b, ins.Jt, ins.Jf), ins.K)
+	}
+	return b, nil
 }

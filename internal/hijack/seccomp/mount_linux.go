@@ -2,46 +2,28 @@
 
 package seccomp
 
-import (
-	"os"
-
-	"golang.org/x/sys/unix"
-)
+import "rumptools/internal/hijack/seccomp/stage"
 
 // Mount has a file or directory seen at another place, by the program alone.
 type Mount struct {
-	From string `json:"from"`
-	To   string `json:"to"`
+	From, To string
 	// Links has symbolic links mounted: From itself, over To itself, and not what
 	// they lead to. Only a link can be mounted over one.
-	Links bool `json:"links,omitempty"`
+	Links bool
 }
 
-// mountAll makes mounts in the calling thread's mount namespace, which is no other
-// process's. What is mounted elsewhere later is still seen.
-func mountAll(mounts []Mount) error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
-		return &os.PathError{Op: "mount", Path: "/", Err: err}
+// message is what the stage is told of mounts.
+func message(mounts []Mount) []byte {
+	if len(mounts) == 0 {
+		return []byte{0}
 	}
+	var b []byte
 	for _, m := range mounts {
-		if err := m.make(); err != nil {
-			return &os.PathError{Op: "mount", Path: m.To, Err: err}
+		kind := byte(stage.File)
+		if m.Links {
+			kind = stage.Link
 		}
+		b = append(append(b, kind), m.From+"\x00"+m.To+"\x00"...)
 	}
-	return nil
-}
-
-func (m *Mount) make() error {
-	from, to := uint(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC), unix.MOVE_MOUNT_F_EMPTY_PATH
-	if m.Links {
-		from |= unix.AT_SYMLINK_NOFOLLOW
-	} else {
-		to |= unix.MOVE_MOUNT_T_SYMLINKS
-	}
-	fd, err := unix.OpenTree(unix.AT_FDCWD, m.From, from)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	return unix.MoveMount(fd, "", unix.AT_FDCWD, m.To, to)
+	return b
 }

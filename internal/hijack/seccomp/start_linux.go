@@ -3,24 +3,19 @@
 package seccomp
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
-	"strconv"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"rumptools/internal/hijack/seccomp/stage"
 )
 
-// stageEnv holds the stage's descriptor, in the stage's environment only.
-const stageEnv = "RUMPTOOLS__STAGE"
-
-// A supervisor has its filter installed by a copy of its own program, the stage, that
-// executes the real one then:
+// A supervisor has its filter installed by a copy of its own program, the stage (package
+// stage), that executes the real one then:
 //
 //	supervisor   starts the stage, with one end of a socket pair
 //	stage        installs the filter, writes the listener's number
@@ -28,100 +23,6 @@ const stageEnv = "RUMPTOOLS__STAGE"
 //	stage        executes the program, which keeps the filter
 //
 // No call of the stage's after the filter is one that the filter stops.
-
-// A stage's arguments are its setup, as JSON, the program's path, and the program's
-// arguments.
-type setup struct {
-	Filter Options `json:"filter"`
-	Mounts []Mount `json:"mounts,omitempty"`
-}
-
-// Stage is to be called first of all in main. In a stage it does not return.
-func Stage() {
-	said, ok := os.LookupEnv(stageEnv)
-	if !ok {
-		return
-	}
-	os.Unsetenv(stageEnv)
-	runtime.LockOSThread()
-	fmt.Fprintln(os.Stderr, stage(said))
-	os.Exit(126)
-}
-
-func stage(said string) error {
-	fd, err := strconv.Atoi(said)
-	if err != nil || len(os.Args) < 4 {
-		return fmt.Errorf("%s=%s: no stage of a program's start", stageEnv, said)
-	}
-	// The supervisor tells the user.
-	fail := func(what string, err error) error {
-		var e unix.Errno
-		errors.As(err, &e)
-		unix.Write(fd, fmt.Appendf(nil, "%s %d", what, int(e)))
-		os.Exit(126)
-		return nil
-	}
-	var o setup
-	if err := json.Unmarshal([]byte(os.Args[1]), &o); err != nil {
-		return err
-	}
-	if len(o.Mounts) > 0 {
-		if err := mountAll(o.Mounts); err != nil {
-			return fail("mount", err)
-		}
-	}
-	// What it took to mount is not the program's.
-	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil && err != unix.EINVAL {
-		return fail("prctl", err)
-	}
-	listener, err := install(&o.Filter)
-	if err != nil {
-		return fail("seccomp", err)
-	}
-	if _, err := unix.Write(fd, fmt.Appendf(nil, "listener %d", listener)); err != nil {
-		return fail("write", err)
-	}
-	var b [1]byte
-	if n, err := unix.Read(fd, b[:]); n != 1 {
-		return fail("read", err)
-	}
-	path, args := os.Args[2], os.Args[3:]
-	unix.CloseOnExec(fd)
-	return fail("exec", syscall.Exec(path, args, os.Environ()))
-}
-
-// install gives this thread the filter, which execve(2) leaves to the program.
-func install(o *Options) (int, error) {
-	raw, err := o.program()
-	if err != nil {
-		return -1, err
-	}
-	code := make([]unix.SockFilter, len(raw))
-	for i, ins := range raw {
-		code[i] = unix.SockFilter{Code: ins.Op, Jt: ins.Jt, Jf: ins.Jf, K: ins.K}
-	}
-	prog := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
-	set := func() (int, unix.Errno) {
-		// Without killable waits a signal that comes between the
-		// supervisor's deed and its answer has the call made twice.
-		const flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
-		fd, _, e := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
-		return int(fd), e
-	}
-	fd, e := set()
-	if e == unix.EACCES {
-		// Only who has CAP_SYS_ADMIN may do without.
-		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-			return -1, err
-		}
-		fd, e = set()
-	}
-	runtime.KeepAlive(code)
-	if e != 0 {
-		return -1, e
-	}
-	return fd, nil
-}
 
 // StageError is why a program could not be started under a filter.
 type StageError struct {
@@ -143,7 +44,7 @@ func Start(cmd *exec.Cmd, o Options, mounts []Mount) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	arg, err := json.Marshal(setup{o, mounts})
+	filter, err := o.encode()
 	if err != nil {
 		return nil, err
 	}
@@ -153,14 +54,25 @@ func Start(cmd *exec.Cmd, o Options, mounts []Mount) (*Listener, error) {
 	}
 	ours, theirs := pair[0], os.NewFile(uintptr(pair[1]), "stage")
 	defer unix.Close(ours)
+	for _, m := range [][]byte{filter, message(mounts)} {
+		if len(m) > stage.MaxMessage {
+			err = unix.EMSGSIZE
+		} else {
+			_, err = unix.Write(ours, m)
+		}
+		if err != nil {
+			theirs.Close()
+			return nil, &StageError{"start", err}
+		}
+	}
 	if cmd.Env == nil {
 		cmd.Env = os.Environ()
 	}
 	path := cmd.Path
-	cmd.Args = append([]string{os.Args[0], string(arg), path}, cmd.Args...)
+	cmd.Args = append([]string{os.Args[0], path}, cmd.Args...)
 	cmd.Path = self
 	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs)
-	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", stageEnv, 2+len(cmd.ExtraFiles)))
+	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", stage.Env, 2+len(cmd.ExtraFiles)))
 	err = cmd.Start()
 	theirs.Close()
 	if err != nil {

@@ -1,0 +1,31 @@
+// Package stage is the process that becomes a program under a seccomp filter: a copy of
+// the supervisor's own program, which installs the filter and executes the other. It
+// takes [Env] in the environment; whatever links this package is a stage then, and
+// nothing else of it runs.
+//
+// A program's start waits for its stage, so that is to be short. The linker has packages
+// initialized in the order of their import paths as soon as what they import is (see "Package
+// initialization" in the language's specification). This one imports next to nothing and so
+// comes before most others: package time and all that uses it, os, fmt and net among them.
+package stage
+
+// Env holds the number of the stage's descriptor, in the stage's environment only. It is of a
+// socket of type SOCK_SEQPACKET, at which two messages wait: the filter, as an array of
+// struct sock_filter, and the mounts, each a byte ([File] or [Link]), the place of what
+// is mounted, a zero byte, the place where, and another. The stage's arguments, behind the first, are
+// the program's path and its arguments. It answers
+//
+//	listener N       the filter is installed, and N is its listener; a byte lets it go on
+//	OPERATION ERRNO  it has failed
+//
+// and closes the descriptor when the program begins.
+const Env = "RUMPTOOLS__STAGE"
+
+// Kinds of mounts: of what a path leads to, and of a symbolic link over another.
+const (
+	File = 'f'
+	Link = 'l'
+)
+
+// MaxMessage is the most bytes that a message may have.
+const MaxMessage = 64 << 10
