@@ -32,10 +32,15 @@ type procDir struct {
 	dirty atomic.Bool   // something may be new
 	wake  chan struct{} // has a value when it is to be looked at soon
 	used  atomic.Int64  // when a file was last opened, in Unix nanoseconds
+
+	begun chan struct{} // closed when the program begins
+	over  chan struct{} // closed when no files are made any more
 }
 
 const (
-	procSettle = 10 * time.Millisecond // changes mostly come several at a time
+	// procSettle is how long a change waits: mostly several come at a time. The first is
+	// the program's begin: many have ended by then.
+	procSettle = 10 * time.Millisecond
 	procOften  = time.Second
 	procSeldom = 10 * time.Second
 	// procInUse is how long after an opening more are expected.
@@ -52,7 +57,7 @@ func newProcDir(s *supervisor) (*procDir, error) {
 	d := &procDir{
 		s: s, files: procnet.NewReader(s.conn, s.ownerOf),
 		path: filepath.Join(s.dir, "net"), wake: make(chan struct{}, 1),
-		last: make(map[string]string),
+		last: make(map[string]string), begun: make(chan struct{}), over: make(chan struct{}),
 	}
 	// Programs of any user read it, whatever the umask.
 	if err := os.Mkdir(d.path, 0o755); err != nil {
@@ -140,7 +145,36 @@ func (d *procDir) look() {
 	}
 }
 
+// pause waits, unless the supervisor ends.
+func (d *procDir) pause(t time.Duration) (goOn bool) {
+	select {
+	case <-d.s.ctx.Done():
+		return false
+	case <-time.After(t):
+		return true
+	}
+}
+
+// close waits until nothing is made in the directory any more, when the supervisor has
+// ended. A reader from elsewhere that does not read does not hold it up for long.
+func (d *procDir) close() {
+	select {
+	case <-d.over:
+	case <-time.After(time.Second):
+	}
+}
+
 func (d *procDir) run(pipes map[string]int) {
+	defer close(d.over)
+	// Its start has the processors for itself: all that is asked for here takes longer.
+	select {
+	case <-d.s.ctx.Done():
+		return
+	case <-d.begun:
+	}
+	if !d.pause(procSettle) {
+		return
+	}
 	if d.refresh() != nil {
 		d.empty()
 	}
@@ -157,7 +191,7 @@ func (d *procDir) run(pipes map[string]int) {
 		case <-d.s.ctx.Done():
 			return
 		case <-d.wake:
-			time.Sleep(procSettle)
+			d.pause(procSettle)
 		case <-time.After(period):
 			if !d.dirty.Load() && period == procSeldom {
 				continue
@@ -213,7 +247,9 @@ func (d *procDir) empty() {
 // place. Who has found it just before may come later.
 func (d *procDir) endPipes(pipes map[string]int) {
 	for _, pause := range []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond, time.Second} {
-		time.Sleep(pause)
+		if !d.pause(pause) {
+			break
+		}
 		for name, fd := range pipes {
 			w, err := unix.Open("/proc/self/fd/"+strconv.Itoa(fd), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 			if err != nil {

@@ -174,6 +174,9 @@ func supervise(ctx context.Context, o *Options, f *front) error {
 	if err != nil {
 		return startError(o.Args[0], err)
 	}
+	if s.proc != nil {
+		close(s.proc.begun)
+	}
 	// Signals of the terminal are the program's, which has its own ways with them by
 	// now; who writes there from the background is not to be stopped.
 	signal.Ignore(unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP, unix.SIGTTOU, unix.SIGTTIN, unix.SIGHUP, unix.SIGPIPE)
