@@ -16,6 +16,7 @@ import (
 
 	"rumptools/internal/kernel"
 	"rumptools/internal/kernel/inet"
+	"rumptools/internal/seeded"
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
 )
@@ -263,7 +264,10 @@ func (l *lender) lend(fd spclient.FD) *os.File {
 	}
 	// Where the host allows less, it gives that.
 	unix.SetsockoptInt(p[0], unix.SOL_SOCKET, unix.SO_SNDBUF, 512<<10)
-	err = l.c.Lend(context.Background(), fd, p[1], func(e spclient.LoanEnd) {
+	if err := seeded.Sow(p[0]); err != nil {
+		l.b.Fatal(err)
+	}
+	err = l.c.Lend(context.Background(), fd, p[1], true, func(e spclient.LoanEnd) {
 		l.c.CloseFD(context.Background(), fd)
 		l.ends <- e
 	})

@@ -215,6 +215,9 @@ func (x *socket) settle(a *attempt, host int) unix.Errno {
 	}
 	k, e := x.attach(host)
 	if e != 0 {
+		x.mu.Lock()
+		x.state, x.attempt, x.ks = dead, nil, nil
+		x.mu.Unlock()
 		a.ks.Close()
 		return e
 	}
@@ -278,12 +281,7 @@ func (x *socket) goOn(a *attempt, host int) {
 		}
 		x.mu.Unlock()
 		a.ks.Close()
-		if s, ok := x.borrow(); ok {
-			x.track(s)
-			unix.Close(s)
-		} else {
-			x.forget()
-		}
+		x.retrack()
 		// What it was filled with is unread: S is broken, for poll(2) and all
 		// calls, before it can be written.
 		k.close()
@@ -312,8 +310,8 @@ func (x *socket) attach(host int) (*kept, unix.Errno) {
 }
 
 // fill makes S not writable, as a socket is that connects: with a send buffer of the
-// smallest size two messages of a byte fill it. unfill takes them away, restore only
-// gives the buffer its size again.
+// smallest size some messages of a byte fill it, of which one is the seed. unfill takes so
+// many away that one is left, restore only gives the buffer its size again.
 func (x *socket) fill(host int, k *kept) (unfill, restore func()) {
 	size, err := unix.GetsockoptInt(host, unix.SOL_SOCKET, unix.SO_SNDBUF)
 	if err != nil {

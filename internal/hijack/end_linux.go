@@ -153,21 +153,31 @@ func (e *ends) catchUp() {
 // lookEach is how often sockets are looked at of whose end nothing tells.
 const lookEach = 2 * time.Second
 
-// track has gone called some time after the last descriptor of S is closed, unless
-// untrack is called before.
-func (e *ends) track(host int, gone func()) (id int32) {
+// watch has the epoll know of S until its last descriptor is closed. The result is for
+// track, or 0.
+func (e *ends) watch(host int) (id int32) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.next++
 	if e.closed || unix.EpollCtl(e.ep, unix.EPOLL_CTL_ADD, host, &unix.EpollEvent{Events: unix.EPOLLET, Fd: e.next}) != nil {
 		return 0
 	}
-	e.idle[e.next] = gone
+	return e.next
+}
+
+// track has gone called some time after the last descriptor of S is closed, unless
+// untrack is called before.
+func (e *ends) track(id int32, gone func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return
+	}
+	e.idle[id] = gone
 	if !e.looks {
 		e.looks = true
 		time.AfterFunc(lookEach, e.sweep)
 	}
-	return e.next
 }
 
 func (e *ends) untrack(id int32) {

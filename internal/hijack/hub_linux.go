@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"rumptools/internal/seeded"
 )
 
 // The hub gives a program's socket S, of AF_UNIX and not connected, its other end: S
@@ -41,8 +43,8 @@ func (h *hub) close() {
 	h.fd = -1
 }
 
-// join connects S and returns K, which is non-blocking. One at a time: what is
-// accepted is what was connected.
+// join connects S and returns K, which is non-blocking and has the seed in it. One at a
+// time: what is accepted is what was connected.
 func (h *hub) join(s int) (k int, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -52,7 +54,20 @@ func (h *hub) join(s int) (k int, err error) {
 	for {
 		k, _, err = unix.Accept4(h.fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
 		if err != unix.EINTR {
-			return k, err
+			break
 		}
 	}
+	if err == nil {
+		err = seeded.Sow(s)
+	}
+	if err == nil && seeded.Waiting(k) > 0 {
+		// Another thread of the program's has written before it was connected for
+		// the program: which byte is the seed is not known.
+		err = unix.ECONNABORTED
+	}
+	if err != nil && k >= 0 {
+		unix.Close(k)
+		k = -1
+	}
+	return k, err
 }

@@ -12,7 +12,10 @@ import (
 // of any socket.
 func (t *trap) ioctl() {
 	req := uint32(t.Args[1])
-	if !t.isSocket || !linuxsock.IsTrapped(req) {
+	if (req == unix.SIOCOUTQ || req == unix.SIOCOUTQNSD) && t.outQueue() {
+		return
+	}
+	if req == unix.SIOCOUTQ || !t.isSocket || !linuxsock.IsTrapped(req) {
 		t.native()
 		return
 	}
@@ -28,4 +31,22 @@ func (t *trap) ioctl() {
 	}
 	t.s.say("%d: ioctl %d 0x%x: %v", t.TID, t.arg(0), req, e)
 	t.done(0, e)
+}
+
+// outQueue is SIOCOUTQ and SIOCOUTQNSD: of a connection what waits in K, for the host would
+// count what is left there for good, and in its own measure. It tells whether it has
+// answered.
+func (t *trap) outQueue() bool {
+	var k *kept
+	if x := t.sock; x != nil && x.opts.Type == unix.SOCK_STREAM {
+		x.mu.Lock()
+		k = x.k
+		x.mu.Unlock()
+	}
+	if k == nil {
+		return false
+	}
+	n := k.waiting()
+	t.done(0, t.write(t.Args[2], native.AppendUint32(nil, uint32(n))))
+	return true
 }

@@ -3,11 +3,14 @@
 package hijack
 
 import (
+	"io"
 	"os"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"rumptools/internal/seeded"
 )
 
 // kept is K, the end of a socket that the supervisor keeps.
@@ -15,6 +18,7 @@ type kept struct {
 	ends *ends
 	id   int32 // with ends
 	fd   int
+	in   seeded.Reader // of a stream
 
 	mu     sync.Mutex
 	file   *os.File // fd, with the runtime's poller, once somebody reads or writes
@@ -24,7 +28,7 @@ type kept struct {
 // keep makes a kept of a descriptor, which it takes over; gone is called when the
 // programs have closed the other end.
 func (e *ends) keep(fd int, gone func()) (*kept, error) {
-	k := &kept{ends: e, fd: fd}
+	k := &kept{ends: e, fd: fd, in: seeded.NewReader(fd, true)}
 	id, err := e.peer(fd, gone)
 	if err != nil {
 		unix.Close(fd)
@@ -53,6 +57,39 @@ func (k *kept) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return f.Read(p)
+}
+
+// readStream reads from a stream, and leaves behind what shows resets.
+func (k *kept) readStream(p []byte) (n int, err error) {
+	f, err := k.polled()
+	if err != nil {
+		return 0, err
+	}
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	waited := raw.Read(func(uintptr) bool {
+		for k.in.Ready() == 0 {
+			switch e := k.in.Ended(); e {
+			case unix.EBUSY:
+			case unix.EAGAIN:
+				return false
+			case 0:
+				err = io.EOF
+				return true
+			default:
+				err = e
+				return true
+			}
+		}
+		n, err = k.in.Read(p)
+		return true
+	})
+	if waited != nil {
+		return 0, waited
+	}
+	return n, err
 }
 
 func (k *kept) Write(p []byte) (int, error) {
@@ -86,6 +123,15 @@ func (k *kept) hungUp() (hung bool) {
 
 // shutdownWrite lets the programs read the end of the stream.
 func (k *kept) shutdownWrite() { k.control(func(fd int) { unix.Shutdown(fd, unix.SHUT_WR) }) }
+
+// settle has the programs see an orderly end when K is closed: after all has been said.
+func (k *kept) settle() { k.control(seeded.Drain) }
+
+// waiting is how much of what the programs have sent waits in K, in bytes.
+func (k *kept) waiting() (n int) {
+	k.control(func(fd int) { n = seeded.Waiting(fd) })
+	return n
+}
 
 // stopReading ends reads that wait.
 func (k *kept) stopReading() {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/linuxsock"
+	"rumptools/internal/seeded"
 	"rumptools/pkg/spclient"
 )
 
@@ -334,6 +335,9 @@ func (t *trap) tryAccept(l, flags int) bool {
 			if flags&unix.SOCK_NONBLOCK != 0 {
 				unix.SetNonblock(fd, true)
 			}
+		} else {
+			seeded.Sow(fd)
+			y.watch(fd)
 		}
 	}
 	defer func() { unix.Close(fd) }()

@@ -13,7 +13,7 @@ import (
 )
 
 // A loan is a connection that the kernel carries by itself: it has a copy of K. This
-// one's is for the end, and for resets.
+// one's is for the end.
 type loan struct {
 	x  *socket
 	ks *spclient.NetSocket
@@ -30,7 +30,7 @@ func (x *socket) lend(ks *spclient.NetSocket, k *kept) bool {
 	x.mu.Lock()
 	x.carrier = l
 	x.mu.Unlock()
-	err := x.s.conn.Lend(x.s.ctx, ks.FD(), k.fd, l.ended)
+	err := x.s.conn.Lend(x.s.ctx, ks.FD(), k.fd, true, l.ended)
 	if err != nil {
 		x.s.say("lend: %v", err)
 		x.mu.Lock()

@@ -68,7 +68,7 @@ func (p *pump) up() {
 	buf := pumpBuffers.Get().(*[]byte)
 	defer pumpBuffers.Put(buf)
 	for {
-		n, err := p.k.Read(*buf)
+		n, err := p.k.readStream(*buf)
 		if n > 0 {
 			if _, err := p.ks.Write((*buf)[:n]); err != nil {
 				go p.reset(err)
@@ -92,6 +92,7 @@ func (p *pump) up() {
 			// Closed with data that nobody has read: TCP resets then.
 			p.x.forget()
 			p.ks.Abort()
+			p.k.settle()
 			p.k.close()
 			p.x.delivered()
 			return
@@ -114,7 +115,7 @@ func (p *pump) down() {
 		}
 		switch {
 		case err == nil:
-		case errors.Is(err, io.EOF):
+		case err == io.EOF: // and not that of a kernel that is lost
 			p.k.shutdownWrite()
 			return
 		default:
@@ -164,6 +165,7 @@ func (p *pump) finish() { p.x.finish(p.ks, p.k) }
 func (x *socket) finish(ks *spclient.NetSocket, k *kept) {
 	x.forget()
 	ks.Close()
+	k.settle()
 	k.close()
 	x.delivered()
 }
@@ -185,8 +187,8 @@ func (p *pump) reset(err error) {
 	p.x.reset(p.ks, p.k, linuxsock.Errno(err))
 }
 
-// reset has the programs see that the connection broke: K is closed while there is a
-// byte in it that nobody has read, which is ECONNRESET at the other end.
+// reset has the programs see that the connection broke: K is closed while there is
+// something unread in it, which is ECONNRESET at the other end.
 func (x *socket) reset(ks *spclient.NetSocket, k *kept, e unix.Errno) {
 	if e == unix.EPIPE || e == 0 {
 		e = unix.ECONNRESET
@@ -198,12 +200,10 @@ func (x *socket) reset(ks *spclient.NetSocket, k *kept, e unix.Errno) {
 		x.mu.Unlock()
 	}
 	show := func() {
-		if fd, ok := x.borrow(); ok && !k.hungUp() {
-			unix.Sendto(fd, []byte{0}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
-			x.track(fd)
-			unix.Close(fd)
-		} else {
+		if k.hungUp() {
 			x.forget()
+		} else {
+			x.retrack()
 		}
 		x.mu.Lock()
 		x.ks, x.k = nil, nil

@@ -95,7 +95,7 @@ type socket struct {
 	attempt  *attempt // the connect that goes on
 	untold   bool     // that has gone on without the program, which has not asked since
 	replaced int      // how often the program got another S in its place
-	tracked  int32    // with ends, 0 when S has a peer or a name
+	tracked  int32    // S, with ends, or 0
 }
 
 // holder is a descriptor by which S was last seen.
@@ -216,17 +216,32 @@ func (s *supervisor) newSocket(fd int, opts *linuxsock.Socket) (*socket, unix.Er
 
 // track has the socket end with S, of which nothing else tells.
 func (x *socket) track(host int) {
-	id := x.s.ends.track(host, x.whenGone())
+	x.watch(host)
+	x.retrack()
+}
+
+// watch makes it possible that S is tracked later, when nobody has a descriptor of it.
+func (x *socket) watch(host int) {
+	id := x.s.ends.watch(host)
 	x.mu.Lock()
 	x.tracked = id
 	x.mu.Unlock()
 }
 
-// untrack ends that, with x.mu held.
+// retrack tracks S again, which has no peer any more.
+func (x *socket) retrack() {
+	gone := x.whenGone()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.tracked != 0 && x.state != ended {
+		x.s.ends.track(x.tracked, gone)
+	}
+}
+
+// untrack ends tracking, with x.mu held, while S has a peer or a name.
 func (x *socket) untrack() {
 	if x.tracked != 0 {
 		x.s.ends.untrack(x.tracked)
-		x.tracked = 0
 	}
 }
 

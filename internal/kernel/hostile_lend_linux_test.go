@@ -61,6 +61,10 @@ func TestHostileLend(t *testing.T) {
 			t.Errorf("%d with %d descriptors: %+v, want %v", tt.fd, len(tt.fds), m, tt.want)
 		}
 	}
+	with(h.frames(1, sysproxy.Lend{FD: 3, Flags: 2}), pair[0])
+	if _, m := h.hear(t); m != (sysproxy.Refusal{Code: sysproxy.ErrMalformedRequest}) {
+		t.Errorf("a LEND with flags that there are not: %+v", m)
+	}
 	bad := wire.AppendHeader(nil, sysproxy.Header{Len: sysproxy.HeaderLen + 5, ReqNo: 1, Type: sysproxy.TypeLend})
 	with(append(bad, 1, 2, 3, 4, 5), pair[0])
 	if _, m := h.hear(t); m != (sysproxy.Refusal{Code: sysproxy.ErrMalformedRequest}) {

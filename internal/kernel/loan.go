@@ -67,7 +67,7 @@ func (c *conn) lend(h sysproxy.Header, payload []byte) bool {
 	}
 	file := c.link.takeFile()
 	m, err := c.layout.ParseLend(h, payload)
-	if err != nil {
+	if err != nil || m.Flags&^sysproxy.LendSeeded != 0 {
 		closeFile(file)
 		return c.refuse(h, sysproxy.ErrMalformedRequest)
 	}
@@ -76,7 +76,7 @@ func (c *conn) lend(h sysproxy.Header, payload []byte) bool {
 		return c.refuse(h, sysproxy.ErrInExec)
 	}
 	err = beginLoan(c, m.FD, file, h.ReqNo, lendReply, func(p *lend.Pump, s Lender, ended func(lend.End, error), closed func()) (*lend.Loan, error) {
-		return p.NewLoan(file, s.Lend, ended, closed)
+		return p.NewLoan(file, m.Flags&sysproxy.LendSeeded != 0, s.Lend, ended, closed)
 	})
 	if err != nil {
 		closeFile(file)

@@ -59,20 +59,29 @@ func (c *Conn) CanLend() bool { return c.session().has(sysproxy.ExtLend) }
 //   - LoanDropped: the program closed its descriptor with data unread. The connection
 //     has been reset; fd is to be closed.
 //   - LoanFailed: the connection broke, as Cause has it. What had come in before has been
-//     written to host as far as there was room. The kernel does not close its copy of
-//     host before fd is closed: if by then the caller has made something unread be in
-//     host, such as a byte that it wrote at the other end, and has closed host itself,
-//     the program sees ECONNRESET.
-//   - LoanRevoked: fd was closed, and the kernel's copy of host is closed, which the
-//     program sees as the end of both directions.
+//     written to host as far as there was room.
+//   - LoanRevoked: fd was closed.
+//
+// By then the kernel has closed its copy of host. What the program sees when the caller
+// closes host, too, is the end of both directions; or ECONNRESET if something unread is in
+// host. With seed it is ECONNRESET unless the loan ended with LoanClosed or LoanDropped, and so
+// it is when the caller or the kernel dies: then the caller has sent a byte at the other end
+// before the program could, or will have. The kernel drops that one, and leaves the last
+// that it took in host until the program has ended the connection. That byte stays in the
+// account of the program's socket, whose SO_SNDBUF is not to be less than 104 KiB then:
+// poll(2) might not find it writable.
 //
 // An error means that nothing was lent and ended will not be called; [ErrNoLoans] when
 // [Conn.CanLend] is false. While there are loans [Conn.Exec] fails.
-func (c *Conn) Lend(ctx context.Context, fd FD, host int, ended func(LoanEnd)) error {
+func (c *Conn) Lend(ctx context.Context, fd FD, host int, seed bool, ended func(LoanEnd)) error {
 	if host < 0 {
 		return callError("lend", os.NewSyscallError("fcntl", syscall.EBADF))
 	}
-	return c.loan(ctx, fd, sysproxy.ExtLend, sysproxy.TypeLend, sysproxy.Lend{FD: fd.num}, host, ended)
+	m := sysproxy.Lend{FD: fd.num}
+	if seed {
+		m.Flags = sysproxy.LendSeeded
+	}
+	return c.loan(ctx, fd, sysproxy.ExtLend, sysproxy.TypeLend, m, host, ended)
 }
 
 // has tells whether the server has an extension for which descriptors are sent.

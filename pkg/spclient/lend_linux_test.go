@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -17,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rumptools/internal/seeded"
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
 	"rumptools/pkg/sysproxy"
@@ -26,18 +28,29 @@ import (
 type lent struct {
 	*net.UnixConn
 	t    testing.TB
+	seed bool
 	c    *spclient.Conn
 	fd   spclient.FD
 	host int // the other end, kept as a supervisor does
 	end  chan spclient.LoanEnd
 }
 
-// lend lends a socket.
+// lend lends a socket, with a seed.
 func lend(t testing.TB, c *spclient.Conn, fd spclient.FD) *lent {
+	t.Helper()
+	return lendAs(t, c, fd, true)
+}
+
+func lendAs(t testing.TB, c *spclient.Conn, fd spclient.FD, seed bool) *lent {
 	t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if seed {
+		if err := seeded.Sow(pair[0]); err != nil {
+			t.Fatal(err)
+		}
 	}
 	f := os.NewFile(uintptr(pair[0]), "program")
 	nc, err := net.FileConn(f)
@@ -45,13 +58,13 @@ func lend(t testing.TB, c *spclient.Conn, fd spclient.FD) *lent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lent{nc.(*net.UnixConn), t, c, fd, pair[1], make(chan spclient.LoanEnd, 1)}
+	l := &lent{nc.(*net.UnixConn), t, seed, c, fd, pair[1], make(chan spclient.LoanEnd, 1)}
 	l.SetDeadline(time.Now().Add(testTimeout))
 	t.Cleanup(func() {
 		l.Close()
 		l.drop()
 	})
-	if err := c.Lend(testContext(t), fd, l.host, func(e spclient.LoanEnd) { l.end <- e }); err != nil {
+	if err := c.Lend(testContext(t), fd, l.host, seed, func(e spclient.LoanEnd) { l.end <- e }); err != nil {
 		t.Fatal(err)
 	}
 	return l
@@ -165,19 +178,24 @@ func tcpPairs(t testing.TB, c *spclient.Conn) (pair func() (a, b spclient.FD), e
 	return pair, func() { c.CloseFD(testContext(t), l) }
 }
 
-// lendBoth lends both ends of a connection.
-func lendBoth(t *testing.T) (a, b *lent) {
-	t.Helper()
-	c := dialKernel(t, kernelURL(t, netbsd.AMD64))
-	if !c.CanLend() {
-		t.Fatal("the kernel takes no loans")
+// lendModes runs a test with a connection both ends of which are lent, with seeds and
+// without.
+func lendModes(t *testing.T, f func(t *testing.T, a, b *lent)) {
+	for name, seed := range map[string]bool{"seed": true, "plain": false} {
+		t.Run(name, func(t *testing.T) {
+			c := dialKernel(t, kernelURL(t, netbsd.AMD64))
+			if !c.CanLend() {
+				t.Fatal("the kernel takes no loans")
+			}
+			x, y := tcpPair(t, c)
+			f(t, lendAs(t, c, x, seed), lendAs(t, c, y, seed))
+		})
 	}
-	x, y := tcpPair(t, c)
-	return lend(t, c, x), lend(t, c, y)
 }
 
-func TestLend(t *testing.T) {
-	a, b := lendBoth(t)
+func TestLend(t *testing.T) { lendModes(t, testLend) }
+
+func testLend(t *testing.T, a, b *lent) {
 	for n := range 100 {
 		text := fmt.Sprint("ping ", n)
 		a.says(text)
@@ -190,8 +208,9 @@ func TestLend(t *testing.T) {
 }
 
 // Each direction ends by itself, after all of its bytes.
-func TestLendHalfClose(t *testing.T) {
-	a, b := lendBoth(t)
+func TestLendHalfClose(t *testing.T) { lendModes(t, testLendHalfClose) }
+
+func testLendHalfClose(t *testing.T, a, b *lent) {
 	a.says("last words")
 	a.CloseWrite()
 	b.hears("last words")
@@ -203,11 +222,21 @@ func TestLendHalfClose(t *testing.T) {
 	a.hearsEnd(io.EOF)
 	a.ended(sysproxy.LoanClosed, 0)
 	b.ended(sysproxy.LoanClosed, 0)
+	// An end in order stays one.
+	for _, l := range []*lent{a, b} {
+		l.drop()
+		l.hearsEnd(io.EOF)
+		if _, err := l.Write([]byte("more")); !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("a write after the end: %v", err)
+		}
+		l.closeFD()
+	}
 }
 
 // What a program wrote before it closed arrives, whole, and then the end.
-func TestLendCloseAtOnce(t *testing.T) {
-	a, b := lendBoth(t)
+func TestLendCloseAtOnce(t *testing.T) { lendModes(t, testLendCloseAtOnce) }
+
+func testLendCloseAtOnce(t *testing.T, a, b *lent) {
 	data := make([]byte, 3<<20)
 	rng := rand.NewChaCha8([32]byte{1})
 	rng.Read(data)
@@ -228,8 +257,9 @@ func TestLendCloseAtOnce(t *testing.T) {
 }
 
 // Data both ways at the same time, in pieces of all sizes.
-func TestLendBothWays(t *testing.T) {
-	a, b := lendBoth(t)
+func TestLendBothWays(t *testing.T) { lendModes(t, testLendBothWays) }
+
+func testLendBothWays(t *testing.T, a, b *lent) {
 	const size = 8 << 20
 	var all sync.WaitGroup
 	for i, ends := range [][2]*lent{{a, b}, {b, a}} {
@@ -265,11 +295,12 @@ func TestLendBothWays(t *testing.T) {
 	b.ended(sysproxy.LoanClosed, 0)
 }
 
-// A program that closes with data unread resets the connection; that the other
-// program has what came before, and then the reset, is for who keeps its other end to
-// show: a byte from the program's side makes it.
-func TestLendReset(t *testing.T) {
-	a, b := lendBoth(t)
+// A program that closes with data unread resets the connection. The other program has what
+// came before, and then the reset, as soon as who keeps its other end closes that; without
+// a seed, if that has written a byte at the program's end.
+func TestLendReset(t *testing.T) { lendModes(t, testLendReset) }
+
+func testLendReset(t *testing.T, a, b *lent) {
 	a.says("this is read")
 	b.hears("this is read")
 	b.says("before")
@@ -286,27 +317,146 @@ func TestLendReset(t *testing.T) {
 	b.Close()
 	b.ended(sysproxy.LoanDropped, 0)
 	a.ended(sysproxy.LoanFailed, netbsd.ECONNRESET)
-	a.says("x")
-	a.drop()
-	a.closeFD()
-	a.hears("before")
-	// The kernel closes its copy when it is told of the end.
-	end := time.Now().Add(testTimeout)
-	for {
-		n, err := a.Read(make([]byte, 1))
-		if errors.Is(err, syscall.ECONNRESET) {
-			break
-		}
-		if n != 0 || time.Now().After(end) {
-			t.Fatalf("read %d bytes and %v", n, err)
-		}
+	a.lasts() // open
+	if !a.seed {
+		a.says("x")
 	}
+	a.drop()
+	a.hears("before")
+	a.hearsEnd(syscall.ECONNRESET)
+	a.closeFD()
 	b.closeFD()
 }
 
+// It sees it also when it has ended its own direction.
+func TestLendResetAfterEnd(t *testing.T) {
+	c := dialKernel(t, kernelURL(t, netbsd.AMD64))
+	x, y := tcpPair(t, c)
+	a, b := lend(t, c, x), lend(t, c, y)
+	a.says("the end")
+	a.CloseWrite()
+	b.hears("the end")
+	b.hearsEnd(io.EOF)
+	if err := c.SetsockoptStruct(testContext(t), y, netbsd.SOL_SOCKET, netbsd.SO_LINGER, &netbsd.Linger{Onoff: 1}); err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	b.ended(sysproxy.LoanClosed, 0)
+	b.closeFD()
+	a.ended(sysproxy.LoanFailed, netbsd.ECONNRESET)
+	a.drop()
+	a.hearsEnd(syscall.ECONNRESET)
+}
+
+// When nobody else has the other end and the kernel's descriptor goes, or the client,
+// whatever has been said before: programs that read, write and poll see resets, and what
+// they had not read comes before.
+func TestLendSeed(t *testing.T) {
+	c := dialKernel(t, kernelURL(t, netbsd.AMD64))
+	for _, said := range []string{"", "x", strings.Repeat("much ", 50_000)} {
+		x, y := tcpPair(t, c)
+		a, b := lend(t, c, x), lend(t, c, y)
+		if said != "" {
+			go a.says(said)
+			b.hears(said)
+			go b.says(said)
+			a.hears(said)
+		}
+		a.drop()                 // the kernel's is the last
+		full, _ := tcpPair(t, c) // nobody reads
+		writer := lend(t, c, full)
+		wrote := make(chan error)
+		go func() {
+			for {
+				if _, err := writer.Write(make([]byte, 1<<20)); err != nil {
+					wrote <- err
+					return
+				}
+			}
+		}()
+		b.says("unread")
+		raw, err := a.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw.Read(func(fd uintptr) bool {
+			_, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+			return err != unix.EAGAIN
+		})
+		writer.drop()
+		if err := c.CloseFD(testContext(t), writer.fd); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-wrote; !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("a program that writes: %v", err)
+		}
+		a.closeFD()
+		a.hears("unread")
+		a.hearsEnd(syscall.ECONNRESET)
+	}
+	x, _ := tcpPair(t, c)
+	a := lend(t, c, x)
+	a.drop()
+	c.Close()
+	var pfd [1]unix.PollFd
+	raw, err := a.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Read(func(fd uintptr) bool {
+		pfd[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+		unix.Poll(pfd[:], 0)
+		return pfd[0].Revents != 0
+	})
+	if want := int16(unix.POLLIN | unix.POLLERR | unix.POLLHUP); pfd[0].Revents != want {
+		t.Errorf("poll says %#x, want %#x", pfd[0].Revents, want)
+	}
+	a.hearsEnd(syscall.ECONNRESET)
+}
+
+// A program whose send buffer is as small as it may be can write again, says poll, when all
+// that it wrote has been taken.
+func TestLendSmallBuffer(t *testing.T) {
+	c := dialKernel(t, kernelURL(t, netbsd.AMD64))
+	for _, size := range []int{1, 2, 100, 4096, 40_000, 300_000} {
+		x, y := tcpPair(t, c)
+		a, b := lend(t, c, x), lend(t, c, y)
+		go io.Copy(io.Discard, struct{ io.Reader }{b})
+		raw, err := a.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, seeded.MinSendBuffer)
+			pfd := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+			for left := 2 << 20; left > 0 && err == nil; {
+				n := 0
+				if n, err = unix.Write(int(fd), make([]byte, min(size, left))); err == unix.EAGAIN {
+					if n, err = unix.Poll(pfd, int(testTimeout/time.Millisecond)); n == 0 {
+						err = os.ErrDeadlineExceeded
+					}
+					continue
+				}
+				if left -= n; size < 1000 {
+					left -= 1000
+				}
+			}
+			// And when nothing is under way any more.
+			time.Sleep(5 * time.Millisecond)
+			if n, _ := unix.Poll(pfd, int(testTimeout/time.Millisecond)); n == 0 {
+				t.Errorf("writes of %d bytes: not writable in the end", size)
+			}
+		})
+		if err != nil {
+			t.Fatalf("writes of %d bytes: %v", size, err)
+		}
+	}
+}
+
 // SO_LINGER with a time of 0 resets at close, whatever is queued.
-func TestLendLinger(t *testing.T) {
-	a, b := lendBoth(t)
+func TestLendLinger(t *testing.T) { lendModes(t, testLendLinger) }
+
+func testLendLinger(t *testing.T, a, b *lent) {
 	ctx := testContext(t)
 	if err := a.c.SetsockoptStruct(ctx, a.fd, netbsd.SOL_SOCKET, netbsd.SO_LINGER, &netbsd.Linger{Onoff: 1}); err != nil {
 		t.Fatal(err)
@@ -321,22 +471,28 @@ func TestLendLinger(t *testing.T) {
 }
 
 // Who closes the socket's descriptor ends the loan, and the program sees it.
-func TestLendRevoke(t *testing.T) {
-	a, b := lendBoth(t)
+func TestLendRevoke(t *testing.T) { lendModes(t, testLendRevoke) }
+
+func testLendRevoke(t *testing.T, a, b *lent) {
 	a.says("hello")
 	b.hears("hello")
 	a.closeFD()
 	a.ended(sysproxy.LoanRevoked, 0)
 	a.drop()
-	a.hearsEnd(io.EOF)
+	if a.seed {
+		a.hearsEnd(syscall.ECONNRESET)
+	} else {
+		a.hearsEnd(io.EOF)
+	}
 	b.hearsEnd(io.EOF)
 	b.Close()
 	b.ended(sysproxy.LoanClosed, 0)
 }
 
 // A program that ends its reading alone loses what comes, and may still write.
-func TestLendDeaf(t *testing.T) {
-	a, b := lendBoth(t)
+func TestLendDeaf(t *testing.T) { lendModes(t, testLendDeaf) }
+
+func testLendDeaf(t *testing.T, a, b *lent) {
 	a.CloseRead()
 	data := make([]byte, 4<<20)
 	if _, err := b.Write(data); err != nil {
@@ -350,8 +506,9 @@ func TestLendDeaf(t *testing.T) {
 }
 
 // A byte out of band is a byte.
-func TestLendOutOfBand(t *testing.T) {
-	a, b := lendBoth(t)
+func TestLendOutOfBand(t *testing.T) { lendModes(t, testLendOutOfBand) }
+
+func testLendOutOfBand(t *testing.T, a, b *lent) {
 	raw, err := a.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
@@ -387,7 +544,7 @@ func TestLendConnecting(t *testing.T) {
 	defer unix.Close(pair[1])
 	begin := func(fd spclient.FD, host int) spclient.LoanEnd {
 		t.Helper()
-		if err := c.Lend(ctx, fd, host, func(e spclient.LoanEnd) { ended <- e }); err != nil {
+		if err := c.Lend(ctx, fd, host, false, func(e spclient.LoanEnd) { ended <- e }); err != nil {
 			t.Fatal(err)
 		}
 		select {
@@ -425,10 +582,10 @@ func TestLendConnecting(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(udp, pair[0], netbsd.EOPNOTSUPP)
-	if err := c.Lend(ctx, spclient.FD{}, pair[0], nil); !errors.Is(err, spclient.ErrStale) {
+	if err := c.Lend(ctx, spclient.FD{}, pair[0], false, nil); !errors.Is(err, spclient.ErrStale) {
 		t.Errorf("no descriptor: %v", err)
 	}
-	if err := c.Lend(ctx, x, -1, nil); !errors.Is(err, syscall.EBADF) {
+	if err := c.Lend(ctx, x, -1, false, nil); !errors.Is(err, syscall.EBADF) {
 		t.Errorf("no host descriptor: %v", err)
 	}
 	if _, err := c.Getpid(ctx); err != nil {
@@ -464,7 +621,7 @@ func TestLendMany(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = c.Lend(ctx, fd, pair[1], func(e spclient.LoanEnd) { ends <- e })
+			err = c.Lend(ctx, fd, pair[1], false, func(e spclient.LoanEnd) { ends <- e })
 			unix.Close(pair[1])
 			if err != nil {
 				t.Fatal(err)
@@ -513,9 +670,9 @@ func TestLendLost(t *testing.T) {
 			t.Errorf("the loan ended with %+v", e)
 		}
 		l.drop()
-		l.hearsEnd(io.EOF)
+		l.hearsEnd(syscall.ECONNRESET)
 	}
-	if err := c.Lend(testContext(t), x, 0, nil); !errors.Is(err, spclient.ErrClosed) {
+	if err := c.Lend(testContext(t), x, 0, true, nil); !errors.Is(err, spclient.ErrClosed) {
 		t.Errorf("lend after the end: %v", err)
 	}
 }
@@ -526,7 +683,7 @@ func TestLendNotOffered(t *testing.T) {
 	if c.CanLend() {
 		t.Error("a server without the extension takes loans")
 	}
-	if err := c.Lend(testContext(t), c.FD(3), 0, nil); !errors.Is(err, spclient.ErrNoLoans) {
+	if err := c.Lend(testContext(t), c.FD(3), 0, false, nil); !errors.Is(err, spclient.ErrNoLoans) {
 		t.Errorf("lend: %v", err)
 	}
 }

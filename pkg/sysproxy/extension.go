@@ -29,8 +29,17 @@ const (
 // end. The descriptor comes in an SCM_RIGHTS message with the frame's first byte.
 // It is answered when the loan has ended, or could not begin.
 type Lend struct {
-	FD int32 // the socket
+	FD    int32 // the socket
+	Flags LendFlags
 }
+
+// LendFlags say more about a loan.
+type LendFlags uint32
+
+// LendSeeded: the first byte that the descriptor has to be read, or will have, is nobody's.
+// The server drops it, and always leaves another one that it has taken, until the program
+// has ended the connection.
+const LendSeeded LendFlags = 1
 
 // LoanEnd is how a loan ended.
 type LoanEnd uint32
@@ -43,8 +52,7 @@ const (
 	// LoanDropped: the program closed its descriptor with data unread, and the
 	// server has reset the connection.
 	LoanDropped LoanEnd = 2
-	// LoanFailed: the connection broke. The server holds the host descriptor
-	// until the socket's is closed.
+	// LoanFailed: the connection broke.
 	LoanFailed LoanEnd = 3
 	// LoanRevoked: the socket's descriptor was closed.
 	LoanRevoked LoanEnd = 4
@@ -60,14 +68,15 @@ type LendReply struct {
 }
 
 const (
-	lendLen      = 4
+	lendLen      = 8
 	lendReplyLen = 12
 )
 
 // Append implements [Message].
 func (m Lend) Append(b []byte, l Layout, reqno uint64) []byte {
 	b = l.header(b, reqno, Req, TypeLend, 0, lendLen)
-	return l.Order.AppendUint32(b, uint32(m.FD))
+	b = l.Order.AppendUint32(b, uint32(m.FD))
+	return l.Order.AppendUint32(b, uint32(m.Flags))
 }
 
 // Append implements [Message].
@@ -83,7 +92,7 @@ func (l Layout) ParseLend(h Header, payload []byte) (Lend, error) {
 	if len(payload) != lendLen {
 		return Lend{}, wrongLen(h, payload, lendLen)
 	}
-	return Lend{int32(l.Order.Uint32(payload))}, nil
+	return Lend{int32(l.Order.Uint32(payload)), LendFlags(l.Order.Uint32(payload[4:]))}, nil
 }
 
 // ParseLendReply reads the payload of a RESP LEND.

@@ -123,8 +123,10 @@ func init() {
 // TrapIoctls are the requests of ioctl(2) that must not reach the host: from
 // the first to the last of each pair. That is all that Linux has numbers for
 // that are about networks, but those about owners and marks of a socket of any
-// kind, and about what is in its buffers.
+// kind, and about what is there to be read. What was sent and waits is trapped, too: the
+// supervisor knows better.
 var TrapIoctls = [][2]uint32{
+	{unix.SIOCOUTQ, unix.SIOCOUTQ},
 	{unix.SIOCGSTAMP_OLD, 0x89FF},
 	{siocIWFirst, siocIWLast},
 	{unix.SIOCGSTAMP_NEW, unix.SIOCGSTAMP_NEW},

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rumptools/internal/seeded"
 	"rumptools/pkg/netbsd"
 )
 
@@ -37,7 +38,7 @@ var socketOptions = map[int]*option{
 	// Both ends have buffers: what the program sends waits in its own
 	// socket's, then in the kernel's.
 	unix.SO_SNDBUF: {name: "SO_SNDBUF", at: onHost, why: "the kernel's socket is set as well",
-		set: number(setSendBuffer), get: getBuffer},
+		set: number(setSendBuffer), get: getSendBuffer},
 	unix.SO_RCVBUF: {name: "SO_RCVBUF", at: onHost, why: "the kernel's socket is set as well",
 		set: number(setRecvBuffer), get: getBuffer},
 	unix.SO_SNDBUFFORCE: {name: "SO_SNDBUFFORCE", at: refused, why: "needs privilege", set: deny(unix.EPERM)},
@@ -280,7 +281,11 @@ const (
 // smaller than the host's: what it does not allow is made less until it does, as
 // Linux silently gives less.
 func (r *request) setBuffer(name, v int32) unix.Errno {
-	if errno := r.hostSet(intValue(v)); errno != 0 {
+	host := v
+	if name == netbsd.SO_SNDBUF {
+		host = hostSendBuffer(v)
+	}
+	if errno := r.hostSet(intValue(host)); errno != 0 {
 		return errno
 	}
 	r.store(v)
@@ -303,6 +308,26 @@ func setSendBuffer(r *request, v int32) unix.Errno {
 		return r.hostSet(intValue(v))
 	}
 	return r.setBuffer(netbsd.SO_SNDBUF, v)
+}
+
+// hostSendBuffer is SO_SNDBUF of the host's socket of a connection for which a program sets
+// v. A byte that is left behind there must not keep it from being writable.
+func hostSendBuffer(v int32) int32 {
+	if v < 0 {
+		return v
+	}
+	return max(v, seeded.MinSendBuffer)
+}
+
+// leastSendBuffer is the least that Linux gives a socket to send (SOCK_MIN_SNDBUF), in bytes,
+// as getsockopt(2) tells it.
+const leastSendBuffer = 4608
+
+func getSendBuffer(r *request) ([]byte, unix.Errno) {
+	if v := r.stored(-1); r.s.isTCP() && v >= 0 && v < seeded.MinSendBuffer {
+		return intValue(max(2*v, leastSendBuffer)), 0
+	}
+	return getBuffer(r)
 }
 
 func setRecvBuffer(r *request, v int32) unix.Errno { return r.setBuffer(netbsd.SO_RCVBUF, v) }

@@ -153,6 +153,9 @@ func (s *Socket) Prepare(ctx context.Context, k Kernel, fd spclient.FD) unix.Err
 func (s *Socket) PrepareHost(host int) unix.Errno {
 	for _, name := range []int{unix.SO_SNDBUF, unix.SO_RCVBUF} {
 		if v, ok := s.values[optionKey{unix.SOL_SOCKET, name}]; ok {
+			if name == unix.SO_SNDBUF && s.isTCP() {
+				v = hostSendBuffer(v)
+			}
 			if err := unix.SetsockoptInt(host, unix.SOL_SOCKET, name, int(v)); err != nil {
 				return err.(unix.Errno)
 			}

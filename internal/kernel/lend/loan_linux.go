@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rumptools/internal/seeded"
 	"rumptools/pkg/netbsd"
 )
 
@@ -55,16 +56,18 @@ type Loan struct {
 	buf      *[keep]byte
 	fill     int  // bytes in buf
 	armed    bool // the descriptor is watched for room
-	src      source
+	src      seeded.Reader
+	seeded   bool // the descriptor has a byte that nobody needs
 }
 
 // NewLoan makes a loan of a descriptor of a connected local stream socket of the
-// host, whose mode is not changed. open makes the stream, which is to notify the
+// host, whose mode is not changed. seed tells whether the first byte that is there to be read,
+// or will be, is a seed (package seeded). open makes the stream, which is to notify the
 // function that it gets, from any goroutine and with any locks held. ended is
 // called when the loan has, with the error of [Failed]; closed when the descriptor
 // is, which NewLoan takes over unless it fails. Both may be called before Start
 // returns, and must not wait.
-func (p *Pump) NewLoan(fd int, open func(notify func(Events)) (Stream, error), ended func(End, error), closed func()) (*Loan, error) {
+func (p *Pump) NewLoan(fd int, seed bool, open func(notify func(Events)) (Stream, error), ended func(End, error), closed func()) (*Loan, error) {
 	if !isLocalStream(fd) {
 		return nil, ErrHost
 	}
@@ -75,8 +78,7 @@ func (p *Pump) NewLoan(fd int, open func(notify func(Events)) (Stream, error), e
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, hostBuffer) != nil {
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, hostBuffer)
 	}
-	l := &Loan{p: p, fd: fd, ended: ended, closed: closed}
-	l.src.fd = fd
+	l := &Loan{p: p, fd: fd, seeded: seed, src: seeded.NewReader(fd, seed), ended: ended, closed: closed}
 	l.state.Store(running)
 	s, err := open(l.notify)
 	if err != nil {
@@ -187,7 +189,6 @@ func (l *Loan) handle(bits uint32) (n int) {
 	}
 	if bits&revoked != 0 {
 		l.end(Revoked, nil)
-		l.release()
 		return 0
 	}
 	if l.over {
@@ -381,9 +382,12 @@ func (l *Loan) up() (n int) {
 		return 0
 	}
 	for n < turnBytes && !l.sent {
-		have := l.src.ready()
+		have := l.src.Ready()
 		if have == 0 {
-			switch e := l.src.ended(); e {
+			if l.seeded && !l.eof && !l.broken {
+				return n // of an end the pump would have been told
+			}
+			switch e := l.src.Ended(); e {
 			case unix.EAGAIN:
 			case 0, unix.ECONNRESET:
 				l.upEnded(e)
@@ -461,8 +465,7 @@ func (l *Loan) drop() {
 	l.end(Dropped, nil)
 }
 
-// end ends the loan. The descriptor is kept when the connection broke: the other end
-// shows what happened only if it is closed with something in it.
+// end ends the loan. The program sees it as a reset, unless it ended the connection itself.
 func (l *Loan) end(how End, err error) {
 	if l.over {
 		return
@@ -475,10 +478,11 @@ func (l *Loan) end(how End, err error) {
 		buffers.Put(l.buf)
 		l.buf, l.rest = nil, nil
 	}
-	l.ended(how, err)
-	if how != Failed {
-		l.release()
+	if l.seeded && (how == Closed || how == Dropped) {
+		seeded.Drain(l.fd)
 	}
+	l.release()
+	l.ended(how, err)
 }
 
 // release closes the descriptor.
@@ -488,58 +492,6 @@ func (l *Loan) release() {
 		l.fd = -1
 		l.closed()
 	}
-}
-
-// source is what a program has written.
-type source struct {
-	fd   int
-	have int
-}
-
-// ready asks how much is there.
-func (s *source) ready() int {
-	var n int32
-	syscall.RawSyscall(unix.SYS_IOCTL, uintptr(s.fd), unix.TIOCINQ, uintptr(unsafe.Pointer(&n)))
-	s.have = int(n)
-	return s.have
-}
-
-// ended is asked when nothing is there: 0 is the end, EAGAIN that there is none, EBUSY
-// that there is something now.
-func (s *source) ended() syscall.Errno {
-	var b [1]byte
-	n, e := recvfrom(s.fd, b[:], unix.MSG_PEEK)
-	switch {
-	case e == unix.EINTR, e == 0 && n > 0:
-		return unix.EBUSY
-	}
-	return e
-}
-
-// Len implements [Source].
-func (s *source) Len() int { return s.have }
-
-// Read implements io.Reader. It fails if what was there has gone: somebody else reads,
-// too.
-func (s *source) Read(p []byte) (int, error) {
-	p = p[:min(len(p), s.have)]
-	for len(p) > 0 {
-		n, e := recvfrom(s.fd, p, 0)
-		switch {
-		case e == unix.EINTR:
-			continue
-		case e != 0:
-			return 0, e
-		case n == 0:
-			return 0, io.ErrUnexpectedEOF
-		}
-		s.have -= n
-		return n, nil
-	}
-	if s.have == 0 {
-		return 0, io.EOF
-	}
-	return 0, nil
 }
 
 func recvfrom(fd int, p []byte, flags int) (int, syscall.Errno) {

@@ -17,7 +17,7 @@ func NewPump() (*Pump, error) { return nil, errors.ErrUnsupported }
 func (*Pump) Close() {}
 
 // NewLoan fails.
-func (*Pump) NewLoan(int, func(func(Events)) (Stream, error), func(End, error), func()) (*Loan, error) {
+func (*Pump) NewLoan(int, bool, func(func(Events)) (Stream, error), func(End, error), func()) (*Loan, error) {
 	return nil, errors.ErrUnsupported
 }
 

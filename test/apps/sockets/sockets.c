@@ -1888,6 +1888,50 @@ static void bulk(void)
 	say("then %s", received(fd[1], MSG_DONTWAIT));
 }
 
+/* What is written with a send buffer as small as it may be, by one who waits for POLLOUT,
+ * arrives; and then there is room again, and nothing waits. */
+static void smallbuf(void)
+{
+	static char big[100000], in[100000];
+	const int sizes[] = {1, 4096}, chunks[] = {1, 1000, 100000};
+	for (int i = 0; i < 2; i++)
+		for (int j = 0; j < 3; j++)
+			for (int end = 0; end < 2; end++) {
+				int fd[2], left = -1;
+				size_t all = chunks[j] == 1 ? 3000 : 300000, sent = 0;
+				pair(fd);
+				int s = fd[end];
+				setint(s, SOL_SOCKET, SO_SNDBUF, sizes[i]);
+				pid_t pid = fork();
+				if (pid == 0) {
+					size_t n = 0;
+					ssize_t r;
+					close(s);
+					while (n < all && (r = read(fd[1 - end], in, sizeof in)) > 0)
+						n += r;
+					pause();
+				}
+				nonblocking(s, 1);
+				while (sent < all) {
+					ssize_t r = write(s, big, (size_t)chunks[j] < all - sent ? (size_t)chunks[j] : all - sent);
+					struct pollfd p = {s, POLLOUT, 0};
+					if (r > 0)
+						sent += r;
+					else if (errno != EAGAIN || poll(&p, 1, 5000) <= 0)
+						break;
+				}
+				for (double until = now() + 5; now() < until && left != 0; pause_ms(5))
+					if (ioctl(s, SIOCOUTQ, &left) < 0)
+						break;
+				say("SO_SNDBUF %d is %d; %zu bytes by %d; %s; SIOCOUTQ %d", sizes[i], getint(s, SOL_SOCKET, SO_SNDBUF), sent, chunks[j],
+				    ready(s, 5000), left);
+				kill(pid, SIGKILL);
+				ended(pid);
+				close(fd[0]);
+				close(fd[1]);
+			}
+}
+
 static void option(const char *label, int fd, int level, int opt, int value)
 {
 	int was = getint(fd, level, opt);
@@ -2752,7 +2796,8 @@ static void idle(int seconds, int n)
 static const struct { const char *name; void (*run)(void); int seconds; } sections[] = {
 	{"fresh", fresh, 20}, {"basic", basic, 20}, {"halfclose", halfclose, 20}, {"reset", reset, 30}, {"timeouts", timeouts, 30},
 	{"nonblock", nonblock, 30}, {"backlog", backlog, 60}, {"accepts", accepts, 40}, {"inuse", inuse, 20}, {"dualstack", dualstack, 20},
-	{"udp", udp, 40}, {"control", control, 20}, {"multicast", multicast, 20}, {"oob", oob, 20}, {"bulk", bulk, 40}, {"options", options, 20},
+	{"udp", udp, 40}, {"control", control, 20}, {"multicast", multicast, 20}, {"oob", oob, 20}, {"bulk", bulk, 40}, {"smallbuf", smallbuf, 60},
+	{"options", options, 20},
 	{"mixes", mixes, 30}, {"forks", forks, 20}, {"rights", rights, 20}, {"exec", execs, 20}, {"closeall", closeall, 20}, {"emfile", emfile, 20},
 	{"signals", signals, 60}, {"jobs", jobs, 30}, {"threads", threads, 40},
 };
