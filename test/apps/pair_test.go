@@ -23,6 +23,9 @@ var pairDifferences = []difference{
 		{"halfclose: the peer's write = 1", "halfclose: the peer's write = EPIPE"},
 		{"rights: lost in flight: poll IN|OUT|RDHUP", "rights: lost in flight: poll IN|OUT|HUP|RDHUP"},
 	}},
+	{"it cannot be reset once it has shut down", [][2]string{
+		{"reset: linger 0 after the peer's shutdown: poll IN|OUT|ERR|HUP|RDHUP, recv ECONNRESET", "reset: linger 0 after the peer's shutdown: poll IN|OUT|HUP|RDHUP, recv 0 \"\""},
+	}},
 	{"the kernel's connection does not know of a reset by unread data", [][2]string{
 		{"reset: closed with data unread: getpeername = ENOTCONN", "reset: closed with data unread: getpeername = 0"},
 	}},
