@@ -97,7 +97,7 @@ func roles(b *testing.B, socks [][2]*os.File, a, z, want string, d time.Duration
 	type running struct {
 		cmd  *exec.Cmd
 		role string
-		out  *[]byte
+		out  chan []byte
 	}
 	var all []running
 	start := func(role string, f *os.File) {
@@ -115,11 +115,11 @@ func roles(b *testing.B, socks [][2]*os.File, a, z, want string, d time.Duration
 		}
 		w.Close()
 		f.Close()
-		out := new([]byte)
+		out := make(chan []byte, 1)
 		go func() {
 			buf := make([]byte, 32)
 			n, _ := r.Read(buf)
-			*out = buf[:n]
+			out <- buf[:n]
 			r.Close()
 		}()
 		all = append(all, running{cmd, role, out})
@@ -133,10 +133,9 @@ func roles(b *testing.B, socks [][2]*os.File, a, z, want string, d time.Duration
 			b.Fatalf("%s: %v", r.role, err)
 		}
 	}
-	time.Sleep(time.Millisecond)
 	for _, r := range all {
 		if r.role == want {
-			n, err := strconv.ParseFloat(string(*r.out), 64)
+			n, err := strconv.ParseFloat(string(<-r.out), 64)
 			if err != nil {
 				b.Fatalf("%s: %v", r.role, err)
 			}
