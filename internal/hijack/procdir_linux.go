@@ -34,7 +34,6 @@ type procDir struct {
 	used  atomic.Int64  // when a file was last opened, in Unix nanoseconds
 
 	begun chan struct{} // closed when the program begins
-	over  chan struct{} // closed when no files are made any more
 }
 
 const (
@@ -57,7 +56,7 @@ func newProcDir(s *supervisor) (*procDir, error) {
 	d := &procDir{
 		s: s, files: procnet.NewReader(s.conn, s.ownerOf),
 		path: filepath.Join(s.dir, "net"), wake: make(chan struct{}, 1),
-		last: make(map[string]string), begun: make(chan struct{}), over: make(chan struct{}),
+		last: make(map[string]string), begun: make(chan struct{}),
 	}
 	// Programs of any user read it, whatever the umask.
 	if err := os.Mkdir(d.path, 0o755); err != nil {
@@ -155,17 +154,7 @@ func (d *procDir) pause(t time.Duration) (goOn bool) {
 	}
 }
 
-// close waits until nothing is made in the directory any more, when the supervisor has
-// ended. A reader from elsewhere that does not read does not hold it up for long.
-func (d *procDir) close() {
-	select {
-	case <-d.over:
-	case <-time.After(time.Second):
-	}
-}
-
 func (d *procDir) run(pipes map[string]int) {
-	defer close(d.over)
 	// Its start has the processors for itself: all that is asked for here takes longer.
 	select {
 	case <-d.s.ctx.Done():

@@ -147,9 +147,6 @@ func (s *supervisor) close() {
 		s.hub.close()
 	}
 	s.t.close()
-	if s.proc != nil {
-		s.proc.close()
-	}
 	if s.dir != "" {
 		// What is still being written into it, or bound, would keep it.
 		for range removeTries {
