@@ -44,14 +44,8 @@ var tcpOptions = map[int]*option{
 	unix.TCP_INFO:       {name: "TCP_INFO", at: inKernel, get: getTCPInfo},
 	unix.TCP_CONGESTION: {name: "TCP_CONGESTION", at: inKernel, set: setCongestion, get: getCongestion},
 
-	unix.TCP_CORK: {name: "TCP_CORK", at: inKernel, why: "where rumpd is not, no more than how segments are cut is different",
-		set: number(func(r *request, v int32) unix.Errno {
-			v = boolInt(v != 0)
-			if errno := r.kernelInt(netbsd.IPPROTO_TCP, sysproxy.TCPCork, v); errno != 0 && errno != unix.ENOPROTOOPT {
-				return errno
-			}
-			return r.store(v)
-		}), get: get(0)},
+	unix.TCP_CORK: {name: "TCP_CORK", why: "only cuts segments in another way; to hold bytes back would cost two calls for each answer of a web server",
+		set: storeBool, get: get(0)},
 	unix.TCP_DEFER_ACCEPT: {name: "TCP_DEFER_ACCEPT", why: "a hint: connections may be accepted before they have data",
 		set: number(func(r *request, v int32) unix.Errno { return r.store(roundDefer(v)) }), get: get(0)},
 	unix.TCP_QUICKACK: {name: "TCP_QUICKACK", why: "a hint: the kernel decides when to acknowledge",

@@ -27,9 +27,9 @@ type tcpOptions struct {
 	// the receive buffer has a size of its own.
 	autoSend, sizedRecv bool
 
-	// cork, linger2 and userTimeout are rumpd's own options (package sysproxy), as they
+	// linger2 and userTimeout are rumpd's own options (package sysproxy), as they
 	// were set.
-	cork, linger2, userTimeout int32
+	linger2, userTimeout int32
 }
 
 const (
@@ -70,7 +70,7 @@ func (so *tcpSocket) applyOptions() {
 		ops.SetReceiveBufferSize(int64(2*so.rcv.hiwat), true)
 	}
 	so.applyKeepalive()
-	for _, name := range []int32{sysproxy.TCPCork, sysproxy.TCPLinger2, sysproxy.TCPUserTimeout} {
+	for _, name := range []int32{sysproxy.TCPLinger2, sysproxy.TCPUserTimeout} {
 		if *so.opt.own(name) != 0 {
 			so.applyOwn(name)
 		}
@@ -91,8 +91,6 @@ func (so *tcpSocket) applyKeepalive() {
 // own is where an option of rumpd's own is kept, nil when it is none.
 func (o *tcpOptions) own(name int32) *int32 {
 	switch name {
-	case sysproxy.TCPCork:
-		return &o.cork
 	case sysproxy.TCPLinger2:
 		return &o.linger2
 	case sysproxy.TCPUserTimeout:
@@ -104,8 +102,6 @@ func (o *tcpOptions) own(name int32) *int32 {
 // applyOwn tells the endpoint of an option of rumpd's own.
 func (so *tcpSocket) applyOwn(name int32) {
 	switch name {
-	case sysproxy.TCPCork:
-		so.ep.SocketOptions().SetCorkOption(so.opt.cork != 0)
 	case sysproxy.TCPLinger2:
 		v := tcpip.TCPLingerTimeoutOption(time.Duration(so.opt.linger2) * time.Second)
 		so.ep.SetSockOpt(&v)
@@ -191,7 +187,7 @@ func (so *tcpSocket) setTCP(name int32, value []byte) error {
 	switch name {
 	case netbsd.TCP_NODELAY, netbsd.TCP_MAXSEG, netbsd.TCP_KEEPIDLE, netbsd.TCP_KEEPINTVL,
 		netbsd.TCP_KEEPCNT, netbsd.TCP_KEEPINIT,
-		sysproxy.TCPCork, sysproxy.TCPLinger2, sysproxy.TCPUserTimeout:
+		sysproxy.TCPLinger2, sysproxy.TCPUserTimeout:
 	default:
 		return netbsd.ENOPROTOOPT
 	}

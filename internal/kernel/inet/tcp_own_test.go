@@ -14,7 +14,7 @@ import (
 func TestTCPOwn(t *testing.T) {
 	a, b := pair(t)
 	l := listener(t, b, "10.0.0.2:80", 5)
-	values := map[int32]int32{sysproxy.TCPCork: 1, sysproxy.TCPLinger2: -1, sysproxy.TCPUserTimeout: 12345}
+	values := map[int32]int32{sysproxy.TCPLinger2: -1, sysproxy.TCPUserTimeout: 12345}
 	for name, v := range values {
 		if v := getInt(t, l, b.machine, netbsd.IPPROTO_TCP, name); v != 0 {
 			t.Errorf("%#x is %d at first", name, v)
@@ -22,7 +22,7 @@ func TestTCPOwn(t *testing.T) {
 		setInt(t, l, b.machine, netbsd.IPPROTO_TCP, name, v)
 	}
 	check(t, "a negative time", l.SetOption(nil, netbsd.IPPROTO_TCP, sysproxy.TCPUserTimeout, intOpt(b.machine, -1)), netbsd.EINVAL)
-	check(t, "a short value", l.SetOption(nil, netbsd.IPPROTO_TCP, sysproxy.TCPCork, []byte{1}), netbsd.EINVAL)
+	check(t, "a short value", l.SetOption(nil, netbsd.IPPROTO_TCP, sysproxy.TCPLinger2, []byte{1}), netbsd.EINVAL)
 	dial(t, a, "10.0.0.2:80")
 	c, _ := accept(t, l)
 	for _, so := range []kernel.Socket{l, c} {
@@ -32,25 +32,6 @@ func TestTCPOwn(t *testing.T) {
 			}
 		}
 	}
-}
-
-// TestTCPCork: what does not fill a segment waits until it may go.
-func TestTCPCork(t *testing.T) {
-	a, b := pair(t)
-	c, srv := connected(t, a, b, "10.0.0.2:80")
-	setInt(t, c, a.machine, netbsd.IPPROTO_TCP, sysproxy.TCPCork, 1)
-	send(t, c, []byte("held "), nil)
-	time.Sleep(50 * time.Millisecond)
-	if srv.Poll()&kernel.Readable != 0 {
-		t.Error("it did not wait")
-	}
-	send(t, c, []byte("back"), nil)
-	setInt(t, c, a.machine, netbsd.IPPROTO_TCP, sysproxy.TCPCork, 0)
-	if got := readAll(t, srv, 9); string(got) != "held back" {
-		t.Errorf("%q", got)
-	}
-	send(t, c, []byte("at once"), nil)
-	readAll(t, srv, 7)
 }
 
 // TestTCPUserTimeout: a peer that does not answer is given up.
