@@ -40,6 +40,7 @@ type supervisor struct {
 	// dir is a directory of this supervisor's own: in it are files for programs of
 	// any user, and sockDir, where nobody else can reach sockets.
 	dir     string
+	dirLock int // the directory, locked
 	sockDir string
 	serial  atomic.Uint64
 
@@ -88,7 +89,7 @@ func newSupervisor(conn *spclient.Conn, say func(string, ...any)) (_ *supervisor
 			s.close()
 		}
 	}()
-	if s.dir, err = privateDir(); err != nil {
+	if s.dir, s.dirLock, err = privateDir(); err != nil {
 		return nil, err
 	}
 	s.sockDir = filepath.Join(s.dir, "s")
@@ -105,26 +106,6 @@ func newSupervisor(conn *spclient.Conn, say func(string, ...any)) (_ *supervisor
 		return nil, err
 	}
 	return s, nil
-}
-
-// privateDir makes a directory that nobody else can list or write, in memory if there
-// is a place for that. Its path is short: sun_path has 108 bytes.
-func privateDir() (string, error) {
-	var errs []error
-	for _, parent := range []string{"/dev/shm", os.Getenv("XDG_RUNTIME_DIR"), os.TempDir()} {
-		if parent == "" || len(parent) > 60 || !filepath.IsAbs(parent) {
-			continue
-		}
-		dir, err := os.MkdirTemp(parent, "rump-exec-")
-		if err == nil {
-			err = os.Chmod(dir, 0o711)
-		}
-		if err == nil {
-			return dir, nil
-		}
-		errs = append(errs, err)
-	}
-	return "", errors.Join(errs...)
 }
 
 func (s *supervisor) close() {
@@ -155,6 +136,7 @@ func (s *supervisor) close() {
 			}
 			time.Sleep(time.Millisecond)
 		}
+		unix.Close(s.dirLock)
 	}
 }
 
