@@ -428,6 +428,9 @@ func (x *socket) forward(k *kept, path string, quit *atomic.Bool) {
 				return
 			}
 			x.turnAway(k, path)
+			if quit.Load() {
+				return // told meanwhile, which turnAway has undone
+			}
 			continue
 		case errors.Is(err, unix.ECONNRESET):
 			continue // S has been connected to another K
