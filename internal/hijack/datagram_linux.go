@@ -367,7 +367,7 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 	if err != nil {
 		return errnoOf(err)
 	}
-	peer, err := x.s.conn.Getpeername(x.s.ctx, ks.FD())
+	peer, err := ks.Getpeername()
 	if err != nil {
 		peer = addr
 	}
@@ -502,7 +502,14 @@ func (x *socket) sendDatagram(data, to []byte, flags int32, out linuxsock.Outgoi
 	}
 	x.optMu.Lock()
 	defer x.optMu.Unlock()
-	_, e := x.opts.SendDatagram(x.s.ctx, x.s.conn, ks.FD(), to, data, flags, out)
+	var e unix.Errno
+	err := ks.Use(func(fd spclient.FD) error {
+		_, e = x.opts.SendDatagram(x.s.ctx, x.s.conn, fd, to, data, flags, out)
+		return nil
+	})
+	if err != nil {
+		e = linuxsock.Errno(err)
+	}
 	if e != 0 {
 		sent = 0
 	}

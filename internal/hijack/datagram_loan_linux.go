@@ -112,11 +112,11 @@ func (x *socket) lendDatagrams(ks *spclient.NetSocket, path string) (*datagramLo
 	var err error
 	if k != nil {
 		err = unix.EBADF // if it is closed
-		k.control(func(fd int) { err = x.s.conn.LendDatagrams(x.s.ctx, ks.FD(), fd, told) })
+		k.control(func(fd int) { err = x.lendTo(ks, fd, told) })
 	} else {
 		var fd int
 		if fd, err = unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0); err == nil {
-			err = x.s.conn.LendDatagrams(x.s.ctx, ks.FD(), fd, told)
+			err = x.lendTo(ks, fd, told)
 			unix.Close(fd)
 		}
 	}
@@ -132,6 +132,10 @@ func (x *socket) lendDatagrams(ks *spclient.NetSocket, path string) (*datagramLo
 	g.loan = l
 	x.mu.Unlock()
 	return l, anew
+}
+
+func (x *socket) lendTo(ks *spclient.NetSocket, host int, told func(spclient.LoanEnd)) error {
+	return ks.Use(func(fd spclient.FD) error { return x.s.conn.LendDatagrams(x.s.ctx, fd, host, told) })
 }
 
 // lendable tells whether the kernel has the datagrams as the program does, and all that is to
@@ -170,7 +174,7 @@ func (x *socket) takeBack() {
 		return
 	}
 	// It fails when the loan has ended, or does with the connection.
-	x.s.conn.TakeBackDatagrams(x.s.ctx, l.ks.FD())
+	l.ks.Use(func(fd spclient.FD) error { return x.s.conn.TakeBackDatagrams(x.s.ctx, fd) })
 	select {
 	case <-l.done:
 	case <-x.s.ctx.Done():

@@ -30,7 +30,7 @@ func (x *socket) lend(ks *spclient.NetSocket, k *kept) bool {
 	x.mu.Lock()
 	x.carrier = l
 	x.mu.Unlock()
-	err := x.s.conn.Lend(x.s.ctx, ks.FD(), k.fd, true, l.ended)
+	err := ks.Use(func(fd spclient.FD) error { return x.s.conn.Lend(x.s.ctx, fd, k.fd, true, l.ended) })
 	if err != nil {
 		x.s.say("lend: %v", err)
 		x.mu.Lock()

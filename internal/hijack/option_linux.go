@@ -5,42 +5,41 @@ package hijack
 import (
 	"golang.org/x/sys/unix"
 
+	"rumptools/internal/hijack/linuxsock"
 	"rumptools/pkg/spclient"
 )
 
 // maxOption is how long an option's value can be.
 const maxOption = 64 << 10
 
-// optionFD is the kernel's descriptor, to ask it of options; that of a connection that
-// broke is gone.
-func (x *socket) optionFD() (spclient.FD, unix.Errno) {
-	x.mu.Lock()
-	state := x.state
-	x.mu.Unlock()
-	if state == broken || state == dead {
-		return spclient.FD{}, 0
-	}
-	ks, e := x.kernel()
-	if e != 0 {
-		return spclient.FD{}, e
-	}
-	return ks.FD(), 0
-}
-
-// withOptions does something with the options and the kernel's descriptor, once more if the
-// connection breaks at that moment.
-func (x *socket) withOptions(do func(fd spclient.FD) unix.Errno) (e unix.Errno) {
+// withOptions does something with the options and the kernel's descriptor, of which that of
+// a connection that broke is gone; once more if it breaks at that moment. An error of
+// a socket that connects is for who waits for that.
+func (x *socket) withOptions(isError bool, do func(fd spclient.FD) unix.Errno) (e unix.Errno) {
+	x.optMu.Lock()
+	defer x.optMu.Unlock()
 	for range 2 {
-		fd, e2 := x.optionFD()
-		if e2 != 0 {
-			return e2
+		x.mu.Lock()
+		state := x.state
+		x.mu.Unlock()
+		if state == broken || state == dead || isError && state == connecting {
+			return do(spclient.FD{})
 		}
+		var ks *spclient.NetSocket
+		x.optMu.Unlock() // which kernel takes
+		ks, e = x.kernel()
 		x.optMu.Lock()
-		e = do(fd)
-		x.optMu.Unlock()
-		if e != unix.EBADF {
+		if e != 0 {
+			return e
+		}
+		err := ks.Use(func(fd spclient.FD) error {
+			e = do(fd)
+			return nil
+		})
+		if err == nil {
 			break
 		}
+		e = linuxsock.Errno(err)
 	}
 	return e
 }
@@ -58,7 +57,7 @@ func (t *trap) setsockopt() {
 		t.fail(e)
 		return
 	}
-	e := x.withOptions(func(fd spclient.FD) unix.Errno {
+	e := x.withOptions(false, func(fd spclient.FD) unix.Errno {
 		return x.opts.Set(t.s.ctx, t.s.conn, fd, t.host, t.arg(1), t.arg(2), value)
 	})
 	x.tellsErrors()
@@ -82,15 +81,16 @@ func (t *trap) getsockopt() {
 		t.fail(unix.EINVAL)
 		return
 	}
-	if t.arg(1) == unix.SOL_SOCKET && t.arg(2) == unix.SO_ERROR {
+	isError := t.arg(1) == unix.SOL_SOCKET && t.arg(2) == unix.SO_ERROR
+	if isError {
 		x.toldByHost(t.host)
 	}
 	var value []byte
-	e := x.withOptions(func(fd spclient.FD) (e unix.Errno) {
+	e := x.withOptions(isError, func(fd spclient.FD) (e unix.Errno) {
 		value, e = x.opts.Get(t.s.ctx, t.s.conn, fd, t.host, t.arg(1), t.arg(2), int(min(n, maxOption)))
 		return e
 	})
-	if t.arg(1) == unix.SOL_SOCKET && t.arg(2) == unix.SO_ERROR {
+	if isError {
 		// What S itself has is the same error, only less exact; but of an end of a
 		// pair nobody else knows.
 		v, err := unix.GetsockoptInt(t.host, unix.SOL_SOCKET, unix.SO_ERROR)

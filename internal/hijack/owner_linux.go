@@ -80,7 +80,7 @@ func (s *supervisor) owners() []owners.Socket {
 		if ks == nil {
 			continue
 		}
-		name, err := s.conn.Getsockname(s.ctx, ks.FD())
+		name, err := ks.Getsockname()
 		if err != nil {
 			continue
 		}

@@ -54,14 +54,14 @@ func (s *supervisor) pairs() bool {
 // expectPair says of a socket that is about to be connected that this supervisor will ask
 // for a pair, and tells whether it should.
 func (s *supervisor) expectPair(ks *spclient.NetSocket) bool {
-	return s.pairs() && s.conn.ExpectPair(s.ctx, ks.FD()) == nil
+	return s.pairs() && ks.Use(func(fd spclient.FD) error { return s.conn.ExpectPair(s.ctx, fd) }) == nil
 }
 
 // expectPairs says of one that is about to listen that offers will be made, should the
 // sysctl be set one day.
 func (s *supervisor) expectPairs(ks *spclient.NetSocket) {
 	if s.conn.CanPair() {
-		s.conn.ExpectPair(s.ctx, ks.FD())
+		ks.Use(func(fd spclient.FD) error { return s.conn.ExpectPair(s.ctx, fd) })
 	}
 }
 
@@ -236,8 +236,11 @@ func (x *socket) goesOn(a *attempt) bool {
 
 // askPair asks, for a socket that has just been connected, for a path to connect S to, "" if
 // there is none.
-func (s *supervisor) askPair(ks *spclient.NetSocket) string {
-	path, err := s.conn.AskPair(s.ctx, ks.FD())
+func (s *supervisor) askPair(ks *spclient.NetSocket) (path string) {
+	err := ks.Use(func(fd spclient.FD) (err error) {
+		path, err = s.conn.AskPair(s.ctx, fd)
+		return err
+	})
 	if err != nil {
 		s.say("pair: %v", err)
 	}
@@ -255,7 +258,11 @@ func (x *socket) joinPair(a *attempt, host int) bool {
 	if err == nil {
 		err = unix.Connect(host, &unix.SockaddrUnix{Name: a.path})
 	}
-	joined, err2 := x.s.conn.JoinPair(x.s.ctx, a.ks.FD(), err == nil)
+	var joined bool
+	err2 := a.ks.Use(func(fd spclient.FD) (err2 error) {
+		joined, err2 = x.s.conn.JoinPair(x.s.ctx, fd, err == nil)
+		return err2
+	})
 	if err != nil {
 		x.s.say("pair: %v", err)
 		return false
@@ -340,7 +347,7 @@ func (p *pair) borrow() (int, bool) {
 func (p *pair) reset() {
 	x := p.x
 	x.pend(unix.ECONNRESET)
-	if name, err := x.s.conn.Getsockname(x.s.ctx, p.ks.FD()); err == nil {
+	if name, err := p.ks.Getsockname(); err == nil {
 		x.mu.Lock()
 		x.lastName = x.linuxAddr(name)
 		x.mu.Unlock()

@@ -194,7 +194,7 @@ func (x *socket) reset(ks *spclient.NetSocket, k *kept, e unix.Errno) {
 		e = unix.ECONNRESET
 	}
 	x.pend(e)
-	if name, err := x.s.conn.Getsockname(x.s.ctx, ks.FD()); err == nil {
+	if name, err := ks.Getsockname(); err == nil {
 		x.mu.Lock()
 		x.lastName = x.linuxAddr(name)
 		x.mu.Unlock()

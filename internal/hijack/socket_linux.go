@@ -469,7 +469,7 @@ func (t *trap) bind() {
 	}
 	if e == 0 {
 		// With its port, should the kernel have chosen that.
-		if name, err := t.s.conn.Getsockname(t.s.ctx, ks.FD()); err == nil {
+		if name, err := ks.Getsockname(); err == nil {
 			addr = name
 		}
 		x.mu.Lock()
@@ -532,7 +532,7 @@ func (t *trap) getsockname() {
 	ks, sa := x.ks, x.lastName
 	x.mu.Unlock()
 	if ks != nil {
-		b, err := t.s.conn.Getsockname(t.s.ctx, ks.FD())
+		b, err := ks.Getsockname()
 		switch e := linuxsock.Errno(err); e {
 		case 0:
 			sa = x.linuxAddr(b)

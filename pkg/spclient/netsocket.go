@@ -3,7 +3,6 @@ package spclient
 import (
 	"context"
 	"errors"
-	"net"
 
 	"rumptools/pkg/netbsd"
 )
@@ -62,6 +61,28 @@ func (s *NetSocket) Accept() (*NetSocket, error) {
 // Shutdown ends one or both directions of a connection (shutdown(2)).
 func (s *NetSocket) Shutdown(how int32) error { return s.fd.shutdown(how) }
 
+// Use calls f with the descriptor, whose number is not given to another socket as long as f
+// runs: Close waits for it. So f is not to take long. The error is f's, or net.ErrClosed when the
+// socket is closed and f was not called.
+func (s *NetSocket) Use(f func(fd FD) error) error {
+	if err := s.fd.begin(); err != nil {
+		return err
+	}
+	defer s.fd.end()
+	return f(s.fd.fd)
+}
+
+// Getsockname returns the socket's own address, a sockaddr of the kernel's machine
+// (getsockname(2)).
+func (s *NetSocket) Getsockname() ([]byte, error) {
+	return s.fd.name(netbsd.SYS_getsockname, "getsockname")
+}
+
+// Getpeername returns the address that it is connected to (getpeername(2)).
+func (s *NetSocket) Getpeername() ([]byte, error) {
+	return s.fd.name(netbsd.SYS_getpeername, "getpeername")
+}
+
 // Lost tells whether the kernel that the socket was in is lost. Of one that has been
 // connected to again it is not a socket.
 func (s *NetSocket) Lost() bool { return s.fd.s.Err() != nil }
@@ -86,12 +107,13 @@ func (s *NetSocket) Recvmsg(ctx context.Context, m *Message) (int, error) {
 	s.fd.rd.lock.Lock()
 	defer s.fd.rd.lock.Unlock()
 	for {
-		n, err := s.fd.c.Recvmsg(ctx, s.fd.fd, m, netbsd.MSG_DONTWAIT)
+		var n int
+		err := s.Use(func(fd FD) (err error) {
+			n, err = s.fd.c.Recvmsg(ctx, fd, m, netbsd.MSG_DONTWAIT)
+			return err
+		})
 		if !isErrno(err, netbsd.EAGAIN) {
 			return n, err
-		}
-		if s.fd.closed.Load() {
-			return 0, net.ErrClosed
 		}
 		if err := s.fd.wait(&s.fd.rd, ctx.Done()); err != nil {
 			return 0, err

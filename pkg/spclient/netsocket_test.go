@@ -465,3 +465,41 @@ func TestInterfaces(t *testing.T) {
 		t.Errorf("no lo0 in %+v", list)
 	})
 }
+
+// What uses a socket's number does not come to another socket that has it by now.
+func TestNetSocketClosed(t *testing.T) {
+	c := dialKernel(t, kernelURL(t, netbsd.AMD64))
+	ctx := testContext(t)
+	s, err := c.NetSocket(ctx, netbsd.AF_INET, netbsd.SOCK_DGRAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var used spclient.FD
+	if err := s.Use(func(fd spclient.FD) error { used = fd; return netbsd.EIO }); !errors.Is(err, netbsd.EIO) {
+		t.Errorf("%v", err)
+	}
+	if sa, err := s.Getsockname(); err != nil || len(sa) == 0 {
+		t.Errorf("getsockname: %x, %v", sa, err)
+	}
+	if _, err := s.Getpeername(); !errors.Is(err, netbsd.ENOTCONN) {
+		t.Errorf("getpeername: %v", err)
+	}
+	s.Close()
+	other, err := c.NetSocket(ctx, netbsd.AF_INET, netbsd.SOCK_DGRAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if other.FD() != used {
+		t.Fatalf("the next socket is %v, not %v", other.FD(), used)
+	}
+	if err := s.Use(func(spclient.FD) error { return nil }); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("use: %v", err)
+	}
+	if _, err := s.Getsockname(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("getsockname: %v", err)
+	}
+	if _, err := s.Recvmsg(ctx, &spclient.Message{Buffers: [][]byte{make([]byte, 10)}}); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("recvmsg: %v", err)
+	}
+}

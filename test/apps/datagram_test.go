@@ -20,3 +20,14 @@ func TestDatagrams(t *testing.T) {
 	}
 	compare(t, want, got, differences)
 }
+
+// TestErrorAtClose: sockets that are closed while an error comes for them hold nothing up, and
+// the error is none of the socket's that comes next.
+func TestErrorAtClose(t *testing.T) {
+	if server.kernel == "" {
+		t.Skip("is about exec")
+	}
+	if out := client.want(t, find(t, "python3"), "udperrors.py"); out != "done\n" {
+		t.Errorf("%q", out)
+	}
+}

@@ -5,6 +5,7 @@ package linuxsock
 import (
 	"context"
 	"errors"
+	"net"
 
 	"golang.org/x/sys/unix"
 
@@ -32,6 +33,8 @@ func Errno(err error) unix.Errno {
 	switch {
 	case errors.As(err, &errno) && errno != 0:
 		return errno
+	case errors.Is(err, net.ErrClosed):
+		return unix.EBADF
 	case errors.Is(err, context.DeadlineExceeded):
 		return unix.ETIMEDOUT
 	case errors.Is(err, context.Canceled):
