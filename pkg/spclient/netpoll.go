@@ -40,9 +40,12 @@ type netpoll struct {
 	// waiting counts the directions whose waits is set.
 	waiting int
 	paused  int
-	// running is closed when the goroutine that calls kevent(2) has ended; nil
-	// when there is none.
-	running chan struct{}
+	// running says that there is the goroutine that calls kevent(2). It comes and goes
+	// with those who wait, and is made without allocations. ended is closed when it has
+	// ended, if somebody waits for that.
+	running bool
+	ended   chan struct{}
+	goRun   func() // run
 	// linger ends a kevent(2) that nobody needs.
 	linger *time.Timer
 	// wakeR and wakeW are a pipe that the kqueue watches, to end a kevent(2) early;
@@ -256,14 +259,17 @@ func (p *netpoll) forget(fd *netFD) {
 // start starts the goroutine that calls kevent(2), if it is needed and allowed;
 // p.mu is held.
 func (p *netpoll) start(s *session) {
-	if p.running == nil && p.waiting > 0 && p.paused == 0 {
-		p.running = make(chan struct{})
-		go p.run(s, p.running)
+	if !p.running && p.waiting > 0 && p.paused == 0 {
+		if p.goRun == nil {
+			p.goRun = func() { p.run(s) }
+		}
+		p.running = true
+		go p.goRun()
 	}
 }
 
 // run waits for events for as long as somebody waits for one.
-func (p *netpoll) run(s *session, ended chan struct{}) {
+func (p *netpoll) run(s *session) {
 	m := s.machine
 	l := p.layout
 	if p.events == nil {
@@ -274,8 +280,11 @@ func (p *netpoll) run(s *session, ended chan struct{}) {
 		p.mu.Lock()
 		kq, wakeable := p.kq, p.wakeW.Valid()
 		if p.waiting == 0 || p.paused > 0 || s.Err() != nil {
-			p.running = nil
-			close(ended)
+			p.running = false
+			if p.ended != nil {
+				close(p.ended)
+				p.ended = nil
+			}
 			p.mu.Unlock()
 			return
 		}
@@ -318,7 +327,7 @@ func (p *netpoll) run(s *session, ended chan struct{}) {
 // unneeded has kevent(2) be ended in some time if nobody waits now and then; p.mu is
 // held. Without a pipe it ends by itself.
 func (p *netpoll) unneeded(s *session) {
-	if p.waiting > 0 || p.running == nil || !p.wakeW.Valid() {
+	if p.waiting > 0 || !p.running || !p.wakeW.Valid() {
 		return
 	}
 	if p.linger != nil {
@@ -327,7 +336,7 @@ func (p *netpoll) unneeded(s *session) {
 	}
 	p.linger = time.AfterFunc(pollSlice, func() {
 		p.mu.Lock()
-		kq, end := p.kq, p.waiting == 0 && p.running != nil && p.paused == 0
+		kq, end := p.kq, p.waiting == 0 && p.running && p.paused == 0
 		p.mu.Unlock()
 		if end && kq.Valid() {
 			ctx, cancel := context.WithTimeout(context.Background(), answerTime)
@@ -470,8 +479,12 @@ func (s *session) pausePoll(ctx context.Context) error {
 	p.paused++
 	first := p.paused == 1
 	running, kq := p.running, p.kq
+	if running && p.ended == nil {
+		p.ended = make(chan struct{})
+	}
+	ended := p.ended
 	p.mu.Unlock()
-	if running == nil {
+	if !running {
 		return nil
 	}
 	if first && kq.Valid() {
@@ -479,7 +492,7 @@ func (s *session) pausePoll(ctx context.Context) error {
 	}
 	var err error
 	select {
-	case <-running:
+	case <-ended:
 		return nil
 	case <-ctx.Done():
 		err = ctx.Err()
