@@ -193,33 +193,11 @@ func (x *socket) publishCarried(y *socket, c *spclient.NetSocket) bool {
 		x.dequeue()
 		y.forget()
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, key, err := x.introduce(y, 0)
 	if err != nil {
 		fail()
-		return true
-	}
-	// The kernel gives it a name that nobody else has: accept(2) tells it.
-	key, err := autobind(fd)
-	if err != nil {
-		unix.Close(fd)
-		fail()
-		return true
-	}
-	x.mu.Lock()
-	path := x.path
-	x.mu.Unlock()
-	x.s.offer(key, y)
-	for {
-		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if err != nil {
-		x.s.take(key)
-		unix.Close(fd)
-		fail()
-		return false
+		// Without a descriptor or a name L listens all the same.
+		return !errors.Is(err, errDeaf)
 	}
 	unix.SetNonblock(fd, true)
 	k, err := x.s.ends.keep(fd, func() {
@@ -237,6 +215,39 @@ func (x *socket) publishCarried(y *socket, c *spclient.NetSocket) bool {
 	y.carry(c, k)
 	x.s.changed()
 	return true
+}
+
+// errDeaf is why nothing can be put into L: it listens no more.
+var errDeaf = errors.New("nobody listens")
+
+// introduce puts a socket of ours into L's queue, and waits while that is full unless the
+// flags say otherwise. The kernel gives it a name that nobody else has, key: accept(2) tells
+// it, and it leads to y.
+func (x *socket) introduce(y *socket, flags int) (fd int, key string, err error) {
+	fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|flags, 0)
+	if err != nil {
+		return -1, "", err
+	}
+	if key, err = autobind(fd); err != nil {
+		unix.Close(fd)
+		return -1, "", err
+	}
+	x.mu.Lock()
+	path := x.path
+	x.mu.Unlock()
+	x.s.offer(key, y)
+	for {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		x.s.take(key)
+		unix.Close(fd)
+		return -1, "", errDeaf
+	}
+	return fd, key, nil
 }
 
 // offer keeps a connection until it is accepted.
@@ -398,25 +409,13 @@ func (t *trap) tryAccept(l, flags int) bool {
 // giveBack puts a connection that was accepted, but for which the program has no
 // descriptor left, into L again, with a ticket for it.
 func (x *socket) giveBack(y *socket, accepted int) bool {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return false
-	}
-	// A connection that waits in L stays when its other end is closed.
-	defer unix.Close(fd)
-	key, err := autobind(fd)
-	if err != nil {
-		return false
-	}
-	x.mu.Lock()
-	path := x.path
-	x.mu.Unlock()
 	y.accepted = accepted
-	x.s.offer(key, y)
-	if unix.Connect(fd, &unix.SockaddrUnix{Name: path}) != nil {
-		x.s.take(key)
+	fd, _, err := x.introduce(y, unix.SOCK_NONBLOCK)
+	if err != nil {
 		y.accepted = -1
 		return false
 	}
+	// A connection that waits in L stays when its other end is closed.
+	unix.Close(fd)
 	return true
 }

@@ -115,44 +115,24 @@ func (x *socket) offerPair(y *socket, c *spclient.NetSocket) bool {
 
 // issueTicket puts a ticket for the connection into L.
 func (p *pair) issueTicket(l *socket) {
-	s := l.s
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, key, err := l.introduce(p.x, 0)
 	if err != nil {
-		p.abandon()
-		return
-	}
-	key, err := autobind(fd)
-	if err != nil {
-		unix.Close(fd)
-		p.abandon()
-		return
-	}
-	l.mu.Lock()
-	path := l.path
-	l.mu.Unlock()
-	s.offer(key, p.x)
-	for {
-		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
-	if err != nil {
-		s.take(key)
-		unix.Close(fd)
+		l.dequeue()
 		p.abandon()
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	// The ticket is void with L.
-	p.ticket, err = s.ends.keep(fd, func() {
-		if s.take(key) != nil {
+	p.ticket, err = l.s.ends.keep(fd, func() {
+		if l.s.take(key) != nil {
 			p.abandon()
 		}
 	})
 	if err != nil {
-		s.take(key)
+		if l.s.take(key) != nil {
+			l.dequeue()
+		}
 		go p.abandon()
 	} else if p.m < 0 {
 		// It was accepted already.
