@@ -81,21 +81,13 @@ func (p *Pump) NewDatagramLoan(fd int, open func(notify func(Events)) (Datagrams
 			return nil, netbsd.ENOTCONN
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		s.Release()
-		return nil, ErrPump
-	}
-	p.last++
-	l.id = p.last
-	p.loans[l.id] = l
+	var events uint32
 	if connected {
-		if err := p.control(unix.EPOLL_CTL_ADD, fd, l.id, unix.EPOLLIN); err != nil {
-			delete(p.loans, l.id)
-			s.Release()
-			return nil, err
-		}
+		events = unix.EPOLLIN
+	}
+	if err := p.add(l, events); err != nil {
+		s.Release()
+		return nil, err
 	}
 	return l, nil
 }

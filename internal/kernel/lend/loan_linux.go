@@ -85,17 +85,7 @@ func (p *Pump) NewLoan(fd int, seed bool, open func(notify func(Events)) (Stream
 		return nil, err
 	}
 	l.stream = s
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		s.Release()
-		return nil, ErrPump
-	}
-	p.last++
-	l.id = p.last
-	p.loans[l.id] = l
-	if err := p.control(unix.EPOLL_CTL_ADD, fd, l.id, watched); err != nil {
-		delete(p.loans, l.id)
+	if err := p.add(l, watched); err != nil {
 		s.Release()
 		return nil, err
 	}

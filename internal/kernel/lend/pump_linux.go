@@ -212,6 +212,26 @@ func (p *Pump) finish() bool {
 	return true
 }
 
+// add numbers a loan, and watches its descriptor unless there are no events.
+func (p *Pump) add(l *Loan, events uint32) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return ErrPump
+	}
+	p.last++
+	l.id = p.last
+	p.loans[l.id] = l
+	if events == 0 {
+		return nil
+	}
+	err := p.control(unix.EPOLL_CTL_ADD, l.fd, l.id, events)
+	if err != nil {
+		delete(p.loans, l.id)
+	}
+	return err
+}
+
 // forget takes a loan out.
 func (p *Pump) forget(l *Loan) {
 	p.mu.Lock()
