@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
+
+	"rumptools/internal/slack"
 )
 
 // A Go program can't fork and go on, so going to the background is starting
@@ -43,7 +45,7 @@ func startBackground(sigs <-chan os.Signal) error {
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{w}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	err = cmd.Start()
+	err = slack.Start(cmd)
 	w.Close()
 	if err != nil {
 		return err

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 
+	"rumptools/internal/slack"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -74,7 +76,7 @@ func Front() (Status, error) {
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.Env = append(os.Environ(), frontEnv+"=3")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	err = cmd.Start()
+	err = slack.Start(cmd)
 	theirs.Close()
 	if err != nil {
 		return Status{}, err

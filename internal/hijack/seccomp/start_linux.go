@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/seccomp/stage"
+	"rumptools/internal/slack"
 )
 
 // A supervisor has its filter installed by a copy of its own program, the stage (package
@@ -73,7 +74,7 @@ func Start(cmd *exec.Cmd, o Options, mounts []Mount) (*Listener, error) {
 	cmd.Path = self
 	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs)
 	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", stage.Env, 2+len(cmd.ExtraFiles)))
-	err = cmd.Start()
+	err = slack.StartFine(cmd)
 	theirs.Close()
 	if err != nil {
 		return nil, &StageError{"start", err}
