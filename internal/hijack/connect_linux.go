@@ -165,9 +165,11 @@ func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 	x.mu.Lock()
 	x.state, x.attempt = connecting, a
 	x.mu.Unlock()
-	go func() {
-		pairs := x.s.expectPair(ks)
-		e := linuxsock.UseErrno(linuxsock.Connect, ks.Connect(x.s.ctx, addr))
+	// Mostly it is over at once; for what is not a goroutine waits.
+	pairs := x.s.expectPair(ks)
+	over, err := ks.StartConnect(addr)
+	finish := func(err error) {
+		e := linuxsock.UseErrno(linuxsock.Connect, err)
 		if ap, ok := linuxsock.Addr(sa); e == unix.EADDRNOTAVAIL && ok && ap.Port() == 0 {
 			e = unix.ECONNREFUSED
 		}
@@ -182,6 +184,16 @@ func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 		if async != nil {
 			async()
 		}
+	}
+	if over && !pairs {
+		finish(err)
+		return a, 0
+	}
+	go func() {
+		if !over {
+			err = ks.Settled(x.s.ctx)
+		}
+		finish(err)
 	}()
 	return a, 0
 }

@@ -164,7 +164,7 @@ func (p *pump) finish() { p.x.finish(p.ks, p.k) }
 // finish closes both sides after all has been said.
 func (x *socket) finish(ks *spclient.NetSocket, k *kept) {
 	x.forget()
-	ks.Close()
+	ks.Release()
 	k.settle()
 	k.close()
 	x.delivered()

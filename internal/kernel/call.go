@@ -42,6 +42,8 @@ type Call struct {
 	reqno uint64
 	// reading is whether the call's goroutine is its connection's reader.
 	reading bool
+	// mute is that nobody wants the answer.
+	mute bool
 	// after is done when the call has been answered.
 	after func()
 }

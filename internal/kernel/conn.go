@@ -65,6 +65,12 @@ type conn struct {
 	ncalls int
 	inExec bool
 
+	// spares is how many goroutines wait at turns to be the reader again, until over
+	// is closed.
+	spares int
+	turns  chan struct{}
+	over   chan struct{}
+
 	// ctx is the context of calls; exec replaces it.
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -92,6 +98,7 @@ func (w *copyWait) finish() {
 
 func newConn(k *Kernel, l link) *conn {
 	c := &conn{k: k, link: l, layout: k.layout, copies: make(map[uint64]*copyWait)}
+	c.turns, c.over = make(chan struct{}, maxSpares), make(chan struct{})
 	c.out.init(l, &k.memory)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
@@ -134,7 +141,10 @@ func (c *conn) read() {
 		call.reading = true
 		c.carryOut(call)
 		if !call.reading {
-			return
+			if !c.awaitTurn() {
+				return
+			}
+			continue
 		}
 		c.spare = call
 		if call.carried != nil {
@@ -150,7 +160,46 @@ func (c *conn) read() {
 func (c *Call) handOver() {
 	if c.reading {
 		c.reading = false
-		go c.conn.read()
+		c.conn.giveTurn()
+	}
+}
+
+// maxSpares is how many goroutines of a connection wait to be the reader again. A new one
+// would have to make its stack larger, step by step, before a call is done.
+const maxSpares = 2
+
+// giveTurn makes another goroutine the reader.
+func (c *conn) giveTurn() {
+	c.mu.Lock()
+	spare := c.spares > 0
+	if spare {
+		c.spares--
+	}
+	c.mu.Unlock()
+	if spare {
+		c.turns <- struct{}{}
+	} else {
+		go c.read()
+	}
+}
+
+// awaitTurn waits until the goroutine is to be the reader again. It reports false when that
+// will not be.
+func (c *conn) awaitTurn() bool {
+	c.mu.Lock()
+	spare := c.spares < maxSpares
+	if spare {
+		c.spares++
+	}
+	c.mu.Unlock()
+	if !spare {
+		return false
+	}
+	select {
+	case <-c.turns:
+		return true
+	case <-c.over:
+		return false
 	}
 }
 
@@ -236,6 +285,7 @@ func (c *conn) leave() {
 // finish ends the connection when all calls have.
 func (c *conn) finish() {
 	c.leave()
+	close(c.over)
 	c.calls.Wait()
 	c.execs.Wait()
 	c.out.close()
@@ -297,6 +347,8 @@ func (c *conn) request(h sysproxy.Header, payload []byte) (*Call, bool) {
 		return c.begin(h, payload)
 	case sysproxy.TypeCarry:
 		return c.carry(h, payload)
+	case sysproxy.TypePost:
+		return c.post(h, payload)
 	case sysproxy.TypePrefork:
 		return nil, c.prefork(h, payload)
 	case sysproxy.TypeHandshake:
@@ -429,21 +481,44 @@ func (c *conn) carry(h sysproxy.Header, payload []byte) (*Call, bool) {
 	return call, ok
 }
 
+// post begins a call that is not answered. Neither can it be refused, so one too many is a
+// breach of the protocol, and so is one during an exec.
+func (c *conn) post(h sysproxy.Header, args []byte) (*Call, bool) {
+	ctx, busy := c.count()
+	if busy != 0 {
+		return nil, false
+	}
+	call := c.newCall(h, args, ctx)
+	call.mute = true
+	return call, true
+}
+
+// count counts a call in, and gives its context, or says why there is none.
+func (c *conn) count() (context.Context, sysproxy.ErrorCode) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.inExec:
+		return nil, sysproxy.ErrInExec
+	case c.ncalls >= maxCalls:
+		return nil, sysproxy.ErrTryAgain
+	}
+	c.ncalls++
+	c.calls.Add(1)
+	return c.ctx, 0
+}
+
 // begin counts a system call in, unless there are too many.
 func (c *conn) begin(h sysproxy.Header, args []byte) (*Call, bool) {
-	c.mu.Lock()
-	inExec, full, ctx := c.inExec, c.ncalls >= maxCalls, c.ctx
-	if !inExec && !full {
-		c.ncalls++
-		c.calls.Add(1)
+	ctx, busy := c.count()
+	if busy != 0 {
+		return nil, c.refuse(h, busy)
 	}
-	c.mu.Unlock()
-	switch {
-	case inExec:
-		return nil, c.refuse(h, sysproxy.ErrInExec)
-	case full:
-		return nil, c.refuse(h, sysproxy.ErrTryAgain)
-	}
+	return c.newCall(h, args, ctx), true
+}
+
+// newCall makes the reader's next call.
+func (c *conn) newCall(h sysproxy.Header, args []byte, ctx context.Context) *Call {
 	call := c.spare
 	if call == nil {
 		call = new(Call)
@@ -453,7 +528,7 @@ func (c *conn) begin(h sysproxy.Header, args []byte) (*Call, bool) {
 	// Bytes beyond what any call takes are ignored.
 	call.nargs = copy(call.block[:], args)
 	call.args = netbsd.NewArgReader(c.k.machine, call.block[:call.nargs])
-	return call, true
+	return call
 }
 
 // carryOut runs a call and answers it.
@@ -464,7 +539,9 @@ func (c *conn) carryOut(call *Call) {
 		m.Retval = ret
 	}
 	call.giveBack(call.charged)
-	c.reply(m, call.reqno, call.reading && call.after == nil)
+	if !call.mute {
+		c.reply(m, call.reqno, call.reading && call.after == nil)
+	}
 	after := call.after
 	c.mu.Lock()
 	c.ncalls--

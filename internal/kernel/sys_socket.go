@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"runtime"
 	"time"
 
 	"rumptools/pkg/netbsd"
@@ -167,7 +168,10 @@ func sysConnect(c *Call, h held, s Socket) (uint64, error) {
 	}
 	if h.nonblocking() {
 		c.settle(h, s)
-		return 0, err
+		if c.carried == nil {
+			return 0, err // as NetBSD says, whatever has come of it by now
+		}
+		return 0, s.ConnectResult()
 	}
 	_, timeout := s.Timeouts()
 	return 0, c.wait(h, false, timeout, func() error {
@@ -184,11 +188,21 @@ const settleTime = 250 * time.Millisecond
 // settleStep is how often it is looked at when nothing has told of a change.
 const settleStep = time.Millisecond / 2
 
+// settleTurns is how often others have their turn before it is waited for.
+const settleTurns = 4
+
 // settle waits for a [Settler].
 func (c *Call) settle(h held, s Socket) {
 	st, ok := s.(Settler)
-	if !ok || !st.Settling() {
+	if !ok {
 		return
+	}
+	// Mostly it is a matter of some goroutines' turns.
+	for range settleTurns {
+		if !st.Settling() {
+			return
+		}
+		runtime.Gosched()
 	}
 	// Both ends tell of changes, but only this one is watched.
 	for end := time.Now().Add(settleTime); time.Now().Before(end) && c.ctx.Err() == nil; {

@@ -42,6 +42,9 @@ type Call struct {
 
 	reqno uint64
 	kind  sysproxy.Type // of the answer
+	// sent, when not nil, is called once the kernel gets the call before whatever is sent
+	// later.
+	sent func()
 	// ended, when not nil, is called with the answer, and nobody waits for it.
 	ended func(LoanEnd)
 	frame []byte // what is sent
@@ -474,7 +477,11 @@ func (call *Call) exchange(ctx context.Context) error {
 			return err
 		}
 		s := call.s
-		if sent := s.out.send(call.frame, nil); !sent && s.withdraw(call) {
+		sent := s.out.send(call.frame, nil)
+		if call.sent != nil {
+			call.sent()
+		}
+		if !sent && s.withdraw(call) {
 			// The connection was lost before the call: once that is
 			// official, it can be made on another one.
 			if mine {

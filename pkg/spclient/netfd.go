@@ -46,7 +46,9 @@ type netFD struct {
 	// come to a successor of the same number.
 	life   sync.RWMutex
 	closed atomic.Bool
-	stop   callStop
+	// blocking is that a listener's accept(2) waits in the kernel.
+	blocking bool
+	stop     callStop
 
 	rd, wr ioSide
 }
@@ -252,18 +254,28 @@ func (fd *netFD) control(name string, build func() *Call) (sysproxy.SyscallReply
 func (fd *netFD) connect(ctx context.Context, sa []byte) error {
 	fd.wr.lock.Lock()
 	defer fd.wr.lock.Unlock()
-	_, err := fd.control("connect", func() *Call {
+	over, err := fd.startConnect(sa)
+	if !over {
+		err = fd.settle(ctx)
+	}
+	return err
+}
+
+// startConnect begins a connection, and tells whether it is over already, which those of a
+// kernel to itself mostly are; wr.lock is held.
+func (fd *netFD) startConnect(sa []byte) (over bool, err error) {
+	_, err = fd.control("connect", func() *Call {
 		return fd.newCall(netbsd.SYS_connect).In(sa).Uint(uint32(len(sa)))
 	})
-	if !errors.Is(err, netbsd.EINPROGRESS) && !errors.Is(err, netbsd.EINTR) {
-		return err
+	switch {
+	case !errors.Is(err, netbsd.EINPROGRESS) && !errors.Is(err, netbsd.EINTR):
+		return true, err
+	case fd.s.carries:
+		return false, nil // it would have said so
 	}
-	// A kernel's connections to itself are mostly made by now: to ask is one call, to wait
-	// for the news three. What went wrong is told there.
-	if made, _ := fd.made(); made {
-		return nil
-	}
-	return fd.settle(ctx)
+	// To ask is one call, to wait for the news three. What went wrong is told there.
+	over, _ = fd.made()
+	return over, nil
 }
 
 // made tells whether a connection that has been begun stands.
@@ -329,6 +341,58 @@ func (fd *netFD) accept() (*netFD, error) {
 		nfd := newNetFD(fd.c, fd.network, fd.family, fd.typ)
 		nfd.belong(fd.s, int32(reply.Retval[0]))
 		nfd.raddr = nfd.endAddr(sa[:min(order.Uint32(length), maxSockaddr)])
+		return nfd, nil
+	}
+}
+
+// block makes a listener one in the kernel whose accept(2) waits there.
+func (fd *netFD) block() error {
+	_, err := fd.control("fcntl", func() *Call {
+		return fd.newCall(netbsd.SYS_fcntl).Int(netbsd.F_SETFL).Word(0)
+	})
+	fd.blocking = err == nil
+	return err
+}
+
+// awaitConn takes a connection of a listener's that waits in the kernel.
+func (fd *netFD) awaitConn() (*netFD, error) {
+	fd.rd.lock.Lock()
+	defer fd.rd.lock.Unlock()
+	var sa [maxSockaddr]byte
+	var length [4]byte
+	order := fd.s.machine.Order
+	for raised := false; ; {
+		if err := fd.begin(); err != nil {
+			return nil, err
+		}
+		order.PutUint32(length[:], maxSockaddr)
+		call := fd.newCall(netbsd.SYS_paccept).Out(sa[:]).InOut(length[:]).Ptr(0).Int(socketFlags)
+		// Close need not wait: the kernel ends it then.
+		sent := sync.OnceFunc(fd.end)
+		call.blocks, call.sent = true, sent
+		reply, err := call.do(&fd.stop)
+		sent()
+		switch errno := netbsd.Errno(reply.Errno); {
+		case refused(err):
+			if err := sleep(&fd.stop, refusedDelayMin); err != nil {
+				return nil, fd.callError(err)
+			}
+			continue
+		case err != nil:
+			return nil, fd.callError(err)
+		case errno == netbsd.ECONNABORTED, errno == netbsd.EINTR:
+			continue
+		case errno == netbsd.EMFILE && !raised && fd.s.raiseLimit(&fd.stop):
+			raised = true
+			continue
+		case errno == netbsd.EBADF && fd.closed.Load():
+			return nil, net.ErrClosed
+		case errno != 0:
+			return nil, sysError("accept", errno)
+		}
+		nfd := newNetFD(fd.c, fd.network, fd.family, fd.typ)
+		nfd.belong(fd.s, int32(reply.Retval[0]))
+		nfd.raddr = nfd.endAddr(sa[:min(order.Uint32(length[:]), maxSockaddr)])
 		return nfd, nil
 	}
 }
@@ -407,7 +471,10 @@ func (fd *netFD) getsockoptInt(level, name int32) (int32, error) {
 }
 
 // close closes the socket. Operations that are under way end with net.ErrClosed.
-func (fd *netFD) close() error {
+func (fd *netFD) close() error { return fd.closeNow(true) }
+
+// closeNow closes the socket, and waits for that if it is to.
+func (fd *netFD) closeNow(wait bool) error {
 	if fd.closed.Swap(true) {
 		return net.ErrClosed
 	}
@@ -434,6 +501,14 @@ func (fd *netFD) close() error {
 	// kern_event.c).
 	if fd.s.net.watched(fd) && fd.s.pausePoll(ctx) == nil {
 		defer fd.s.resumePoll()
+	}
+	if !wait {
+		var args netbsd.Args
+		args.Reset(fd.s.machine)
+		args.Int(fd.fd.num)
+		if fd.s.postLater(netbsd.SYS_close, args.Bytes()) {
+			return nil
+		}
 	}
 	for {
 		reply, err := fd.s.net.do(ctx, fd.newCall(netbsd.SYS_close))

@@ -36,6 +36,15 @@ func (c *Conn) NetSocket(ctx context.Context, domain, typ, proto int32) (*NetSoc
 // Bind gives the socket a sockaddr of the kernel's machine (bind(2)).
 func (s *NetSocket) Bind(sa []byte) error { return s.fd.bind(sa) }
 
+// StartConnect begins a connection (connect(2)), and tells whether it is over: then the error is
+// what has come of it. Else Connect waits for it. A kernel's connections to itself are mostly
+// over at once.
+func (s *NetSocket) StartConnect(sa []byte) (over bool, err error) {
+	s.fd.wr.lock.Lock()
+	defer s.fd.wr.lock.Unlock()
+	return s.fd.startConnect(sa)
+}
+
 // Connect connects (connect(2)), and waits for that until ctx ends; the kernel goes on
 // then, and another Connect waits for the same connection.
 func (s *NetSocket) Connect(ctx context.Context, sa []byte) error {
@@ -46,17 +55,36 @@ func (s *NetSocket) Connect(ctx context.Context, sa []byte) error {
 	return err
 }
 
+// Settled waits for a connection that was begun, until ctx ends.
+func (s *NetSocket) Settled(ctx context.Context) error { return s.fd.settled(ctx) }
+
 // ListenBacklog makes the socket a listener (listen(2)).
-func (s *NetSocket) ListenBacklog(backlog int32) error { return s.fd.listen(backlog) }
+func (s *NetSocket) ListenBacklog(backlog int32) error {
+	if err := s.fd.listen(backlog); err != nil {
+		return err
+	}
+	if s.fd.s.posts && !s.fd.blocking {
+		return s.fd.block()
+	}
+	return nil
+}
 
 // Accept waits for a connection of a listener's. Its RemoteAddr is known.
 func (s *NetSocket) Accept() (*NetSocket, error) {
-	fd, err := s.fd.accept()
+	accept := s.fd.accept
+	if s.fd.blocking {
+		accept = s.fd.awaitConn
+	}
+	fd, err := accept()
 	if err != nil {
 		return nil, err
 	}
 	return &NetSocket{netConn{fd}}, nil
 }
+
+// Release closes the socket as Close does, and does not wait for that: it may happen some
+// milliseconds later.
+func (s *NetSocket) Release() { s.fd.closeNow(false) }
 
 // Shutdown ends one or both directions of a connection (shutdown(2)).
 func (s *NetSocket) Shutdown(how int32) error { return s.fd.shutdown(how) }

@@ -503,3 +503,135 @@ func TestNetSocketClosed(t *testing.T) {
 		t.Errorf("recvmsg: %v", err)
 	}
 }
+
+// connector makes a listener and a socket to connect to it with.
+func connector(t *testing.T, c *spclient.Conn) (l, s *spclient.NetSocket, sa []byte) {
+	t.Helper()
+	ctx := testContext(t)
+	l, err := c.NetSocket(ctx, netbsd.AF_INET, netbsd.SOCK_STREAM, 0)
+	if err == nil {
+		err = l.Bind(loopback)
+	}
+	if err == nil {
+		err = l.ListenBacklog(5)
+	}
+	if err == nil {
+		sa, err = l.Getsockname()
+	}
+	if err == nil {
+		s, err = c.NetSocket(ctx, netbsd.AF_INET, netbsd.SOCK_STREAM, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		l.Close()
+		s.Close()
+	})
+	return l, s, sa
+}
+
+// An accept waits in the kernel, for a connection or the end of its listener.
+func TestNetSocketAccept(t *testing.T) {
+	netKernels(t, func(t *testing.T, url string) {
+		c := dialKernel(t, url)
+		l, s, sa := connector(t, c)
+		type accepted struct {
+			s   *spclient.NetSocket
+			err error
+		}
+		got := make(chan accepted)
+		go func() {
+			for {
+				s, err := l.Accept()
+				got <- accepted{s, err}
+				if err != nil {
+					return
+				}
+			}
+		}()
+		over, err := s.StartConnect(sa)
+		if !over && err == nil {
+			err = s.Settled(testContext(t))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := <-got
+		if a.err != nil {
+			t.Fatal(a.err)
+		}
+		local, err := s.Getsockname()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if peer, err := a.s.Getpeername(); err != nil || !bytes.Equal(peer, local) {
+			t.Errorf("accepted from %x, not %x: %v", peer, local, err)
+		}
+		a.s.Close()
+		time.Sleep(20 * time.Millisecond) // it waits by now
+		start := time.Now()
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		if a := <-got; !errors.Is(a.err, net.ErrClosed) {
+			t.Errorf("accept at close: %v", a.err)
+		}
+		if d := time.Since(start); d > 4*time.Second {
+			t.Errorf("close took %v: it waited for accept", d)
+		}
+	})
+}
+
+// A refused connection is over, too.
+func TestStartConnectRefused(t *testing.T) {
+	netKernels(t, func(t *testing.T, url string) {
+		c := dialKernel(t, url)
+		l, s, sa := connector(t, c)
+		l.Close()
+		over, err := s.StartConnect(sa)
+		if !over && err == nil {
+			err = s.Settled(testContext(t))
+		}
+		if !errors.Is(err, netbsd.ECONNREFUSED) {
+			t.Errorf("over %v: %v", over, err)
+		}
+	})
+}
+
+// What is released is closed soon, also when nothing else is called; and before whatever is
+// called later.
+func TestRelease(t *testing.T) {
+	netKernels(t, func(t *testing.T, url string) {
+		ctx, c := testContext(t), dialKernel(t, url)
+		for _, calls := range []bool{true, false} {
+			l, s, sa := connector(t, c)
+			if err := s.Connect(ctx, sa); err != nil {
+				t.Fatal(err)
+			}
+			a, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			num := s.FD()
+			s.Release()
+			if err := s.Close(); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("closed again: %v", err)
+			}
+			if calls {
+				other, err := c.NetSocket(ctx, netbsd.AF_INET, netbsd.SOCK_STREAM, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if other.FD() != num {
+					t.Errorf("the next socket is %v: %v was not closed before", other.FD(), num)
+				}
+				other.Close()
+			}
+			if n, err := a.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+				t.Errorf("read at the other end: %d, %v", n, err)
+			}
+			a.Close()
+		}
+	})
+}

@@ -25,6 +25,8 @@ type session struct {
 	layout  sysproxy.Layout
 	gen     uint32
 	carries bool // the kernel takes a call's buffers with the call
+	posts   bool // the kernel takes calls that it does not answer
+	posted  bool // such calls may wait to be sent
 	renewed bool // came after one that was lost
 	onRaise func(signo int32)
 
@@ -120,6 +122,25 @@ func (s *session) enter(call *Call) (mine bool, err error) {
 	s.calls++
 	s.tickIn(checkTime)
 	return mine, nil
+}
+
+// postTime is how long a call that nobody waits for may wait for company.
+const postTime = idleTime
+
+// postLater makes a call that is not answered, together with the next that is made, or else
+// soon. It reports whether that will be.
+func (s *session) postLater(num uint32, args []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.posts || s.tick == nil || s.err != nil || s.held != nil {
+		return false
+	}
+	if !s.out.later(sysproxy.Post{Num: num, Args: args}.Append(nil, s.layout, 0)) {
+		return false
+	}
+	s.posted = true
+	s.tickIn(postTime)
+	return true
 }
 
 // withdraw takes back a call of which the server has seen nothing. It returns

@@ -215,6 +215,10 @@ func (s *session) ticked() {
 	if s.err != nil {
 		return
 	}
+	if s.posted {
+		s.posted = false
+		go s.out.push()
+	}
 	switch {
 	case s.turn == turnNobody && s.calls == s.callsSeen:
 		s.giveTurn() // and no call is pending

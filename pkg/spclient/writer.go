@@ -95,6 +95,12 @@ func (w *writer) send(head, body []byte) bool {
 		return ok
 	}
 	w.busy = true
+	if len(w.queue) > 0 {
+		// Of later.
+		w.queue = append(append(w.queue, head...), body...)
+		defer w.mu.Unlock()
+		return w.sendRest()
+	}
 	w.mu.Unlock()
 
 	n, err := w.tr.trySend(head, body)
@@ -117,6 +123,27 @@ func (w *writer) send(head, body []byte) bool {
 		return true
 	}
 	return w.sendRest()
+}
+
+// later queues a frame until another one is sent, or push is called. It returns false when it
+// is not sent any more.
+func (w *writer) later(frame []byte) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.queue = append(w.queue, frame...)
+	}
+	return w.err == nil
+}
+
+// push sends what waits for later.
+func (w *writer) push() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.busy && w.err == nil && len(w.queue) > 0 {
+		w.busy = true
+		w.sendRest()
+	}
 }
 
 // sendRest sends what others have queued meanwhile, for some time; w.mu is held.

@@ -68,6 +68,8 @@ func (l Layout) decodeRequest(h Header, payload []byte) (Message, error) {
 		return l.ParsePair(h, payload)
 	case TypeCarry:
 		return l.ParseCarry(h, payload, nil)
+	case TypePost:
+		return Post{Num: h.U, Args: payload}, nil
 	}
 	return nil, &PayloadError{h.Class, h.Type, h.U, len(payload), "type 0 to 8"}
 }

@@ -13,7 +13,18 @@ const (
 	// ExtCarry is the request CARRY: a system call that brings memory along, for
 	// which the server then need not ask.
 	ExtCarry = "carry"
+	// ExtPost is the request POST: a system call that is not answered.
+	ExtPost = "post"
 )
+
+// Post is a system call whose result nobody wants: it is not answered.
+type Post Syscall
+
+// Append implements [Message].
+func (m Post) Append(b []byte, l Layout, reqno uint64) []byte {
+	b = l.header(b, reqno, Req, TypePost, m.Num, len(m.Args))
+	return append(b, m.Args...)
+}
 
 // Has reports whether the banner announces an extension.
 func (b Banner) Has(extension string) bool { return slices.Contains(b.Extensions, extension) }
@@ -23,6 +34,7 @@ func (b Banner) Has(extension string) bool { return slices.Contains(b.Extensions
 const (
 	TypeLend  Type = 0x4c00 // a client's request: LEND
 	TypeCarry Type = 0x4c01 // a client's request: CARRY, answered as SYSCALL
+	TypePost  Type = 0x4c04 // a client's request: POST, which is not answered
 )
 
 // Lend lends a connected stream socket to the holder of a host descriptor's other

@@ -67,6 +67,8 @@ func (t Type) String() string {
 		return "CARRY"
 	case TypePair:
 		return "PAIR"
+	case TypePost:
+		return "POST"
 	}
 	return fmt.Sprintf("type %d", uint16(t))
 }

@@ -62,6 +62,7 @@ func TestRoundTrip(t *testing.T) {
 		{sysproxy.Carry{Num: 6, Args: []byte("12345678")}, sysproxy.Req, sysproxy.TypeCarry, 6, 16, 0},
 		{sysproxy.Carry{Num: 7, Args: []byte{}, Memory: []sysproxy.Segment{{Addr: addr, Data: []byte("bytes")}, {Addr: 1, Data: []byte{}}}},
 			sysproxy.Req, sysproxy.TypeCarry, 7, 13, 4},
+		{sysproxy.Post{Num: 6, Args: []byte("12345678")}, sysproxy.Req, sysproxy.TypePost, 6, 8, 0},
 		{sysproxy.Lend{FD: -3, Flags: sysproxy.LendSeeded}, sysproxy.Req, sysproxy.TypeLend, 0, 8, 0},
 		{sysproxy.LendReply{Errno: 9}, sysproxy.Resp, sysproxy.TypeLend, 0, 12, 0},
 		{sysproxy.LendReply{End: sysproxy.LoanFailed, Cause: 54}, sysproxy.Resp, sysproxy.TypeLend, 0, 12, 0},
