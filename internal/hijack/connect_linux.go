@@ -274,6 +274,10 @@ func (x *socket) goOn(a *attempt, host int) {
 	if e != 0 {
 		return
 	}
+	if err := k.watch(); err != nil {
+		k.close()
+		return
+	}
 	x.mu.Lock()
 	x.k = k
 	x.untold = true
@@ -314,11 +318,7 @@ func (x *socket) attach(host int) (*kept, unix.Errno) {
 	if err != nil {
 		return nil, errnoOf(err)
 	}
-	k, err := x.s.ends.keep(fd, x.hungUp)
-	if err != nil {
-		return nil, errnoOf(err)
-	}
-	return k, 0
+	return x.s.ends.keepUnwatched(fd, x.hungUp), 0
 }
 
 // fill makes S not writable, as a socket is that connects: with a send buffer of the

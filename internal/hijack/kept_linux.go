@@ -16,11 +16,12 @@ import (
 // kept is K, the end of a socket that the supervisor keeps.
 type kept struct {
 	ends *ends
-	id   int32 // with ends
 	fd   int
 	in   seeded.Reader // of a stream
+	gone func()
 
 	mu     sync.Mutex
+	id     int32    // with ends, 0 while it is not watched
 	file   *os.File // fd, with the runtime's poller, once somebody reads or writes
 	closed bool
 }
@@ -28,14 +29,29 @@ type kept struct {
 // keep makes a kept of a descriptor, which it takes over; gone is called when the
 // programs have closed the other end.
 func (e *ends) keep(fd int, gone func()) (*kept, error) {
-	k := &kept{ends: e, fd: fd, in: seeded.NewReader(fd, true)}
-	id, err := e.peer(fd, gone)
-	if err != nil {
-		unix.Close(fd)
+	k := e.keepUnwatched(fd, gone)
+	if err := k.watch(); err != nil {
+		k.close()
 		return nil, err
 	}
-	k.id = id
 	return k, nil
+}
+
+// keepUnwatched is keep, but gone is not called before watch has been.
+func (e *ends) keepUnwatched(fd int, gone func()) *kept {
+	return &kept{ends: e, fd: fd, in: seeded.NewReader(fd, true), gone: gone}
+}
+
+// watch has it be noticed when the programs have closed the other end, by now or later.
+func (k *kept) watch() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed || k.id != 0 {
+		return nil
+	}
+	id, err := k.ends.peer(k.fd, k.gone)
+	k.id = id
+	return err
 }
 
 // polled is the descriptor, which is non-blocking, with the runtime's poller.
@@ -161,7 +177,9 @@ func (k *kept) close() {
 		return
 	}
 	k.closed = true
-	k.ends.forget(k.id, k.fd)
+	if k.id != 0 {
+		k.ends.forget(k.id, k.fd)
+	}
 	if k.file != nil {
 		k.file.Close()
 	} else {

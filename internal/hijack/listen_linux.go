@@ -193,22 +193,14 @@ func (x *socket) publishCarried(y *socket, c *spclient.NetSocket) bool {
 		x.dequeue()
 		y.forget()
 	}
-	fd, key, err := x.introduce(y, 0)
+	fd, _, err := x.introduce(y, 0)
 	if err != nil {
 		fail()
 		// Without a descriptor or a name L listens all the same.
 		return !errors.Is(err, errDeaf)
 	}
 	unix.SetNonblock(fd, true)
-	k, err := x.s.ends.keep(fd, func() {
-		x.s.take(key) // with L, if nobody has accepted it
-		y.hungUp()
-	})
-	if err != nil {
-		x.s.take(key)
-		fail()
-		return true
-	}
+	k := x.s.ends.keepUnwatched(fd, y.hungUp)
 	y.mu.Lock()
 	y.k = k
 	y.mu.Unlock()
@@ -235,6 +227,9 @@ func (x *socket) introduce(y *socket, flags int) (fd int, key string, err error)
 	x.mu.Lock()
 	path := x.path
 	x.mu.Unlock()
+	y.mu.Lock()
+	y.key = key
+	y.mu.Unlock()
 	x.s.offer(key, y)
 	for {
 		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})

@@ -3,7 +3,7 @@
 package hijack
 
 import (
-	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -19,9 +19,7 @@ type loan struct {
 	ks *spclient.NetSocket
 	k  *kept
 
-	mu     sync.Mutex
-	over   bool // the kernel has nothing to do any more
-	closed bool // by the programs
+	over atomic.Bool // the kernel has nothing to do any more
 }
 
 // lend lends K to the kernel, and tells whether it took it.
@@ -44,11 +42,9 @@ func (x *socket) lend(ks *spclient.NetSocket, k *kept) bool {
 func (l *loan) ended(end spclient.LoanEnd) {
 	switch end.How {
 	case sysproxy.LoanClosed:
-		l.mu.Lock()
-		l.over = true
-		closed := l.closed || l.k.hungUp()
-		l.mu.Unlock()
-		if closed {
+		// Each direction may have ended by itself, while programs have the socket.
+		l.over.Store(true)
+		if l.k.hungUp() || l.k.watch() != nil {
 			l.x.finish(l.ks, l.k)
 		}
 	case sysproxy.LoanDropped:
@@ -66,11 +62,7 @@ func (l *loan) ended(end spclient.LoanEnd) {
 }
 
 func (l *loan) hungUp() {
-	l.mu.Lock()
-	l.closed = true
-	over := l.over
-	l.mu.Unlock()
-	if over {
+	if l.over.Load() {
 		l.x.finish(l.ks, l.k)
 	}
 }

@@ -43,6 +43,11 @@ func (x *socket) carry(ks *spclient.NetSocket, k *kept) {
 	if x.s.conn.CanLend() && x.lend(ks, k) {
 		return
 	}
+	if err := k.watch(); err != nil {
+		x.s.say("watch: %v", err)
+		x.reset(ks, k, errnoOf(err))
+		return
+	}
 	p := &pump{x: x, ks: ks, k: k, upDone: make(chan struct{})}
 	x.mu.Lock()
 	x.carrier = p
@@ -127,14 +132,13 @@ func (p *pump) down() {
 
 // hungUp is called when no program holds S any more.
 func (x *socket) hungUp() {
-	x.mu.Lock()
-	c, broken := x.carrier, x.broken
-	x.broken = nil
-	x.mu.Unlock()
-	if broken != nil {
+	if broken := x.takeBroken(); broken != nil {
 		broken() // and was never accepted
 		return
 	}
+	x.mu.Lock()
+	c := x.carrier
+	x.mu.Unlock()
 	if c != nil {
 		c.hungUp()
 		return
@@ -147,6 +151,15 @@ func (x *socket) hungUp() {
 	if !soon {
 		x.gone()
 	}
+}
+
+// takeBroken takes what shows the program that the connection broke before it was accepted,
+// nil if that is not to be.
+func (x *socket) takeBroken() (show func()) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	show, x.broken = x.broken, nil
+	return show
 }
 
 func (p *pump) hungUp() {
@@ -222,6 +235,13 @@ func (x *socket) reset(ks *spclient.NetSocket, k *kept, e unix.Errno) {
 		show = nil
 	}
 	x.mu.Unlock()
+	if show == nil {
+		// Or it never is.
+		if k.watch() == nil {
+			return
+		}
+		show = x.takeBroken()
+	}
 	if show != nil {
 		show()
 	}

@@ -71,6 +71,7 @@ type socket struct {
 
 	// Of connections that were accepted.
 	listener *socket
+	key      string      // by which it is, or was, offered
 	counted  atomic.Bool // that it has ended
 	accepted int         // S while it is given back to L, else -1
 	broken   func()      // shows the program that the connection broke before it was accepted
@@ -297,9 +298,16 @@ func (x *socket) gone() {
 
 func (x *socket) forget() {
 	x.s.changed()
+	x.mu.Lock()
+	key := x.key
+	x.mu.Unlock()
 	x.s.mu.Lock()
 	if x.s.sockets[x.cookie] == x {
 		delete(x.s.sockets, x.cookie)
+	}
+	// It may have gone with L, if nobody has accepted it.
+	if x.s.offered[key] == x {
+		delete(x.s.offered, key)
 	}
 	x.s.mu.Unlock()
 	if x.listener != nil && !x.counted.Swap(true) {
