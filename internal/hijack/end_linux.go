@@ -22,14 +22,16 @@ import (
 // keeps D's; when it goes, inotify(7) tells that D is deleted. A second name of the
 // same socket, a hard link elsewhere, is the one to connect to.
 //
-// One that has neither, yet or any more, is in the epoll for nothing but that: the host
+// One that has neither, yet or any more, is in an epoll that nobody waits for: the host
 // takes it out when the last descriptor is closed, and now and then what is still in is
-// looked up (fdinfo in proc(5)). So are listeners, because what they have accepted has
-// their name, too, and keeps it.
+// looked up (fdinfo in proc(5)). So are listeners, in another one, because what they have
+// accepted has their name, too, and keeps it.
 type ends struct {
-	s  *supervisor
-	ep int
-	in *os.File
+	s   *supervisor
+	ep  int // of the Ks
+	iep int // of the Ss without a peer
+	lep int // of listeners
+	in  *os.File
 
 	reading sync.Mutex // held while what inotify has told is acted on
 
@@ -37,10 +39,9 @@ type ends struct {
 	next   int32
 	peers  map[int32]func()
 	watchd map[int32]func() // by inotify's numbers
-	idle   map[int32]func() // by the data in the epoll
+	idle   map[int32]func() // by the data in iep
 	looks  bool             // somebody looks at those from time to time
-	lep    int              // an epoll for listeners
-	heard  map[int32]heard  // by the data in it
+	heard  map[int32]heard  // by the data in lep
 	hears  bool             // somebody looks at those from time to time
 	closed bool
 }
@@ -53,26 +54,24 @@ type heard struct {
 }
 
 func newEnds(s *supervisor) (*ends, error) {
-	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
+	e := &ends{
+		s: s, ep: -1, iep: -1, lep: -1,
+		peers: make(map[int32]func()), watchd: make(map[int32]func()), idle: make(map[int32]func()),
+		heard: make(map[int32]heard),
 	}
-	lep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		unix.Close(ep)
-		return nil, os.NewSyscallError("epoll_create1", err)
+	var err error
+	for _, ep := range []*int{&e.ep, &e.iep, &e.lep} {
+		if *ep, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+			e.closeEpolls()
+			return nil, os.NewSyscallError("epoll_create1", err)
+		}
 	}
 	in, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
-		unix.Close(ep)
-		unix.Close(lep)
+		e.closeEpolls()
 		return nil, os.NewSyscallError("inotify_init1", err)
 	}
-	e := &ends{
-		s: s, ep: ep, in: os.NewFile(uintptr(in), "inotify"),
-		peers: make(map[int32]func()), watchd: make(map[int32]func()), idle: make(map[int32]func()),
-		lep: lep, heard: make(map[int32]heard),
-	}
+	e.in = os.NewFile(uintptr(in), "inotify")
 	go e.poll()
 	go e.notes()
 	return e, nil
@@ -81,11 +80,18 @@ func newEnds(s *supervisor) (*ends, error) {
 func (e *ends) close() {
 	e.mu.Lock()
 	e.closed = true
-	unix.Close(e.ep)
-	unix.Close(e.lep)
+	e.closeEpolls()
 	e.mu.Unlock()
 	// This waits for who acts on what inotify has told.
 	e.in.Close()
+}
+
+func (e *ends) closeEpolls() {
+	for _, ep := range []int{e.ep, e.iep, e.lep} {
+		if ep >= 0 {
+			unix.Close(ep)
+		}
+	}
 }
 
 // peer has gone called, once, when the other end of k is closed. The result is for
@@ -153,13 +159,13 @@ func (e *ends) catchUp() {
 // lookEach is how often sockets are looked at of whose end nothing tells.
 const lookEach = 2 * time.Second
 
-// watch has the epoll know of S until its last descriptor is closed. The result is for
+// watch has iep know of S until its last descriptor is closed. The result is for
 // track, or 0.
 func (e *ends) watch(host int) (id int32) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.next++
-	if e.closed || unix.EpollCtl(e.ep, unix.EPOLL_CTL_ADD, host, &unix.EpollEvent{Events: unix.EPOLLET, Fd: e.next}) != nil {
+	if e.closed || unix.EpollCtl(e.iep, unix.EPOLL_CTL_ADD, host, &unix.EpollEvent{Events: unix.EPOLLET, Fd: e.next}) != nil {
 		return 0
 	}
 	return e.next
@@ -194,7 +200,7 @@ func (e *ends) sweep() {
 		return
 	}
 	var gone []func()
-	if there, ok := present(e.ep); ok {
+	if there, ok := present(e.iep); ok {
 		for id, f := range e.idle {
 			if !there[id] {
 				gone = append(gone, f)
