@@ -25,8 +25,8 @@ import (
 // host's; accept(2) takes it out and gives the program what M has. So either S has a name
 // that nobody else has, its own or that of M, by which its end is seen.
 
-// pairing is what a supervisor knows of the sysctl.
-type pairing struct {
+// pairSysctl is what a supervisor knows of the sysctl.
+type pairSysctl struct {
 	mu     sync.Mutex
 	on     bool
 	looked time.Time
@@ -40,7 +40,7 @@ func (s *supervisor) pairs() bool {
 	if !s.conn.CanPair() {
 		return false
 	}
-	p := &s.pairing
+	p := &s.pairSysctl
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if now := time.Now(); p.looked.IsZero() || now.Sub(p.looked) > pairLook {

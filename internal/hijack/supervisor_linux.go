@@ -55,7 +55,7 @@ type supervisor struct {
 	sockets map[uint64]*socket // by SO_COOKIE
 	offered map[string]*socket // in the queues of listeners, by the name of K
 
-	pairing pairing
+	pairSysctl pairSysctl
 
 	carriers  atomic.Int32 // connections whose bytes are carried
 	idle      atomic.Int32 // receivers that wait for a call
