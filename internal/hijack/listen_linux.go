@@ -11,6 +11,7 @@ import (
 
 	"rumptools/internal/hijack/linuxsock"
 	"rumptools/internal/seeded"
+	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
 )
 
@@ -88,10 +89,10 @@ const maxBacklog = 4096
 
 // share divides a backlog: so many connections wait in L at most, and the kernel is told
 // that number. On Linux one more than the backlog wait, on NetBSD one and a half times as
-// many as it is told, and one.
+// many as it is told, and one. Each has one at least, and so a backlog of 0 two.
 func share(backlog int) (inL int, inKernel int32) {
-	inL = 1 + backlog/2
-	return inL, int32((2*max(backlog-backlog/2-1, 0) + 2) / 3)
+	k := min(max(2*(backlog-backlog/2)-1, 0)/3, netbsd.SOMAXCONN)
+	return max(backlog-3*k/2, 1), int32(k)
 }
 
 // take gives L the connections that the kernel accepts, as long as it has room. In a

@@ -311,18 +311,22 @@ func (so *tcpSocket) Listen(backlog int32) error {
 	return nil
 }
 
-// room is how many more connections may wait for accept(2): half as many again
-// as the backlog, as ever in BSD. The engine takes 0 for a closed listener.
+// room is how many more connections may wait for accept(2) in the engine: half as many
+// again as the backlog, as ever in BSD, and one. The engine takes 0 for a closed listener;
+// drain leaves it the one.
 func (so *tcpSocket) room() int { return max(3*so.backlog/2+1-len(so.queue), 1) }
 
-// drain takes over the connections that the engine has finished; so.mu is
-// held.
-func (so *tcpSocket) drain() {
+// drain takes over the connections that the engine has finished, but for the last that may
+// wait; so.mu is held.
+func (so *tcpSocket) drain() { so.drainTo(3 * so.backlog / 2) }
+
+// drainTo takes over connections until there are so many.
+func (so *tcpSocket) drainTo(most int) {
 	if so.phase != tcpListening || so.shutRead {
 		return
 	}
 	before := len(so.queue)
-	for len(so.queue) <= 3*so.backlog/2 {
+	for len(so.queue) < most {
 		ep, wq, err := so.ep.Accept(nil)
 		if err != nil {
 			break
@@ -332,6 +336,15 @@ func (so *tcpSocket) drain() {
 	if len(so.queue) != before {
 		_ = so.ep.Listen(so.room())
 	}
+}
+
+// waiting is how many connections wait for accept(2), after drain; so.mu is held.
+func (so *tcpSocket) waiting() int {
+	n := len(so.queue)
+	if so.phase == tcpListening && !so.shutRead && so.ep.Readiness(waiter.ReadableEvents) != 0 {
+		n++ // the last, which the engine has
+	}
+	return n
 }
 
 // accepted makes the socket of a listener's connection, with the listener's
@@ -362,7 +375,7 @@ func (so *tcpSocket) Accept() (kernel.Socket, []byte, error) {
 		so.mu.Unlock()
 		return nil, nil, netbsd.EINVAL
 	}
-	so.drain()
+	so.drainTo(max(3*so.backlog/2, 1))
 	if len(so.queue) == 0 {
 		defer so.mu.Unlock()
 		switch {

@@ -186,7 +186,7 @@ func (so *tcpSocket) Poll() (ev kernel.Events) {
 	defer so.mu.Unlock()
 	v := so.sync()
 	so.drain()
-	if so.unread(v) >= so.rcv.lowat || so.cantRecv || len(so.queue) > 0 || so.err != 0 {
+	if so.unread(v) >= so.rcv.lowat || so.cantRecv || so.waiting() > 0 || so.err != 0 {
 		ev |= pollRead
 	}
 	if so.connected && so.sendRoom(v) >= so.sendLowat() || so.cantSend || so.err != 0 {
@@ -210,7 +210,7 @@ func (so *tcpSocket) Pending() (read, write int64) {
 	v := so.sync()
 	so.drain()
 	if so.phase == tcpListening {
-		return int64(len(so.queue)), int64(so.snd.hiwat)
+		return int64(so.waiting()), int64(so.snd.hiwat)
 	}
 	return int64(so.unread(v)), int64(so.sendRoom(v))
 }

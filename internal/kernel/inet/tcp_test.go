@@ -399,6 +399,48 @@ func TestTCPBacklog(t *testing.T) {
 	check(t, "accept", err, netbsd.EAGAIN)
 }
 
+// TestTCPBacklogIsNetBSD: one and a half times the backlog wait, and one, whether or not somebody
+// looks at the listener meanwhile. More are connected when there is room.
+func TestTCPBacklogIsNetBSD(t *testing.T) {
+	for _, test := range []struct {
+		backlog int32
+		want    int
+	}{{0, 1}, {1, 2}, {2, 4}, {3, 5}} {
+		s := newStackOf(t, netbsd.AMD64)
+		l := listener(t, s, "127.0.0.1:80", test.backlog)
+		var clients []kernel.Socket
+		stand := func() (n int) {
+			for _, c := range clients {
+				if c.Poll()&kernel.Writable != 0 {
+					n++
+				}
+			}
+			l.Poll()
+			return n
+		}
+		const more = 2
+		for i := range test.want + more {
+			c := open(t, s, netbsd.AF_INET, stream, 0)
+			clients = append(clients, c)
+			check(t, "connect", c.Connect(addr(s, "127.0.0.1:80")), netbsd.EINPROGRESS)
+			eventually(t, "it is connected", func() bool { return stand() == min(i+1, test.want) })
+		}
+		time.Sleep(100 * time.Millisecond)
+		if n := stand(); n != test.want {
+			t.Errorf("backlog %d: %d are connected, want %d", test.backlog, n, test.want)
+		}
+		if n, _ := l.Pending(); n != int64(test.want) || l.Poll()&kernel.Readable == 0 {
+			t.Errorf("backlog %d: %d wait, want %d; poll %v", test.backlog, n, test.want, l.Poll())
+		}
+		for range clients {
+			accept(t, l)
+		}
+		if l.Poll()&kernel.Readable != 0 {
+			t.Errorf("backlog %d: one more is told", test.backlog)
+		}
+	}
+}
+
 // TestTCPFull fills both buffers.
 func TestTCPFull(t *testing.T) {
 	s := newStackOf(t, netbsd.AMD64)
