@@ -60,6 +60,9 @@ func (r *Reader) Ready() int {
 // Len is how many bytes are left of those that Ready told of.
 func (r *Reader) Len() int { return r.have }
 
+// Limit has Read take no more than n of the bytes that Ready told of.
+func (r *Reader) Limit(n int) { r.have = min(r.have, n) }
+
 // Ended is asked when nothing is there: 0 is the end, EAGAIN that there is none, EBUSY that
 // there is something now, ECONNRESET that S was closed with something unread in it.
 func (r *Reader) Ended() syscall.Errno {

@@ -4,6 +4,13 @@ package sysproxy
 // other systems that set them: an int each, with the meaning that tcp(7) of Linux gives it. A kernel
 // without them answers ENOPROTOOPT. They can be read as they were set.
 const (
+	TCPCork        = 0x4c03 // TCP_CORK: whether only full segments leave, of what a loan carries
 	TCPLinger2     = 0x4c08 // TCP_LINGER2: seconds that FIN_WAIT_2 lasts without a program; negative is none
+	TCPDeferAccept = 0x4c09 // TCP_DEFER_ACCEPT: seconds that a listener waits for a connection's first data; 0 is not at all
+	TCPQuickAck    = 0x4c0c // TCP_QUICKACK: whether what comes in is acknowledged at once: always so, 0 gives ENOPROTOOPT
 	TCPUserTimeout = 0x4c12 // TCP_USER_TIMEOUT: milliseconds without an answer until a connection is given up; 0 is TCP's own time
 )
+
+// CorkAnswer is the SO_PRIORITY of the server's end of a loan, once the server knows of so many
+// changes of the cork, the last of which took it off (docs/sysproxy-extensions.md).
+func CorkAnswer(changes uint32) int { return int((changes+1)/2%2) + 1 }

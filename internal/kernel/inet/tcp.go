@@ -37,8 +37,8 @@ type tcpSocket struct {
 	passive bool
 	// queued says that nobody has accepted the connection yet.
 	queued bool
-	// lent says that there is a loan of the connection.
-	lent    bool
+	// loan is that of the connection, nil without one.
+	loan    *loan
 	pairing kernel.Pairing
 	// connTimer ends an attempt to connect.
 	connTimer *time.Timer

@@ -51,6 +51,41 @@ var sndBufUsed = func() []int {
 	return append(append([]int(nil), queue.Index...), used.Index...)
 }()
 
+// sender is where an endpoint has its sender, and the fields of that with the first byte that
+// has not been sent, the first that is not acknowledged, and how many a segment has. The engine
+// tells none of them; of the last, which the peer has a say in, nothing else does.
+var sender = func() (at struct{ sender, next, una, segment []int }) {
+	field := func(t reflect.Type, name string, kind reflect.Kind) reflect.StructField {
+		f, ok := t.FieldByName(name)
+		if !ok || f.Type.Kind() != kind {
+			panic("inet: this version of the engine has no " + name)
+		}
+		return f
+	}
+	snd := field(reflect.TypeFor[tcp.Endpoint](), "snd", reflect.Pointer)
+	at.sender = snd.Index
+	at.next = field(snd.Type.Elem(), "SndNxt", reflect.Uint32).Index
+	at.una = field(snd.Type.Elem(), "SndUna", reflect.Uint32).Index
+	at.segment = field(snd.Type.Elem(), "MaxPayloadSize", reflect.Int).Index
+	return at
+}()
+
+// nextSegment gives the bytes of a full segment, 0 without a connection, and how many have been
+// written and not sent.
+func nextSegment(ep *tcp.Endpoint) (size, waiting int) {
+	ep.LockUser()
+	defer ep.UnlockUser()
+	v := reflect.ValueOf(ep).Elem()
+	snd := v.FieldByIndex(sender.sender)
+	if snd.IsNil() {
+		return 0, 0
+	}
+	snd = snd.Elem()
+	uint := func(at []int) uint32 { return uint32(snd.FieldByIndex(at).Uint()) }
+	inFlight := int(uint(sender.next) - uint(sender.una))
+	return int(snd.FieldByIndex(sender.segment).Int()), max(int(v.FieldByIndex(sndBufUsed).Int())-inFlight, 0)
+}
+
 // Recv implements [kernel.Socket].
 func (so *tcpSocket) Recv(_ *kernel.Call, m *kernel.Message) (int, error) {
 	m.Name, m.Control, m.Files = nil, nil, nil

@@ -3,6 +3,7 @@ package inet
 import (
 	"errors"
 	"io"
+	"sync/atomic"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
@@ -16,11 +17,13 @@ import (
 // What is carried goes past the socket, whose state is looked at only when
 // something has ended.
 type loan struct {
-	so    *tcpSocket
-	ep    *tcp.Endpoint
-	entry waiter.Entry
-	out   batchWriter
-	drop  dropWriter
+	so     *tcpSocket
+	ep     *tcp.Endpoint
+	entry  waiter.Entry
+	notify func(lend.Events)
+	out    batchWriter
+	drop   dropWriter
+	corked atomic.Bool // TCP_CORK is set
 }
 
 // errDone ends a read.
@@ -74,11 +77,12 @@ func (so *tcpSocket) Lend(notify func(lend.Events)) (lend.Stream, error) {
 		return nil, netbsd.EBADF
 	case so.phase == tcpListening, so.remote == endpoint{}:
 		return nil, netbsd.ENOTCONN
-	case so.lent:
+	case so.loan != nil:
 		return nil, netbsd.EBUSY
 	}
-	so.lent = true
-	l := &loan{so: so, ep: so.ep}
+	l := &loan{so: so, ep: so.ep, notify: notify}
+	l.corked.Store(so.opt.cork != 0)
+	so.loan = l
 	l.entry = waiter.NewFunctionEntry(
 		waiter.ReadableEvents|waiter.WritableEvents|waiter.EventErr|waiter.EventHUp|waiter.EventRdHUp,
 		func(mask waiter.EventMask) {
@@ -112,6 +116,45 @@ func (l *loan) Send(src lend.Source) (int, error) {
 		return 0, netbsd.EAGAIN
 	}
 	return 0, l.why(err, netbsd.EPIPE)
+}
+
+// Corked implements [lend.Stream].
+func (l *loan) Corked() bool { return l.corked.Load() }
+
+// Full implements [lend.Stream]. What the endpoint has taken and not sent comes first.
+func (l *loan) Full(n int) int {
+	segment, waiting := nextSegment(l.ep)
+	if segment == 0 {
+		return n // not connected yet
+	}
+	l.so.mu.Lock()
+	// Two must fit into the send buffer, or it would never have room for one.
+	segment = max(min(segment, l.so.snd.hiwat/2), 1)
+	l.so.mu.Unlock()
+	return max(n-(waiting+n)%segment, 0)
+}
+
+// Push implements [lend.Stream].
+func (l *loan) Push() {
+	l.so.mu.Lock()
+	defer l.so.mu.Unlock()
+	if !l.so.opt.noDelay {
+		ops := l.ep.SocketOptions()
+		ops.SetDelayOption(false)
+		ops.SetDelayOption(true)
+	}
+}
+
+// setCork tells a loan of TCP_CORK, which may be what it was. What was written before leaves. It is
+// called with no locks held.
+func (l *loan) setCork(on bool) {
+	if !on {
+		l.corked.Store(false)
+	}
+	l.notify(lend.Flush)
+	if on {
+		l.corked.Store(true)
+	}
 }
 
 // grow gives the send buffer more room, up to what its kind may have.
@@ -213,5 +256,5 @@ func (l *loan) Release() {
 	l.so.wq.EventUnregister(&l.entry)
 	l.so.mu.Lock()
 	defer l.so.mu.Unlock()
-	l.so.lent = false
+	l.so.loan = nil
 }

@@ -27,9 +27,9 @@ type tcpOptions struct {
 	// the receive buffer has a size of its own.
 	autoSend, sizedRecv bool
 
-	// linger2 and userTimeout are rumpd's own options (package sysproxy), as they
-	// were set.
-	linger2, userTimeout int32
+	// cork, linger2, deferAccept and userTimeout are rumpd's own options (package
+	// sysproxy), as they were set. The cork is for a loan to act on.
+	cork, linger2, deferAccept, userTimeout int32
 }
 
 const (
@@ -70,7 +70,7 @@ func (so *tcpSocket) applyOptions() {
 		ops.SetReceiveBufferSize(int64(2*so.rcv.hiwat), true)
 	}
 	so.applyKeepalive()
-	for _, name := range []int32{sysproxy.TCPLinger2, sysproxy.TCPUserTimeout} {
+	for _, name := range []int32{sysproxy.TCPLinger2, sysproxy.TCPDeferAccept, sysproxy.TCPUserTimeout} {
 		if *so.opt.own(name) != 0 {
 			so.applyOwn(name)
 		}
@@ -91,8 +91,12 @@ func (so *tcpSocket) applyKeepalive() {
 // own is where an option of rumpd's own is kept, nil when it is none.
 func (o *tcpOptions) own(name int32) *int32 {
 	switch name {
+	case sysproxy.TCPCork:
+		return &o.cork
 	case sysproxy.TCPLinger2:
 		return &o.linger2
+	case sysproxy.TCPDeferAccept:
+		return &o.deferAccept
 	case sysproxy.TCPUserTimeout:
 		return &o.userTimeout
 	}
@@ -104,6 +108,9 @@ func (so *tcpSocket) applyOwn(name int32) {
 	switch name {
 	case sysproxy.TCPLinger2:
 		v := tcpip.TCPLingerTimeoutOption(time.Duration(so.opt.linger2) * time.Second)
+		so.ep.SetSockOpt(&v)
+	case sysproxy.TCPDeferAccept:
+		v := tcpip.TCPDeferAcceptOption(time.Duration(so.opt.deferAccept) * time.Second)
 		so.ep.SetSockOpt(&v)
 	case sysproxy.TCPUserTimeout:
 		v := tcpip.TCPUserTimeoutOption(time.Duration(so.opt.userTimeout) * time.Millisecond)
@@ -131,11 +138,17 @@ func (so *tcpSocket) SetOption(_ *kernel.Call, level, name int32, value []byte) 
 	var err error
 	if level == netbsd.IPPROTO_TCP {
 		so.mu.Lock()
-		defer so.mu.Unlock()
 		if so.sync(); so.phase == tcpGone {
+			so.mu.Unlock()
 			return netbsd.ECONNRESET
 		}
-		return so.setTCP(name, value)
+		err := so.setTCP(name, value)
+		l, cork := so.loan, so.opt.cork
+		so.mu.Unlock()
+		if l != nil && name == sysproxy.TCPCork && err == nil {
+			l.setCork(cork != 0)
+		}
+		return err
 	}
 	err = so.setOption(level, name, value, so.isBound)
 	so.mu.Lock()
@@ -187,7 +200,7 @@ func (so *tcpSocket) setTCP(name int32, value []byte) error {
 	switch name {
 	case netbsd.TCP_NODELAY, netbsd.TCP_MAXSEG, netbsd.TCP_KEEPIDLE, netbsd.TCP_KEEPINTVL,
 		netbsd.TCP_KEEPCNT, netbsd.TCP_KEEPINIT,
-		sysproxy.TCPLinger2, sysproxy.TCPUserTimeout:
+		sysproxy.TCPCork, sysproxy.TCPLinger2, sysproxy.TCPDeferAccept, sysproxy.TCPQuickAck, sysproxy.TCPUserTimeout:
 	default:
 		return netbsd.ENOPROTOOPT
 	}
@@ -210,8 +223,14 @@ func (so *tcpSocket) setTCP(name int32, value []byte) error {
 		}
 		return nil
 	}
+	if name == sysproxy.TCPQuickAck {
+		if v == 0 {
+			return netbsd.ENOPROTOOPT // the engine never delays an acknowledgement
+		}
+		return nil
+	}
 	if own := so.opt.own(name); own != nil {
-		if name == sysproxy.TCPUserTimeout && v < 0 {
+		if (name == sysproxy.TCPUserTimeout || name == sysproxy.TCPDeferAccept) && v < 0 {
 			return netbsd.EINVAL
 		}
 		*own = v
@@ -283,6 +302,8 @@ func (so *tcpSocket) Option(_ *kernel.Call, level, name int32, _ int) ([]byte, e
 		return intOpt(so.m, so.peerMSS()), nil
 	case so.opt.own(name) != nil:
 		return intOpt(so.m, *so.opt.own(name)), nil
+	case name == sysproxy.TCPQuickAck:
+		return intOpt(so.m, 1), nil
 	case name == netbsd.TCP_INFO:
 		info := so.info()
 		return netbsd.Marshal(so.m, &info), nil
@@ -298,6 +319,10 @@ func (so *tcpSocket) info() netbsd.TcpInfo {
 	v := lookAt(so.ep)
 	// Two segments must fit into the send buffer.
 	mss := uint32(max(min(int(so.peerMSS()), so.snd.hiwat/2), 1))
+	if segment, _ := nextSegment(so.ep); segment > 0 {
+		// The engine leaves more room for options than a segment has timestamps.
+		mss = min(mss, uint32(segment)+header.TCPOptionTSLength+2)
+	}
 	return netbsd.TcpInfo{
 		State:       uint8(tcpState(v.state)),
 		Options:     netbsd.TCPI_OPT_TIMESTAMPS | netbsd.TCPI_OPT_SACK | netbsd.TCPI_OPT_WSCALE,

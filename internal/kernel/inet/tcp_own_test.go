@@ -14,7 +14,7 @@ import (
 func TestTCPOwn(t *testing.T) {
 	a, b := pair(t)
 	l := listener(t, b, "10.0.0.2:80", 5)
-	values := map[int32]int32{sysproxy.TCPLinger2: -1, sysproxy.TCPUserTimeout: 12345}
+	values := map[int32]int32{sysproxy.TCPCork: 1, sysproxy.TCPLinger2: -1, sysproxy.TCPUserTimeout: 12345}
 	for name, v := range values {
 		if v := getInt(t, l, b.machine, netbsd.IPPROTO_TCP, name); v != 0 {
 			t.Errorf("%#x is %d at first", name, v)
@@ -22,6 +22,12 @@ func TestTCPOwn(t *testing.T) {
 		setInt(t, l, b.machine, netbsd.IPPROTO_TCP, name, v)
 	}
 	check(t, "a negative time", l.SetOption(nil, netbsd.IPPROTO_TCP, sysproxy.TCPUserTimeout, intOpt(b.machine, -1)), netbsd.EINVAL)
+	check(t, "a negative time", l.SetOption(nil, netbsd.IPPROTO_TCP, sysproxy.TCPDeferAccept, intOpt(b.machine, -1)), netbsd.EINVAL)
+	check(t, "acknowledgements at once", l.SetOption(nil, netbsd.IPPROTO_TCP, sysproxy.TCPQuickAck, intOpt(b.machine, 1)), nil)
+	check(t, "and later", l.SetOption(nil, netbsd.IPPROTO_TCP, sysproxy.TCPQuickAck, intOpt(b.machine, 0)), netbsd.ENOPROTOOPT)
+	if v := getInt(t, l, b.machine, netbsd.IPPROTO_TCP, sysproxy.TCPQuickAck); v != 1 {
+		t.Errorf("TCP_QUICKACK is %d", v)
+	}
 	check(t, "a short value", l.SetOption(nil, netbsd.IPPROTO_TCP, sysproxy.TCPLinger2, []byte{1}), netbsd.EINVAL)
 	dial(t, a, "10.0.0.2:80")
 	c, _ := accept(t, l)
@@ -73,5 +79,57 @@ func TestTCPLinger2(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatalf("%d sockets are left", count())
 		}
+	}
+}
+
+// TestTCPDeferAccept: a connection waits for its first data, or for the time, before it can be
+// accepted.
+func TestTCPDeferAccept(t *testing.T) {
+	a, b := pair(t)
+	for _, test := range []struct {
+		name    string
+		seconds int32
+		data    string
+		early   bool // the data come before the time
+	}{
+		{"with data", 60, "hello", true},
+		{"without", 1, "", false},
+		{"with data later", 1, "hello", false},
+		{"not at all", 0, "", true},
+	} {
+		l := listener(t, b, "10.0.0.2:0", 5)
+		setInt(t, l, b.machine, netbsd.IPPROTO_TCP, sysproxy.TCPDeferAccept, test.seconds)
+		if v := getInt(t, l, b.machine, netbsd.IPPROTO_TCP, sysproxy.TCPDeferAccept); v != test.seconds {
+			t.Errorf("%s: it is %d", test.name, v)
+		}
+		began := time.Now()
+		c := open(t, a, netbsd.AF_INET, stream, 0)
+		must(t, connect(t, c, name(t, l)))
+		if test.seconds > 0 {
+			for range 10 {
+				time.Sleep(20 * time.Millisecond)
+				if ev := l.Poll(); ev != 0 && time.Since(began) < time.Second {
+					t.Errorf("%s: poll is %v", test.name, ev)
+				}
+			}
+		}
+		if test.early && test.data != "" {
+			send(t, c, []byte(test.data), nil)
+		}
+		srv, _ := accept(t, l)
+		if d := time.Since(began); test.early && d > 30*time.Second || !test.early && d < time.Second {
+			t.Errorf("%s: accepted after %v", test.name, d)
+		}
+		if !test.early && test.data != "" {
+			send(t, c, []byte(test.data), nil)
+		}
+		if got := readAll(t, srv, len(test.data)); string(got) != test.data {
+			t.Errorf("%s: %q", test.name, got)
+		}
+		send(t, srv, []byte("answer"), nil)
+		readAll(t, c, 6)
+		l.Close()
+		srv.Close()
+		c.Close()
 	}
 }

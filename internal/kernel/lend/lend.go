@@ -9,6 +9,7 @@ package lend
 import (
 	"errors"
 	"io"
+	"time"
 )
 
 // Stream is a connection of the kernel's. Its methods do not wait, and one
@@ -25,6 +26,13 @@ type Stream interface {
 	// EndSend tells the peer that no more will come (shutdown(2) of the sending
 	// half).
 	EndSend()
+	// Corked reports whether nothing but full segments is to leave (TCP_CORK).
+	Corked() bool
+	// Full tells how many of n bytes Send may take so that only full segments leave.
+	Full(n int) int
+	// Push has leave what Send has taken and keeps back until the peer has acknowledged
+	// what left before (Nagle's algorithm).
+	Push()
 	// Reset ends the connection at once.
 	Reset()
 	// Err tells why the connection broke, or nil.
@@ -66,6 +74,10 @@ const (
 	Readable Events = 1 << iota // something came in, or the peer's end
 	Writable                    // there may be room to send
 	Broken                      // the connection may have ended
+	// Flush: all that the program has written up to now is to leave, for the cork has
+	// changed. It alone is notified with no locks held, and has been done when notify
+	// returns unless another goroutine is at it.
+	Flush
 )
 
 // End is how a loan ended. The values are those of sysproxy's LoanEnd.
@@ -82,9 +94,11 @@ const (
 // Bounds of the memory and the time that a loan takes.
 const (
 	// keep is the most bytes that wait, out of the stream's receive buffer, for
-	// a program that does not read. No others are held: what a program writes
-	// stays in the host's socket until the stream has room.
+	// a program that does not read, and the most that a cork holds back. No others are
+	// held: what a program writes stays in the host's socket until the stream has room.
 	keep = 64 << 10
+	// corkTime is how long a cork holds a byte back at most, as Linux's.
+	corkTime = 200 * time.Millisecond
 	// turnBytes is about how many bytes are carried before other loans have
 	// their turn.
 	turnBytes = 512 << 10

@@ -27,6 +27,8 @@ const (
 	streamBad                    // Broken
 	revoked                      // Revoke was called
 	taken                        // TakeBack was called
+	flush                        // Flush
+	corkDue                      // something may have been held back for long enough
 )
 
 // Loan is a stream that a program has.
@@ -58,6 +60,7 @@ type Loan struct {
 	armed    bool // the descriptor is watched for room
 	src      seeded.Reader
 	seeded   bool // the descriptor has a byte that nobody needs
+	cork     cork
 }
 
 // NewLoan makes a loan of a descriptor of a connected local stream socket of the
@@ -137,6 +140,13 @@ func (l *Loan) notify(ev Events) {
 	if ev&Broken != 0 {
 		bits |= streamIn | streamOut | streamBad
 	}
+	if ev&Flush != 0 {
+		// The caller waits for it, and a worker would have to be woken.
+		if l.note(bits | flush) {
+			l.run()
+		}
+		return
+	}
 	if l.note(bits) {
 		l.p.queue(l)
 	}
@@ -198,14 +208,18 @@ func (l *Loan) handle(bits uint32) (n int) {
 		if !l.full && l.armed {
 			// Nobody needs to know any more.
 			l.armed = false
-			l.watch(watched)
+			l.watch(l.cork.watched())
 		}
 		l.full = false
 	}
 	if bits&(streamIn|hostOut) != 0 {
 		n += l.down()
 	}
-	if bits&(hostIn|hostEOF|hostHup|hostErr|streamOut) != 0 && !l.over {
+	if bits&corkDue != 0 && l.cork.due() || bits&flush != 0 {
+		l.cork.push = true
+		bits |= streamOut
+	}
+	if (bits&(hostIn|hostEOF|hostHup|hostErr|streamOut) != 0 || l.cork.told) && !l.over {
 		n += l.up()
 	}
 	return n
@@ -340,7 +354,7 @@ func (l *Loan) write(pieces [][]byte) (n int) {
 			if !l.armed {
 				// Asked for now, it is told even if it is there already.
 				l.armed = true
-				l.watch(watched | unix.EPOLLOUT)
+				l.watch(l.cork.watched() | unix.EPOLLOUT)
 			}
 		default:
 			// The program has ended its reading, or has gone; ECONNRESET is told
@@ -372,14 +386,34 @@ func (l *Loan) up() (n int) {
 		return 0
 	}
 	for n < turnBytes && !l.sent {
-		have := l.src.Ready()
-		if have == 0 {
+		here := l.src.Ready()
+		for l.lookForCork() {
+			here = l.src.Ready()
+		}
+		l.cork.answer(l.fd)
+		have := len(l.cork.held) + here
+		give, corked := have, l.corked()
+		if corked && have > 0 && !l.cork.push && !l.eof && !l.broken {
+			if give = l.stream.Full(have); give == 0 && have <= keep {
+				if here > 0 && l.hold(here) {
+					continue
+				}
+			} else if give == 0 {
+				give = have
+			}
+		}
+		if give == 0 {
+			l.cork.push = l.cork.push && have > 0
 			if l.seeded && !l.eof && !l.broken {
 				return n // of an end the pump would have been told
 			}
 			switch e := l.src.Ended(); e {
 			case unix.EAGAIN:
 			case 0, unix.ECONNRESET:
+				l.eof, l.broken = true, l.broken || e != 0
+				if have > 0 {
+					continue
+				}
 				l.upEnded(e)
 			default:
 				// There is more.
@@ -387,11 +421,15 @@ func (l *Loan) up() (n int) {
 			}
 			return n
 		}
-		m, err := l.stream.Send(&l.src)
+		m, err := l.give(give)
 		n += m
+		if err == nil && (corked || l.cork.push) {
+			l.stream.Push()
+		}
 		switch {
 		case err == nil && m >= have && !l.eof && !l.broken:
 			// What comes after that is told.
+			l.cork.push = false
 			return n
 		case err == nil:
 		case err == netbsd.EAGAIN:
@@ -468,6 +506,7 @@ func (l *Loan) end(how End, err error) {
 		buffers.Put(l.buf)
 		l.buf, l.rest = nil, nil
 	}
+	l.cork.end()
 	if l.seeded && (how == Closed || how == Dropped) {
 		seeded.Drain(l.fd)
 	}
