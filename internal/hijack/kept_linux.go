@@ -20,6 +20,9 @@ type kept struct {
 	in   seeded.Reader // of a stream
 	gone func()
 
+	taking sync.Mutex // held while a stream is read
+	taken  uint64     // how many bytes have been read of it
+
 	mu     sync.Mutex
 	id     int32    // with ends, 0 while it is not watched
 	file   *os.File // fd, with the runtime's poller, once somebody reads or writes
@@ -86,6 +89,8 @@ func (k *kept) readStream(p []byte) (n int, err error) {
 		return 0, err
 	}
 	waited := raw.Read(func(uintptr) bool {
+		k.taking.Lock()
+		defer k.taking.Unlock()
 		for k.in.Ready() == 0 {
 			switch e := k.in.Ended(); e {
 			case unix.EBUSY:
@@ -100,6 +105,7 @@ func (k *kept) readStream(p []byte) (n int, err error) {
 			}
 		}
 		n, err = k.in.Read(p)
+		k.taken += uint64(n)
 		return true
 	})
 	if waited != nil {
@@ -149,19 +155,28 @@ func (k *kept) waiting() (n int) {
 	return n
 }
 
-// stopReading ends reads that wait.
-func (k *kept) stopReading() {
+// written is how many bytes the programs have sent up to now, read or not.
+func (k *kept) written() (n uint64) {
+	k.control(func(fd int) {
+		k.taking.Lock()
+		defer k.taking.Unlock()
+		n = k.taken + uint64(seeded.Waiting(fd))
+	})
+	return n
+}
+
+// readUntil ends reads that wait then, and those that begin later; the zero time is never.
+func (k *kept) readUntil(t time.Time) {
 	if f, err := k.polled(); err == nil {
-		f.SetReadDeadline(time.Unix(1, 0))
+		f.SetReadDeadline(t)
 	}
 }
 
+// stopReading ends reads that wait.
+func (k *kept) stopReading() { k.readUntil(time.Unix(1, 0)) }
+
 // resumeReading undoes that.
-func (k *kept) resumeReading() {
-	if f, err := k.polled(); err == nil {
-		f.SetReadDeadline(time.Time{})
-	}
-}
+func (k *kept) resumeReading() { k.readUntil(time.Time{}) }
 
 // interrupt ends reads and writes that wait.
 func (k *kept) interrupt() {

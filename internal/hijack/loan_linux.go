@@ -20,14 +20,23 @@ type loan struct {
 	k  *kept
 
 	over atomic.Bool // the kernel has nothing to do any more
+
+	corked  bool   // what TCP_CORK was when it began
+	changes uint32 // of TCP_CORK since, with the options' lock held
 }
 
 // lend lends K to the kernel, and tells whether it took it.
 func (x *socket) lend(ks *spclient.NetSocket, k *kept) bool {
 	l := &loan{x: x, ks: ks, k: k}
+	x.optMu.Lock()
+	if l.corked = x.opts.Corked(); x.opts.HasCork() {
+		// The listener may have had another when the kernel's was accepted.
+		l.look()
+	}
 	x.mu.Lock()
 	x.carrier = l
 	x.mu.Unlock()
+	x.optMu.Unlock()
 	err := ks.Use(func(fd spclient.FD) error { return x.s.conn.Lend(x.s.ctx, fd, k.fd, true, l.ended) })
 	if err != nil {
 		x.s.say("lend: %v", err)

@@ -57,8 +57,19 @@ func (t *trap) setsockopt() {
 		t.fail(e)
 		return
 	}
+	cork := x.opts.Type == unix.SOCK_STREAM && t.arg(1) == unix.SOL_TCP && t.arg(2) == unix.TCP_CORK
 	e := x.withOptions(false, func(fd spclient.FD) unix.Errno {
-		return x.opts.Set(t.s.ctx, t.s.conn, fd, t.host, t.arg(1), t.arg(2), value)
+		if !cork {
+			return x.opts.Set(t.s.ctx, t.s.conn, fd, t.host, t.arg(1), t.arg(2), value)
+		}
+		var c carrier
+		x.opts.CorksHere, c = x.corksHere()
+		was := x.opts.Corked()
+		e := x.opts.Set(t.s.ctx, t.s.conn, fd, t.host, t.arg(1), t.arg(2), value)
+		if on := x.opts.Corked(); c != nil && on != was {
+			c.setCork(on)
+		}
+		return e
 	})
 	x.tellsErrors()
 	if p := x.joined(); p != nil && e == 0 && t.arg(1) == unix.SOL_SOCKET && t.arg(2) == unix.SO_LINGER {
@@ -66,6 +77,14 @@ func (t *trap) setsockopt() {
 	}
 	t.s.say("%d: setsockopt %d %d %d: %v", t.TID, t.arg(0), t.arg(1), t.arg(2), e)
 	t.done(0, e)
+}
+
+// corksHere tells whether it is not by its option that the kernel learns of TCP_CORK, with the
+// carrier that acts on it. In a pair there are no segments, so nobody does.
+func (x *socket) corksHere() (here bool, c carrier) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.carrier != nil || x.pair != nil || !x.s.conn.CanLend(), x.carrier
 }
 
 // getsockopt is getsockopt(2).

@@ -25,6 +25,9 @@ var pumpBuffers = sync.Pool{New: func() any { b := make([]byte, pumpSize); retur
 type carrier interface {
 	// hungUp is called when no program holds S any more.
 	hungUp()
+	// setCork is called when TCP_CORK has changed, with the options' lock held. What was
+	// written before leaves as if it had not been set, or had been cleared then.
+	setCork(on bool)
 }
 
 // carry has a connection's bytes carried: by the kernel itself if it can, or else by a
@@ -49,9 +52,12 @@ func (x *socket) carry(ks *spclient.NetSocket, k *kept) {
 		return
 	}
 	p := &pump{x: x, ks: ks, k: k, upDone: make(chan struct{})}
+	x.optMu.Lock()
+	p.cork.set = x.opts.Corked()
 	x.mu.Lock()
 	x.carrier = p
 	x.mu.Unlock()
+	x.optMu.Unlock()
 	go p.up()
 	go p.down()
 }
@@ -64,6 +70,7 @@ type pump struct {
 	mu     sync.Mutex
 	closed bool // by the programs
 	ended  bool // all that they sent has been given to the kernel
+	cork   cork
 	upDone chan struct{}
 }
 
@@ -72,13 +79,20 @@ func (p *pump) up() {
 	defer close(p.upDone)
 	buf := pumpBuffers.Get().(*[]byte)
 	defer pumpBuffers.Put(buf)
+	held := 0
 	for {
-		n, err := p.k.readStream(*buf)
-		if n > 0 {
-			if _, err := p.ks.Write((*buf)[:n]); err != nil {
+		n, err := p.k.readStream((*buf)[held:])
+		held += n
+		if errors.Is(err, os.ErrDeadlineExceeded) && !p.stopped() {
+			err = nil
+		}
+		give, at := p.release(held, err != nil)
+		if give > 0 {
+			if err := p.write((*buf)[:give], at); err != nil {
 				go p.reset(err)
 				return
 			}
+			held = copy(*buf, (*buf)[give:held])
 		}
 		switch {
 		case err == nil:
@@ -195,7 +209,7 @@ func (p *pump) reset(err error) {
 	if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) || p.x.s.ctx.Err() != nil {
 		return
 	}
-	p.k.interrupt()
+	p.stop()
 	<-p.upDone
 	p.x.reset(p.ks, p.k, linuxsock.Errno(err))
 }

@@ -13,7 +13,7 @@ var udpOptions = map[int]*option{
 	unix.UDP_CORK: {name: "UDP_CORK", at: refused, why: "what is sent piece by piece would be many datagrams",
 		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
 	unix.UDP_ENCAP:        {name: "UDP_ENCAP", at: refused, why: "there is no IPsec", set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
-	unix.UDP_NO_CHECK6_TX: remembered("UDP_NO_CHECK6_TX", "checksums are always right"),
+	unix.UDP_NO_CHECK6_TX: {name: "UDP_NO_CHECK6_TX", at: idle, why: "as SO_NO_CHECK", set: storeBool, get: get(0)},
 	unix.UDP_NO_CHECK6_RX: {name: "UDP_NO_CHECK6_RX", at: refused, why: "NetBSD drops what has no checksum",
 		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
 	unix.UDP_SEGMENT: {name: "UDP_SEGMENT", at: refused, why: "nobody would cut what is sent",

@@ -32,26 +32,19 @@ var ipOptions = map[int]*option{
 		get: func(r *request) ([]byte, unix.Errno) { return intValue(boolInt(r.s.hasHeader())), 0 }}),
 	unix.IP_OPTIONS: {name: "IP_OPTIONS", at: inKernel, set: setIPOptions,
 		get: func(r *request) ([]byte, unix.Errno) { return r.s.blobs[r.key], 0 }, isBytes: true},
-	unix.IP_RECVOPTS: {name: "IP_RECVOPTS", why: "packets with options, which nobody sends, come without them",
-		set: storeBool, get: get(0)},
-	unix.IP_RETOPTS: {name: "IP_RETOPTS", why: "as IP_RECVOPTS", set: storeBool, get: get(0)},
-	unix.IP_PKTINFO: recvFlag("IP_PKTINFO", netbsd.IPPROTO_IP, netbsd.IP_PKTINFO),
-	unix.IP_RECVTTL: recvFlag("IP_RECVTTL", netbsd.IPPROTO_IP, netbsd.IP_RECVTTL),
-	unix.IP_RECVTOS: {name: "IP_RECVTOS", at: refused, why: "NetBSD does not tell it; TCP never does",
-		set: number(func(r *request, v int32) unix.Errno {
-			if v != 0 && !r.s.isTCP() {
-				return unix.ENOPROTOOPT
-			}
-			return r.store(boolInt(v != 0))
-		}), get: get(0)},
+	unix.IP_RECVOPTS: notTold("IP_RECVOPTS"),
+	unix.IP_RETOPTS:  notTold("IP_RETOPTS"),
+	unix.IP_PKTINFO:  recvFlag("IP_PKTINFO", netbsd.IPPROTO_IP, netbsd.IP_PKTINFO),
+	unix.IP_RECVTTL:  recvFlag("IP_RECVTTL", netbsd.IPPROTO_IP, netbsd.IP_RECVTTL),
+	unix.IP_RECVTOS:  notTold("IP_RECVTOS"),
 	unix.IP_PKTOPTIONS: (&option{name: "IP_PKTOPTIONS", why: "TCP's control messages, of which there are none", get: empty}).
 		only((*Socket).isTCP, unix.ENOPROTOOPT),
-	unix.IP_MTU_DISCOVER: {name: "IP_MTU_DISCOVER", why: "NetBSD discovers for TCP, and fragments datagrams on the way",
+	unix.IP_MTU_DISCOVER: {name: "IP_MTU_DISCOVER", at: idle, why: "NetBSD discovers for TCP, and has datagrams fragmented; name servers end without it",
 		set: storeRange(unix.IP_PMTUDISC_DONT, unix.IP_PMTUDISC_OMIT), get: get(unix.IP_PMTUDISC_WANT)},
 	unix.IP_MTU: {name: "IP_MTU", at: inKernel, get: getMTU},
 	unix.IP_RECVERR: {name: "IP_RECVERR", why: "the caller keeps the queue of errors, see ErrorQueue",
 		set: storeBool, get: get(0)},
-	unix.IP_RECVERR_RFC4884: {name: "IP_RECVERR_RFC4884", why: "a detail of IP_RECVERR's messages", set: storeBit, get: get(0)},
+	unix.IP_RECVERR_RFC4884: {name: "IP_RECVERR_RFC4884", at: refused, why: "the messages do not have it", set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
 	unix.IP_FREEBIND: {name: "IP_FREEBIND", at: refused, why: "NetBSD binds to its own addresses only",
 		set: some(onlyOff(unix.ENOPROTOOPT)), get: get(0)},
 	unix.IP_TRANSPARENT: {name: "IP_TRANSPARENT", at: refused, why: "needs privilege",
@@ -60,8 +53,8 @@ var ipOptions = map[int]*option{
 	unix.IP_NODEFRAG: (&option{name: "IP_NODEFRAG", at: refused, why: "the kernel reassembles all",
 		set: onlyOff(unix.ENOPROTOOPT), get: get(0)}).onlySet((*Socket).isRaw, unix.ENOPROTOOPT),
 	unix.IP_CHECKSUM: {name: "IP_CHECKSUM", at: refused, why: "NetBSD does not tell it", set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
-	unix.IP_BIND_ADDRESS_NO_PORT: {name: "IP_BIND_ADDRESS_NO_PORT", why: "the port is chosen early, which costs ports only",
-		set: storeBool, get: get(0)},
+	unix.IP_BIND_ADDRESS_NO_PORT: {name: "IP_BIND_ADDRESS_NO_PORT", at: refused, why: "NetBSD chooses the port in bind(2)",
+		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
 	unix.IP_RECVFRAGSIZE: {name: "IP_RECVFRAGSIZE", at: refused, why: "NetBSD does not tell it",
 		set: number(func(r *request, v int32) unix.Errno {
 			switch {
@@ -104,6 +97,17 @@ var ipOptions = map[int]*option{
 		}
 		return 0
 	})},
+}
+
+// notTold is an option that asks for a control message which NetBSD has not. TCP never has it.
+func notTold(name string) *option {
+	return &option{name: name, at: refused, why: "NetBSD does not tell it; TCP never does", get: get(0),
+		set: number(func(r *request, v int32) unix.Errno {
+			if v != 0 && !r.s.isTCP() {
+				return unix.ENOPROTOOPT
+			}
+			return r.store(boolInt(v != 0))
+		})}
 }
 
 // recvFlag is an option that asks for a control message with each datagram.

@@ -81,20 +81,29 @@ var ip6Options = map[int]*option{
 	unix.IPV6_2292HOPLIMIT: recvFlag("IPV6_2292HOPLIMIT", netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVHOPLIMIT),
 	unix.IPV6_PKTINFO:      {name: "IPV6_PKTINFO", at: inKernel, set: setPktinfo6},
 
-	unix.IPV6_MTU_DISCOVER: {name: "IPV6_MTU_DISCOVER", why: "NetBSD discovers for all that it sends",
+	unix.IPV6_MTU_DISCOVER: {name: "IPV6_MTU_DISCOVER", at: idle, why: "NetBSD discovers for all that it sends; name servers end without it",
 		set: storeRange(unix.IPV6_PMTUDISC_DONT, unix.IPV6_PMTUDISC_OMIT), get: get(unix.IPV6_PMTUDISC_WANT)},
-	unix.IPV6_MTU: {name: "IPV6_MTU", at: inKernel, set: number(func(r *request, v int32) unix.Errno {
-		if v != 0 && v < minMTU6 {
-			return unix.EINVAL
-		}
-		return r.store(v)
-	}), get: getMTU},
+	unix.IPV6_MTU: {name: "IPV6_MTU", at: idle, why: "NetBSD can be asked for 1280 only, and rumpd does not act on it; name servers end without it",
+		set: number(func(r *request, v int32) unix.Errno {
+			least := int32(-1) // as the kernel finds right
+			switch {
+			case v == minMTU6:
+				least = 1
+			case v != 0 && v < minMTU6:
+				return unix.EINVAL
+			}
+			if errno := r.kernelInt(netbsd.IPPROTO_IPV6, netbsd.IPV6_USE_MIN_MTU, least); errno != 0 {
+				return errno
+			}
+			return r.store(v)
+		}), get: getMTU},
 	unix.IPV6_PATHMTU:     {name: "IPV6_PATHMTU", at: inKernel, get: getPathMTU},
-	unix.IPV6_RECVPATHMTU: remembered("IPV6_RECVPATHMTU", "told when a path's MTU gets less, which TCP follows anyway"),
+	unix.IPV6_RECVPATHMTU: notTold("IPV6_RECVPATHMTU"),
 	unix.IPV6_RECVERR: {name: "IPV6_RECVERR", why: "the caller keeps the queue of errors, see ErrorQueue",
 		set: storeBool, get: get(0)},
-	unix.IPV6_RECVERR_RFC4884: {name: "IPV6_RECVERR_RFC4884", why: "a detail of IPV6_RECVERR's messages", set: storeBit, get: get(0)},
-	unix.IPV6_AUTOFLOWLABEL:   {name: "IPV6_AUTOFLOWLABEL", why: "a hint for routers", set: loose(storeBool), get: get(1)},
+	unix.IPV6_RECVERR_RFC4884: {name: "IPV6_RECVERR_RFC4884", at: refused, why: "the messages do not have it", set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
+	unix.IPV6_AUTOFLOWLABEL: {name: "IPV6_AUTOFLOWLABEL", at: refused, why: "flow labels are the kernel's",
+		set: onlyDefault(1, unix.ENOPROTOOPT), get: get(1)},
 	unix.IPV6_ADDR_PREFERENCES: {name: "IPV6_ADDR_PREFERENCES", at: inKernel, set: number(setPreferences),
 		get: get(preferSrcDefault)},
 	unix.IPV6_MINHOPCOUNT: {name: "IPV6_MINHOPCOUNT", at: refused, why: "NetBSD does not look at it",

@@ -43,8 +43,8 @@ var socketOptions = map[int]*option{
 		set: number(setRecvBuffer), get: getBuffer},
 	unix.SO_SNDBUFFORCE: {name: "SO_SNDBUFFORCE", at: refused, why: "needs privilege", set: deny(unix.EPERM)},
 	unix.SO_RCVBUFFORCE: {name: "SO_RCVBUFFORCE", at: refused, why: "needs privilege", set: deny(unix.EPERM)},
-	unix.SO_BUF_LOCK: {name: "SO_BUF_LOCK", why: "the host's sizes change only when they are set, the kernel's may grow",
-		set: storeRange(0, 3), get: get(0)},
+	unix.SO_BUF_LOCK: {name: "SO_BUF_LOCK", at: refused, why: "the kernel's sizes may grow",
+		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
 	unix.SO_MEMINFO: {name: "SO_MEMINFO", at: onHost, why: "the buffers that the program reads and writes",
 		get: func(r *request) ([]byte, unix.Errno) { return r.hostGet(r.size, make([]byte, 36)) }},
 
@@ -106,7 +106,7 @@ var socketOptions = map[int]*option{
 	unix.SO_MARK: {name: "SO_MARK", at: refused, why: "needs privilege", set: deny(unix.EPERM), get: get(0)},
 	unix.SO_RCVMARK: {name: "SO_RCVMARK", at: refused, why: "packets of the kernel have no marks",
 		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
-	unix.SO_PRIORITY: {name: "SO_PRIORITY", why: "orders the queues of the host's devices",
+	unix.SO_PRIORITY: {name: "SO_PRIORITY", at: idle, why: "NetBSD has no queues to order, and routing daemons have no socket without it",
 		set: number(func(r *request, v int32) unix.Errno {
 			if v < 0 || v > maxUserPriority {
 				return unix.EPERM
@@ -124,19 +124,23 @@ var socketOptions = map[int]*option{
 		}, get: func(*request) ([]byte, unix.Errno) { return make([]byte, 8), 0 }},
 	unix.SO_ZEROCOPY: (&option{name: "SO_ZEROCOPY", at: refused, why: "nobody would tell that a buffer is free again",
 		set: onlyOff(unix.EOPNOTSUPP), get: get(0)}).onlySet(func(s *Socket) bool { return s.isTCP() || s.isUDP() }, unix.EOPNOTSUPP),
-	unix.SO_BUSY_POLL: {name: "SO_BUSY_POLL", why: "there is no device to poll",
-		set: number(func(r *request, v int32) unix.Errno {
-			if v < 0 {
+	unix.SO_BUSY_POLL: {name: "SO_BUSY_POLL", at: refused, why: "there is no device to poll; Linux wants privilege",
+		set: number(func(_ *request, v int32) unix.Errno {
+			switch {
+			case v < 0:
 				return unix.EINVAL
+			case v > 0:
+				return unix.EPERM
 			}
-			return r.store(v)
+			return 0
 		}), get: get(0)},
 	unix.SO_PREFER_BUSY_POLL: {name: "SO_PREFER_BUSY_POLL", why: "there is no device to poll",
 		set: onlyOff(unix.EPERM), get: get(0)},
-	unix.SO_INCOMING_CPU: {name: "SO_INCOMING_CPU", why: "a hint: where packets come in means nothing here",
-		set: number((*request).store), get: get(-1)},
+	unix.SO_INCOMING_CPU: {name: "SO_INCOMING_CPU", at: refused, why: "packets come in at no CPU of their own",
+		set: onlyDefault(-1, unix.ENOPROTOOPT), get: get(-1)},
 	unix.SO_INCOMING_NAPI_ID: {name: "SO_INCOMING_NAPI_ID", why: "there is no device", get: get(0)},
-	unix.SO_CNX_ADVICE:       {name: "SO_CNX_ADVICE", why: "a hint", set: number(func(*request, int32) unix.Errno { return 0 })},
+	unix.SO_CNX_ADVICE: {name: "SO_CNX_ADVICE", at: refused, why: "there is one way to each peer",
+		set: onlyOff(unix.ENOPROTOOPT)},
 	unix.SO_TXREHASH: (&option{name: "SO_TXREHASH", why: "there is one way to each peer",
 		set: number(func(r *request, v int32) unix.Errno {
 			if v < -1 || v > 1 {
@@ -146,11 +150,14 @@ var socketOptions = map[int]*option{
 		}), get: get(1)}).only((*Socket).isTCP, unix.EOPNOTSUPP),
 	unix.SO_RESERVE_MEM: {name: "SO_RESERVE_MEM", at: refused, why: "memory is not accounted to sockets",
 		set: deny(unix.EOPNOTSUPP), get: get(0)},
-	unix.SO_NO_CHECK:         remembered("SO_NO_CHECK", "checksums are always right"),
-	unix.SO_NOFCS:            remembered("SO_NOFCS", "for packet sockets"),
-	unix.SO_RXQ_OVFL:         remembered("SO_RXQ_OVFL", "tells of lost datagrams, and none are known to be lost"),
-	unix.SO_SELECT_ERR_QUEUE: remembered("SO_SELECT_ERR_QUEUE", "a matter of poll(2), which has POLLERR anyway"),
-	soBSDCompat: {name: "SO_BSDCOMPAT", why: "means nothing",
+	unix.SO_NO_CHECK: {name: "SO_NO_CHECK", at: idle, why: "lets a checksum be left away, and one that is there is right",
+		set: storeBool, get: get(0)},
+	unix.SO_NOFCS: remembered("SO_NOFCS", "means nothing to Linux either, but for packet sockets"),
+	unix.SO_RXQ_OVFL: {name: "SO_RXQ_OVFL", at: refused, why: "NetBSD does not tell how many datagrams were lost before one",
+		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
+	unix.SO_SELECT_ERR_QUEUE: {name: "SO_SELECT_ERR_QUEUE", at: refused, why: "poll(2) has POLLERR, and never POLLPRI with it",
+		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
+	soBSDCompat: {name: "SO_BSDCOMPAT", why: "means nothing to Linux either",
 		set: number(func(*request, int32) unix.Errno { return 0 }), get: get(0)},
 
 	unix.SO_ATTACH_FILTER: {name: "SO_ATTACH_FILTER", at: refused, why: "the filter would see the host's datagrams, not packets",

@@ -26,8 +26,7 @@ const (
 	maxLinger2   = 120 // TCP_FIN_TIMEOUT_MAX, seconds
 	defaultMSS   = 536
 
-	defaultLinger2 = 60   // net.ipv4.tcp_fin_timeout
-	maxFastOpen    = 4096 // net.core.somaxconn
+	defaultLinger2 = 60 // net.ipv4.tcp_fin_timeout
 )
 
 // tcpIsMPTCP is TCP_IS_MPTCP.
@@ -44,12 +43,15 @@ var tcpOptions = map[int]*option{
 	unix.TCP_INFO:       {name: "TCP_INFO", at: inKernel, get: getTCPInfo},
 	unix.TCP_CONGESTION: {name: "TCP_CONGESTION", at: inKernel, set: setCongestion, get: getCongestion},
 
-	unix.TCP_CORK: {name: "TCP_CORK", why: "only cuts segments in another way, and the filter of package seccomp lets it succeed where it can",
-		set: storeBool, get: get(0)},
-	unix.TCP_DEFER_ACCEPT: {name: "TCP_DEFER_ACCEPT", why: "a hint: connections may be accepted before they have data",
-		set: number(func(r *request, v int32) unix.Errno { return r.store(roundDefer(v)) }), get: get(0)},
-	unix.TCP_QUICKACK: {name: "TCP_QUICKACK", why: "a hint: the kernel decides when to acknowledge",
-		set: storeBool, get: get(1)},
+	unix.TCP_CORK: {name: "TCP_CORK", at: inKernel, set: number(setCork), get: get(0)},
+	unix.TCP_DEFER_ACCEPT: {name: "TCP_DEFER_ACCEPT", at: inKernel,
+		set: number(func(r *request, v int32) unix.Errno {
+			return r.ownInt(sysproxy.TCPDeferAccept, roundDefer(v), 0)
+		}), get: get(0)},
+	unix.TCP_QUICKACK: {name: "TCP_QUICKACK", at: refused, why: "rumpd acknowledges at once and NetBSD does not; neither can be told to",
+		set: number(func(r *request, v int32) unix.Errno {
+			return r.kernelInt(netbsd.IPPROTO_TCP, sysproxy.TCPQuickAck, boolInt(v != 0))
+		}), get: getQuickAck},
 	unix.TCP_USER_TIMEOUT: {name: "TCP_USER_TIMEOUT", at: inKernel,
 		set: number(func(r *request, v int32) unix.Errno {
 			if v < 0 {
@@ -64,24 +66,17 @@ var tcpOptions = map[int]*option{
 			}
 			return r.ownInt(sysproxy.TCPLinger2, min(max(v, -1), maxLinger2), defaultLinger2)
 		}), get: get(defaultLinger2)},
-	unix.TCP_FASTOPEN: {name: "TCP_FASTOPEN", why: "saves a round trip where both ends can, which NetBSD cannot",
-		set: number(func(r *request, v int32) unix.Errno {
-			if v < 0 {
-				return unix.EINVAL
-			}
-			return r.store(min(v, maxFastOpen))
-		}), get: get(0)},
-	unix.TCP_FASTOPEN_CONNECT: {name: "TCP_FASTOPEN_CONNECT", why: "as TCP_FASTOPEN: the connection is made at once",
-		set: storeBit, get: get(0)},
-	unix.TCP_FASTOPEN_NO_COOKIE: {name: "TCP_FASTOPEN_NO_COOKIE", why: "as TCP_FASTOPEN", set: storeBit, get: get(0)},
+	unix.TCP_FASTOPEN:           {name: "TCP_FASTOPEN", at: refused, why: "NetBSD has none", set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
+	unix.TCP_FASTOPEN_CONNECT:   {name: "TCP_FASTOPEN_CONNECT", at: refused, why: "as TCP_FASTOPEN", set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
+	unix.TCP_FASTOPEN_NO_COOKIE: {name: "TCP_FASTOPEN_NO_COOKIE", at: refused, why: "as TCP_FASTOPEN", set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
 	unix.TCP_FASTOPEN_KEY:       {name: "TCP_FASTOPEN_KEY", at: refused, why: "there are no cookies to make", get: empty},
-	unix.TCP_NOTSENT_LOWAT: {name: "TCP_NOTSENT_LOWAT", why: "a hint: what waits is in the program's socket of the host",
-		set: number((*request).store), get: get(0)},
-	unix.TCP_WINDOW_CLAMP: {name: "TCP_WINDOW_CLAMP", why: "a hint: SO_RCVBUF bounds the window",
-		set: number(func(r *request, v int32) unix.Errno { return r.store(max(v, 0)) }), get: get(0)},
-	unix.TCP_THIN_LINEAR_TIMEOUTS: {name: "TCP_THIN_LINEAR_TIMEOUTS", why: "a hint: the kernel retransmits in its own time",
-		set: storeBit, get: get(0)},
-	unix.TCP_THIN_DUPACK: {name: "TCP_THIN_DUPACK", why: "means nothing",
+	unix.TCP_NOTSENT_LOWAT: {name: "TCP_NOTSENT_LOWAT", at: refused, why: "poll(2) on the host's socket does not wait for it",
+		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
+	unix.TCP_WINDOW_CLAMP: {name: "TCP_WINDOW_CLAMP", at: refused, why: "only SO_RCVBUF bounds the window",
+		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
+	unix.TCP_THIN_LINEAR_TIMEOUTS: {name: "TCP_THIN_LINEAR_TIMEOUTS", at: refused, why: "the kernel retransmits in its own time",
+		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
+	unix.TCP_THIN_DUPACK: {name: "TCP_THIN_DUPACK", why: "means nothing to Linux either",
 		set: number(func(_ *request, v int32) unix.Errno {
 			if v != 0 && v != 1 {
 				return unix.EINVAL
@@ -96,6 +91,30 @@ var tcpOptions = map[int]*option{
 	unix.TCP_ULP:       {name: "TCP_ULP", at: refused, why: "it would act on the host's socket", set: deny(unix.ENOPROTOOPT), get: empty},
 	unix.TCP_REPAIR:    {name: "TCP_REPAIR", at: refused, why: "needs privilege", set: deny(unix.EPERM), get: get(0)},
 	tcpIsMPTCP:         {name: "TCP_IS_MPTCP", why: "a fact", get: get(0)},
+}
+
+// getQuickAck is TCP_QUICKACK, which is not set where it is not known.
+func getQuickAck(r *request) ([]byte, unix.Errno) {
+	if !r.fd.Valid() {
+		return intValue(1), 0
+	}
+	v, errno := r.getKernelInt(netbsd.IPPROTO_TCP, sysproxy.TCPQuickAck)
+	if errno == unix.ENOPROTOOPT {
+		v, errno = 0, 0
+	}
+	return intValue(v), errno
+}
+
+// setCork is TCP_CORK, which web servers set twice for each answer. Of a connection that has
+// just been reset it is no error.
+func setCork(r *request, v int32) unix.Errno {
+	v = boolInt(v != 0)
+	if v != r.stored(0) && !r.s.CorksHere {
+		if errno := r.kernelInt(netbsd.IPPROTO_TCP, sysproxy.TCPCork, v); errno != 0 && errno != unix.ECONNRESET {
+			return errno
+		}
+	}
+	return r.store(v)
 }
 
 // ownInt sets an option that rumpd has and NetBSD has not; there only the default is right.

@@ -7,6 +7,9 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -14,6 +17,7 @@ import (
 	"rumptools/internal/hijack/linuxsock"
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
+	"rumptools/pkg/sysproxy"
 )
 
 // Every option that is not the kernel's says why it is right to answer without
@@ -28,6 +32,79 @@ func TestOptionsSayWhy(t *testing.T) {
 			t.Errorf("level %d, option %d: %+v", o.Level, o.Option, o)
 		}
 	}
+}
+
+// What is taken and does nothing is in the manual page, with the reason.
+func TestIdleOptionsAreListed(t *testing.T) {
+	page, err := os.ReadFile("../../../man/rumpctl.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, found := strings.Cut(string(page), "\n.\\\" idle\n")
+	list, _, ended := strings.Cut(list, "\n.\\\" end of idle\n")
+	if !found || !ended {
+		t.Fatal("there is no list")
+	}
+	var listed, idle []string
+	for line := range strings.Lines(list) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == ".Dv" {
+			listed = append(listed, f[1])
+		}
+	}
+	for _, o := range linuxsock.Options() {
+		if o.Idle {
+			idle = append(idle, o.Name)
+		}
+	}
+	slices.Sort(listed)
+	slices.Sort(idle)
+	if !slices.Equal(listed, idle) {
+		t.Errorf("listed are %v, idle are %v", listed, idle)
+	}
+}
+
+// Options that rumpd has for such programs act there.
+func TestOwnOptions(t *testing.T) {
+	if os.Getenv("LINUXSOCK_TEST_SERVER") != "" {
+		t.Skip("about rumpd")
+	}
+	each(t, func(t *testing.T, k *spclient.Conn) {
+		for _, test := range []struct {
+			name, own int32
+			set       int32
+			want      int32 // in the kernel
+			back      int32 // to the program
+			errno     unix.Errno
+		}{
+			{unix.TCP_CORK, sysproxy.TCPCork, 5, 1, 1, 0},
+			{unix.TCP_CORK, sysproxy.TCPCork, 0, 0, 0, 0},
+			{unix.TCP_DEFER_ACCEPT, sysproxy.TCPDeferAccept, 10, 15, 15, 0},
+			{unix.TCP_DEFER_ACCEPT, sysproxy.TCPDeferAccept, -1, 0, 0, 0},
+			{unix.TCP_QUICKACK, sysproxy.TCPQuickAck, 1, 1, 1, 0},
+			{unix.TCP_QUICKACK, sysproxy.TCPQuickAck, 0, 1, 1, unix.ENOPROTOOPT},
+			{unix.TCP_LINGER2, sysproxy.TCPLinger2, 30, 30, 30, 0},
+			{unix.TCP_USER_TIMEOUT, sysproxy.TCPUserTimeout, 1500, 1500, 1500, 0},
+		} {
+			p := kindNamed("tcp4").open(t, k)
+			if errno := p.set(t, unix.SOL_TCP, int(test.name), u32(test.set)); errno != test.errno {
+				t.Errorf("option %d set to %d: %v, want %v", test.name, test.set, errno, test.errno)
+			}
+			if v := p.kernelInt(t, netbsd.IPPROTO_TCP, test.own); v != test.want {
+				t.Errorf("option %d set to %d: the kernel has %d, want %d", test.name, test.set, v, test.want)
+			}
+			if b, errno := p.get(t, unix.SOL_TCP, int(test.name), 4); errno != 0 || !bytes.Equal(b, u32(test.back)) {
+				t.Errorf("option %d set to %d: % x, %v, want %d", test.name, test.set, b, errno, test.back)
+			}
+			p.close()
+		}
+		// Who carries the bytes acts on it.
+		p := kindNamed("tcp4").open(t, k)
+		p.CorksHere = true
+		p.must(t, unix.SOL_TCP, unix.TCP_CORK, u32(1))
+		if v := p.kernelInt(t, netbsd.IPPROTO_TCP, sysproxy.TCPCork); v != 0 || !p.Corked() || !p.Clone().Corked() {
+			t.Errorf("the kernel has TCP_CORK %d; corked: %v", v, p.Corked())
+		}
+	})
 }
 
 // kernelBytes reads an option of NetBSD's from the kernel.

@@ -108,14 +108,6 @@ func onlyOff(errno unix.Errno) func(*request, []byte) unix.Errno { return onlyDe
 // storeBool remembers a boolean.
 var storeBool = number(func(r *request, v int32) unix.Errno { return r.store(boolInt(v != 0)) })
 
-// storeBit remembers a boolean for which only 0 and 1 do.
-var storeBit = number(func(r *request, v int32) unix.Errno {
-	if v != 0 && v != 1 {
-		return unix.EINVAL
-	}
-	return r.store(v)
-})
-
 // storeRange remembers a number between two, which are both allowed; others are
 // EINVAL.
 func storeRange(low, high int32) func(*request, []byte) unix.Errno {

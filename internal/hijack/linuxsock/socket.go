@@ -39,6 +39,10 @@ type Socket struct {
 	// the next SO_ERROR tells: that of a connect that went on without it.
 	Pending unix.Errno
 
+	// CorksHere says that who carries the connection's bytes acts on TCP_CORK, and not the
+	// kernel.
+	CorksHere bool
+
 	// values are the options that were set and are numbers, blobs those that
 	// are not; as Linux has them.
 	values map[optionKey]int32
@@ -101,6 +105,18 @@ func (s *Socket) ErrorQueue() bool {
 	return s.values[optionKey{unix.SOL_IP, unix.IP_RECVERR}] != 0 ||
 		s.values[optionKey{unix.SOL_IPV6, unix.IPV6_RECVERR}] != 0
 }
+
+// Corked tells whether the program has set TCP_CORK.
+func (s *Socket) Corked() bool { return s.on(unix.SOL_TCP, unix.TCP_CORK) }
+
+// HasCork tells whether the program has ever set TCP_CORK, or cleared it, also of the listener.
+func (s *Socket) HasCork() bool {
+	_, has := s.values[optionKey{unix.SOL_TCP, unix.TCP_CORK}]
+	return has
+}
+
+// NoDelay tells whether the program has set TCP_NODELAY.
+func (s *Socket) NoDelay() bool { return s.on(unix.SOL_TCP, unix.TCP_NODELAY) }
 
 func (s *Socket) isTCP() bool { return s.Type == unix.SOCK_STREAM }
 

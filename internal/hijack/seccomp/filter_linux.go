@@ -86,7 +86,7 @@ func (o *Options) rules() []rule {
 		always(unix.SYS_GETSOCKNAME),
 		always(unix.SYS_GETPEERNAME),
 		always(unix.SYS_SHUTDOWN),
-		{unix.SYS_SETSOCKOPT, o.setsockopt()},
+		always(unix.SYS_SETSOCKOPT),
 		always(unix.SYS_GETSOCKOPT),
 		always(unix.SYS_SENDMSG),
 		always(unix.SYS_RECVMSG),
@@ -121,23 +121,6 @@ func (o *Options) rules() []rule {
 		}
 	}
 	return rules
-}
-
-// setsockopt leaves all options to the supervisor but one. Web servers set TCP_CORK twice for
-// each answer, and it does nothing here: it succeeds without costing them two calls of
-// another process.
-func (o *Options) setsockopt() []bpf.Instruction {
-	if len(o.Host) > 0 {
-		return []bpf.Instruction{notify} // it may be a socket of the host's
-	}
-	return []bpf.Instruction{
-		argLow(1),
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.IPPROTO_TCP, SkipTrue: 3},
-		argLow(2),
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.TCP_CORK, SkipTrue: 1},
-		errno(0),
-		notify,
-	}
 }
 
 // families decides by the first argument of socket(2).
