@@ -1066,6 +1066,18 @@ static void accepts(void)
 	say("accept: O_NONBLOCK %d, FD_CLOEXEC %d", !!(fcntl(s, F_GETFL) & O_NONBLOCK), fcntl(s, F_GETFD));
 	close(s);
 	close(fd);
+	SAY2("TCP_DEFER_ACCEPT = %s, read back %s", res(setint(l, IPPROTO_TCP, TCP_DEFER_ACCEPT, 60)), res(getint(l, IPPROTO_TCP, TCP_DEFER_ACCEPT)));
+	fd = connected(&a);
+	say("connected: poll %s", polled(l, POLLIN, 300));
+	write(fd, "data", 4);
+	say("with data: poll %s", awaits(l, POLLIN));
+	s = accept(l, NULL, NULL);
+	say("accepted: %s", gets_all(s, "data"));
+	write(s, "answer", 6);
+	say("answered: %s", gets_all(fd, "answer"));
+	close(s);
+	setint(l, IPPROTO_TCP, TCP_DEFER_ACCEPT, 0);
+	close(fd);
 	fd = connected(&a);
 	awaits(l, POLLIN);
 	len = sizeof b;
