@@ -83,8 +83,11 @@ func (p *pump) up() {
 	for {
 		n, err := p.k.readStream((*buf)[held:])
 		held += n
-		if errors.Is(err, os.ErrDeadlineExceeded) && !p.stopped() {
-			err = nil
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			if p.stopped() {
+				return
+			}
+			err = nil // something is held, or the cork has changed
 		}
 		give, at := p.release(held, err != nil)
 		if give > 0 {
@@ -115,7 +118,7 @@ func (p *pump) up() {
 			p.k.close()
 			p.x.delivered()
 			return
-		default: // it was stopped
+		default: // K is closed
 			return
 		}
 	}
