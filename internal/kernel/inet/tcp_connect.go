@@ -207,13 +207,16 @@ func (t *socketTable) acceptedTCP(from, to endpoint) bool {
 		return false, listeners
 	}
 	found, listeners := known()
+	full := false
 	for _, l := range listeners {
 		l.mu.Lock()
 		l.drain()
+		full = full || l.waiting() > len(l.queue)
 		l.mu.Unlock()
 	}
 	if !found {
 		found, _ = known()
 	}
-	return found
+	// It may be the one that the engine has, which does not tell.
+	return found || full
 }
