@@ -74,9 +74,50 @@ func (s *Stack) pcblist(r *kernel.SysctlRequest, which pcbList) ([]byte, error) 
 		if !ok {
 			continue
 		}
+		if so, ok := p.(*tcpSocket); ok {
+			if last, ok := so.lastWaiting(info); ok {
+				out = netbsd.Append(m, out, &last)
+			}
+		}
 		out = netbsd.Append(m, out, &info)
 	}
 	return out, nil
+}
+
+// lastWaiting describes the connection that a full listener, which info describes, has in the
+// engine yet.
+func (so *tcpSocket) lastWaiting(info netbsd.KinfoPcb) (netbsd.KinfoPcb, bool) {
+	so.mu.Lock()
+	full, own := so.waiting() > len(so.queue), so.local
+	so.mu.Unlock()
+	if !full {
+		return info, false
+	}
+	// Without the lock: endpoints have theirs.
+	for _, te := range so.stack.net.RegisteredEndpoints() {
+		ep, ok := te.(*tcp.Endpoint)
+		if !ok {
+			continue
+		}
+		v := lookAt(ep)
+		if v.state != tcp.StateEstablished && v.state != tcp.StateCloseWait {
+			continue
+		}
+		local, remote := so.address(ep.GetLocalAddress()), so.address(ep.GetRemoteAddress())
+		if local.port != own.port || own.addr != local.addr && !own.addr.IsUnspecified() ||
+			so.stack.sockets.hasTCP(local, remote) {
+			continue
+		}
+		so.mu.Lock()
+		defer so.mu.Unlock()
+		last := so.kinfo(local, remote, netbsd.IPPROTO_TCP)
+		last.Pcbaddr, last.Ppcbaddr, last.Sockaddr = so.kernelAddr(3), so.kernelAddr(4), so.kernelAddr(5)
+		last.Tstate, last.Tflags = tcpState(v.state), info.Tflags&^tfNewFlags|tfEstablishedFlags
+		last.Sostate = netbsd.SS_ISCONNECTED | netbsd.SS_NOFDREF
+		last.Rcvq = uint64(v.received)
+		return last, true
+	}
+	return info, false
 }
 
 // kernelAddr makes up an address of a kernel object: the same for the same

@@ -190,6 +190,18 @@ func (so *tcpSocket) Settling() bool {
 	return phase == tcpConnected && !so.stack.sockets.acceptedTCP(local, remote)
 }
 
+// hasTCP tells whether one end of a connection is known.
+func (t *socketTable) hasTCP(local, remote endpoint) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, p := range t.tcp[local.port] {
+		if p.remote.port == remote.port && unmapped(p.remote.addr) == unmapped(remote.addr) {
+			return true
+		}
+	}
+	return false
+}
+
 // acceptedTCP tells whether there is the other end of a connection from one own
 // address to another, once the listeners have been asked for it.
 func (t *socketTable) acceptedTCP(from, to endpoint) bool {

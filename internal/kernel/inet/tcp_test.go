@@ -434,6 +434,15 @@ func TestTCPBacklogIsNetBSD(t *testing.T) {
 				t.Errorf("backlog %d: connection %d does not settle", test.backlog, i)
 			}
 		}
+		listed := make(map[string]bool)
+		for _, p := range pcbs(t, s, netbsd.AF_INET, netbsd.IPPROTO_TCP) {
+			if bytes.HasPrefix(p.Src[:], addr(s, "127.0.0.1:80")) && p.Tstate == netbsd.TCPS_ESTABLISHED {
+				listed[string(p.Dst[:])] = true
+			}
+		}
+		if len(listed) != test.want {
+			t.Errorf("backlog %d: %d connections are listed, want %d", test.backlog, len(listed), test.want)
+		}
 		if n, _ := l.Pending(); n != int64(test.want) || l.Poll()&kernel.Readable == 0 {
 			t.Errorf("backlog %d: %d wait, want %d; poll %v", test.backlog, n, test.want, l.Poll())
 		}
