@@ -17,7 +17,8 @@ import (
 type NetSocket struct{ netConn }
 
 // NetSocket makes a socket: domain is netbsd.AF_INET or AF_INET6, typ SOCK_STREAM,
-// SOCK_DGRAM or SOCK_RAW (socket(2)). It is non-blocking in the kernel and must stay so.
+// SOCK_DGRAM or SOCK_RAW (socket(2)). It is non-blocking in the kernel, unless it listens,
+// and must stay so.
 func (c *Conn) NetSocket(ctx context.Context, domain, typ, proto int32) (*NetSocket, error) {
 	network := "ip"
 	switch typ {
@@ -58,7 +59,8 @@ func (s *NetSocket) Connect(ctx context.Context, sa []byte) error {
 // Settled waits for a connection that was begun, until ctx ends.
 func (s *NetSocket) Settled(ctx context.Context) error { return s.fd.settled(ctx) }
 
-// ListenBacklog makes the socket a listener (listen(2)).
+// ListenBacklog makes the socket a listener (listen(2)). In a rumpd it is a blocking one
+// then, so that Accept is one call for each connection.
 func (s *NetSocket) ListenBacklog(backlog int32) error {
 	if err := s.fd.listen(backlog); err != nil {
 		return err
@@ -69,7 +71,8 @@ func (s *NetSocket) ListenBacklog(backlog int32) error {
 	return nil
 }
 
-// Accept waits for a connection of a listener's. Its RemoteAddr is known.
+// Accept waits for a connection of a listener's, until Close; deadlines are not for it. Its
+// RemoteAddr is known.
 func (s *NetSocket) Accept() (*NetSocket, error) {
 	accept := s.fd.accept
 	if s.fd.blocking {
