@@ -42,6 +42,9 @@ type Call struct {
 	reqno uint64
 	// reading is whether the call's goroutine is its connection's reader.
 	reading bool
+	// settles is that the caller wants to know what has come of a connect(2) that does not
+	// wait.
+	settles bool
 	// mute is that nobody wants the answer.
 	mute bool
 	// after is done when the call has been answered.

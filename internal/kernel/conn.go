@@ -475,6 +475,7 @@ func (c *conn) carry(h sysproxy.Header, payload []byte) (*Call, bool) {
 	call, ok := c.begin(h, m.Args)
 	if call != nil {
 		call.carried, call.memory = payload, m.Memory
+		call.settles = m.Flags&sysproxy.CarrySettle != 0
 		c.inBuf, c.pieces = nil, nil
 		call.refused = call.charge(len(payload))
 	}

@@ -168,7 +168,7 @@ func sysConnect(c *Call, h held, s Socket) (uint64, error) {
 	}
 	if h.nonblocking() {
 		c.settle(h, s)
-		if c.carried == nil {
+		if !c.settles {
 			return 0, err // as NetBSD says, whatever has come of it by now
 		}
 		return 0, s.ConnectResult()

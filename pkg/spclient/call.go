@@ -30,6 +30,7 @@ type Call struct {
 	// blocks is set when the answer is awaited by intent, short while it may
 	// come any moment.
 	blocks, short bool
+	settles       bool // a connect(2) says what has come of it
 	args          netbsd.Args
 
 	// mem holds the bytes of all buffers. Until the call is sent it is the
@@ -449,6 +450,9 @@ func (call *Call) build() {
 		return
 	}
 	m := sysproxy.Carry{Num: call.num, Args: call.args.Bytes(), Memory: call.pieces}
+	if call.settles && call.s.settles {
+		m.Flags = sysproxy.CarrySettle
+	}
 	call.frame = m.Append(call.frame[:0], call.s.layout, 0)
 	clear(call.pieces)
 }

@@ -319,7 +319,7 @@ func (s *session) setBanner(banner sysproxy.Banner) error {
 	s.layout = sysproxy.Layout{Order: s.machine.Order, WordSize: s.machine.WordSize}
 	s.space = newAddressSpace(s.machine.WordSize)
 	s.carries = banner.Has(sysproxy.ExtCarry)
-	s.posts = banner.Has(sysproxy.ExtPost)
+	s.posts, s.settles = banner.Has(sysproxy.ExtPost), banner.Has(sysproxy.ExtSettle)
 	return nil
 }
 

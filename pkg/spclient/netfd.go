@@ -265,12 +265,14 @@ func (fd *netFD) connect(ctx context.Context, sa []byte) error {
 // kernel to itself mostly are; wr.lock is held.
 func (fd *netFD) startConnect(sa []byte) (over bool, err error) {
 	_, err = fd.control("connect", func() *Call {
-		return fd.newCall(netbsd.SYS_connect).In(sa).Uint(uint32(len(sa)))
+		call := fd.newCall(netbsd.SYS_connect).In(sa).Uint(uint32(len(sa)))
+		call.settles = true
+		return call
 	})
 	switch {
 	case !errors.Is(err, netbsd.EINPROGRESS) && !errors.Is(err, netbsd.EINTR):
 		return true, err
-	case fd.s.carries:
+	case fd.s.settles:
 		return false, nil // it would have said so
 	}
 	// To ask is one call, to wait for the news three. What went wrong is told there.

@@ -26,6 +26,7 @@ type session struct {
 	gen     uint32
 	carries bool // the kernel takes a call's buffers with the call
 	posts   bool // the kernel takes calls that it does not answer
+	settles bool // connect(2) says what has come of it, when it is asked to
 	posted  bool // such calls may wait to be sent
 	renewed bool // came after one that was lost
 	onRaise func(signo int32)

@@ -15,6 +15,8 @@ const (
 	ExtCarry = "carry"
 	// ExtPost is the request POST: a system call that is not answered.
 	ExtPost = "post"
+	// ExtSettle is the flag CarrySettle.
+	ExtSettle = "settle"
 )
 
 // Post is a system call whose result nobody wants: it is not answered.
@@ -125,7 +127,15 @@ type Carry struct {
 	Num    uint32
 	Args   []byte // as of [Syscall]
 	Memory []Segment
+	Flags  CarryFlags
 }
+
+// CarryFlags say more about a call. On the wire they are in the word with the number of pieces.
+type CarryFlags uint32
+
+// CarrySettle: a connect(2) that does not wait says what has come of it by now, and
+// EINPROGRESS only if that is not known.
+const CarrySettle CarryFlags = 1 << 31
 
 // Segment is a piece of the client's memory.
 type Segment struct {
@@ -149,7 +159,7 @@ func (m Carry) Append(b []byte, l Layout, reqno uint64) []byte {
 	}
 	b = l.header(b, reqno, Req, TypeCarry, m.Num, n)
 	b = l.Order.AppendUint32(b, uint32(len(m.Args)))
-	b = l.Order.AppendUint32(b, uint32(len(m.Memory)))
+	b = l.Order.AppendUint32(b, uint32(len(m.Memory))|uint32(m.Flags))
 	b = append(b, m.Args...)
 	for i := range m.Memory {
 		b = l.AppendWord(b, m.Memory[i].Addr)
@@ -171,6 +181,8 @@ func (l Layout) ParseCarry(h Header, payload []byte, memory []Segment) (Carry, e
 		return bad("8 bytes and more")
 	}
 	args, count := uint64(l.Order.Uint32(payload)), uint64(l.Order.Uint32(payload[4:]))
+	flags := CarryFlags(count) & CarrySettle
+	count &^= uint64(CarrySettle)
 	rest := payload[carryLen:]
 	if count > MaxSegments {
 		return bad("64 pieces of memory at most")
@@ -179,7 +191,7 @@ func (l Layout) ParseCarry(h Header, payload []byte, memory []Segment) (Carry, e
 	if args > uint64(len(rest)) || heads > uint64(len(rest))-args {
 		return bad("the arguments and pieces announced")
 	}
-	m := Carry{Num: h.U, Args: rest[:args:args], Memory: memory}
+	m := Carry{Num: h.U, Args: rest[:args:args], Memory: memory, Flags: flags}
 	head, data := rest[args:args+heads], rest[args+heads:]
 	for range count {
 		addr, n := l.Word(head), l.Word(head[l.WordSize:])

@@ -60,6 +60,7 @@ func TestRoundTrip(t *testing.T) {
 		{sysproxy.PreforkReply{Auth: sysproxy.Auth{1, 0, 1 << 31, 7}}, sysproxy.Resp, sysproxy.TypePrefork, 0, 16, 0},
 		{sysproxy.Raise{Signo: 13}, sysproxy.Req, sysproxy.TypeRaise, 13, 0, 0},
 		{sysproxy.Carry{Num: 6, Args: []byte("12345678")}, sysproxy.Req, sysproxy.TypeCarry, 6, 16, 0},
+		{sysproxy.Carry{Num: 98, Args: []byte("12345678"), Flags: sysproxy.CarrySettle}, sysproxy.Req, sysproxy.TypeCarry, 98, 16, 0},
 		{sysproxy.Carry{Num: 7, Args: []byte{}, Memory: []sysproxy.Segment{{Addr: addr, Data: []byte("bytes")}, {Addr: 1, Data: []byte{}}}},
 			sysproxy.Req, sysproxy.TypeCarry, 7, 13, 4},
 		{sysproxy.Post{Num: 6, Args: []byte("12345678")}, sysproxy.Req, sysproxy.TypePost, 6, 8, 0},
