@@ -43,10 +43,12 @@ const (
 	ioctlSend    = 0xc0182101
 	ioctlIDValid = 0x40082102
 	ioctlAddFD   = 0x40182103
+	ioctlFlags   = 0x40082104 // SECCOMP_IOCTL_NOTIF_SET_FLAGS
 
 	flagContinue = 1
 	addfdSetFD   = 1
 	addfdSend    = 2
+	syncWakeUp   = 1 // SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP
 )
 
 // Restart, as an error, has a call end as one that a signal has interrupted: it is
@@ -78,6 +80,13 @@ func (l *Listener) ioctl(req uintptr, arg unsafe.Pointer) error {
 		}
 		return e
 	}
+}
+
+// wakeHere has who waits for a call, and who for its answer, run on the processor of who wakes
+// them, and sleeps then: to wake another processor takes longer than most answers, above all in
+// a virtual machine. Linux before 6.6 has not got that.
+func (l *Listener) wakeHere() {
+	unix.Syscall(unix.SYS_IOCTL, uintptr(l.fd), ioctlFlags, syncWakeUp)
 }
 
 // Receive waits for a call. It fails with ENOENT when the caller has gone, or, since

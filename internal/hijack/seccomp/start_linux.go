@@ -110,6 +110,7 @@ func receiveListener(pid, sock int) (*Listener, error) {
 		return nil, &StageError{"pidfd_getfd", err}
 	}
 	l := &Listener{fd}
+	l.wakeHere()
 	if err := probeMemory(pid); err != nil {
 		l.Close()
 		return nil, err
