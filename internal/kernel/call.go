@@ -3,6 +3,7 @@ package kernel
 import (
 	"bytes"
 	"context"
+	"runtime"
 	"time"
 
 	"rumptools/pkg/netbsd"
@@ -152,6 +153,23 @@ func (c *Call) copyOutStruct(addr uint64, v any) error {
 	return c.CopyOut(addr, netbsd.Marshal(c.k.machine, v))
 }
 
+// wake tells a call that waits.
+func (k *Kernel) wake(changed chan<- struct{}) {
+	select {
+	case changed <- struct{}{}:
+		k.woken.Store(true)
+	default:
+	}
+}
+
+// yield lets calls go on that have been woken. A reader whose client has always something more
+// to do would keep them waiting, until another thread has taken them from its P.
+func (k *Kernel) yield() {
+	if k.woken.Load() && k.woken.Swap(false) {
+		runtime.Gosched()
+	}
+}
+
 // wait tries until try gives something else than EAGAIN. Between tries it
 // waits for a change of h's file, but no longer than timeout (0: for ever;
 // then EAGAIN is the result, as NetBSD's SO_RCVTIMEO has it), the call's
@@ -164,12 +182,7 @@ func (c *Call) wait(h held, nonblock bool, timeout time.Duration, try func() err
 	}
 	c.handOver()
 	changed := make(chan struct{}, 1)
-	w := &Watcher{Notify: func() {
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	}}
+	w := &Watcher{Notify: func() { c.k.wake(changed) }}
 	h.Watch(w)
 	defer h.Unwatch(w)
 	var expired <-chan time.Time

@@ -146,6 +146,7 @@ func (c *conn) read() {
 			}
 			continue
 		}
+		c.k.yield()
 		c.spare = call
 		if call.carried != nil {
 			if c.inBuf == nil {

@@ -69,6 +69,7 @@ type Kernel struct {
 	memory  memory       // what all calls hold
 	nfiles  atomic.Int32 // open files
 	ntimers atomic.Int32 // kqueue timers
+	woken   atomic.Bool  // a call that waited, which perhaps does not run yet
 
 	mu        sync.Mutex
 	hostname  string

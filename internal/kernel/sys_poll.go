@@ -21,16 +21,11 @@ type pollSet struct {
 }
 
 // watchAll registers with every file and descriptor.
-func (p *pollSet) watchAll() func() {
+func (p *pollSet) watchAll(k *Kernel) func() {
 	p.changed = make(chan struct{}, 1)
 	var ws []*Watcher
 	for _, h := range p.held {
-		w := &Watcher{Notify: func() {
-			select {
-			case p.changed <- struct{}{}:
-			default:
-			}
-		}}
+		w := &Watcher{Notify: func() { k.wake(p.changed) }}
 		h.Watch(w)
 		h.desc.pollers.Watch(w)
 		ws = append(ws, w)
@@ -57,7 +52,7 @@ func (c *Call) pollWait(p *pollSet, timeout time.Duration, limited bool, scan fu
 		return n, nil
 	}
 	c.handOver()
-	defer p.watchAll()()
+	defer p.watchAll(c.k)()
 	var expired <-chan time.Time
 	if limited {
 		t := time.NewTimer(timeout)
