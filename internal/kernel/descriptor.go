@@ -96,9 +96,12 @@ type descriptor struct {
 	closed chan struct{}
 	// pollers are told of the end, too.
 	pollers Watchers
+	// users is how many calls have it.
+	users atomic.Int32
 
 	mu    sync.Mutex
 	ended bool
+	idle  chan struct{} // closed when the last user has gone, if somebody waits for that
 	// notes are the kqueues' interests in the descriptor, which end with
 	// it.
 	notes map[*note]struct{}
@@ -123,6 +126,20 @@ func (d *descriptor) end() error {
 		n.drop()
 	}
 	return d.file.unref()
+}
+
+// unused returns a channel that is closed when no call has d any more, which has ended; nil if
+// none has by now.
+func (d *descriptor) unused() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.users.Load() == 0 {
+		return nil
+	}
+	if d.idle == nil {
+		d.idle = make(chan struct{})
+	}
+	return d.idle
 }
 
 // attach ends n with the descriptor. It reports false when that has ended.
@@ -170,7 +187,17 @@ func (h held) closed() bool {
 	}
 }
 
-func (h held) release() { h.OpenFile.unref() }
+func (h held) release() {
+	h.OpenFile.unref()
+	if d := h.desc; d.users.Add(-1) == 0 && h.closed() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.idle != nil {
+			close(d.idle)
+			d.idle = nil
+		}
+	}
+}
 
 // get holds the file of a descriptor.
 func (t *fdTable) get(fd int32) (held, error) {
@@ -181,6 +208,7 @@ func (t *fdTable) get(fd int32) (held, error) {
 		return held{}, netbsd.EBADF
 	}
 	d.file.ref()
+	d.users.Add(1)
 	return held{d.file, d}, nil
 }
 
@@ -242,18 +270,24 @@ func (t *fdTable) install(fd int32, of *OpenFile, cloexec bool) {
 	}
 }
 
-// close is close(2).
+// close closes a descriptor, and does not wait for calls that have it.
 func (t *fdTable) close(fd int32) error {
+	_, err := t.remove(fd)
+	return err
+}
+
+// remove is close, and gives the descriptor that was closed.
+func (t *fdTable) remove(fd int32) (*descriptor, error) {
 	t.mu.Lock()
 	d := t.at(fd)
 	if d == nil {
 		t.mu.Unlock()
-		return netbsd.EBADF
+		return nil, netbsd.EBADF
 	}
 	t.slots[fd] = nil
 	t.free = min(t.free, int(fd))
 	t.mu.Unlock()
-	return d.end()
+	return d, d.end()
 }
 
 // closeIf closes every descriptor for which pick is true.

@@ -29,7 +29,22 @@ func (c *Call) maxSize() uint64 {
 // fd holds the file of the descriptor that is the next argument.
 func (c *Call) fd() (held, error) { return c.Proc.fds.get(c.args.Int()) }
 
-func sysClose(c *Call) (uint64, error) { return 0, c.Proc.fds.close(c.args.Int()) }
+// sysClose waits until the calls that have the descriptor, and end now, have let it go, as
+// NetBSD's fd_close does: then a listener's port is free, for example.
+func sysClose(c *Call) (uint64, error) {
+	d, err := c.Proc.fds.remove(c.args.Int())
+	if d == nil {
+		return 0, err
+	}
+	if unused := d.unused(); unused != nil {
+		c.handOver() // they may ask the client for memory
+		select {
+		case <-unused:
+		case <-c.ctx.Done():
+		}
+	}
+	return 0, err
+}
 
 // iovec is a part of the caller's memory.
 type iovec struct{ base, size uint64 }

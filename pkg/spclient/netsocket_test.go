@@ -583,6 +583,40 @@ func TestNetSocketAccept(t *testing.T) {
 	})
 }
 
+// A listener that is accepted from has its address no more when it is closed.
+func TestNetSocketListenAgain(t *testing.T) {
+	netKernels(t, func(t *testing.T, url string) {
+		c := dialKernel(t, url)
+		l, _, sa := connector(t, c)
+		for range 30 {
+			ended := make(chan error)
+			go func() {
+				_, err := l.Accept()
+				ended <- err
+			}()
+			time.Sleep(time.Millisecond)
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+			next, err := c.NetSocket(testContext(t), netbsd.AF_INET, netbsd.SOCK_STREAM, 0)
+			if err == nil {
+				err = next.Bind(sa)
+			}
+			if err == nil {
+				err = next.ListenBacklog(5)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := <-ended; !errors.Is(err, net.ErrClosed) {
+				t.Errorf("accept: %v", err)
+			}
+			l = next
+		}
+		l.Close()
+	})
+}
+
 // A refused connection is over, too.
 func TestStartConnectRefused(t *testing.T) {
 	netKernels(t, func(t *testing.T, url string) {
