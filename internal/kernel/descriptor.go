@@ -128,6 +128,24 @@ func (d *descriptor) end() error {
 	return d.file.unref()
 }
 
+// leave is the end of a call's use.
+func (d *descriptor) leave() {
+	if d.users.Add(-1) > 0 {
+		return
+	}
+	select {
+	case <-d.closed:
+	default:
+		return // nobody waits
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.idle != nil {
+		close(d.idle)
+		d.idle = nil
+	}
+}
+
 // unused returns a channel that is closed when no call has d any more, which has ended; nil if
 // none has by now.
 func (d *descriptor) unused() <-chan struct{} {
@@ -189,14 +207,13 @@ func (h held) closed() bool {
 
 func (h held) release() {
 	h.OpenFile.unref()
-	if d := h.desc; d.users.Add(-1) == 0 && h.closed() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if d.idle != nil {
-			close(d.idle)
-			d.idle = nil
-		}
-	}
+	h.desc.leave()
+}
+
+// take is release, but that the file's reference is the caller's.
+func (h held) take() *OpenFile {
+	h.desc.leave()
+	return h.OpenFile
 }
 
 // get holds the file of a descriptor.

@@ -167,6 +167,38 @@ func TestCloseEndsBlockedRead(t *testing.T) {
 	}
 }
 
+// A close does not wait for a select that goes on for another descriptor, nor for copies.
+func TestCloseWaitsForUsersOnly(t *testing.T) {
+	_, url := serve(t, kernel.Config{})
+	c := dial(t, url)
+	r, _ := mustPipe(t, c)
+	r2, w2 := mustPipe(t, c)
+	for _, op := range []func() ([2]uint64, error){
+		func() ([2]uint64, error) { return call(t, c, netbsd.SYS_dup, r) },
+		func() ([2]uint64, error) { return call(t, c, netbsd.SYS_fcntl, r, netbsd.F_DUPFD, 0) },
+		func() ([2]uint64, error) { return call(t, c, netbsd.SYS_dup2, r, 20) },
+	} {
+		if _, err := op(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := make(chan error, 1)
+	go func() {
+		set := make([]byte, 32)
+		set[0] = 1<<r | 1<<r2
+		_, err := c.NewCall(netbsd.SYS___select50).Int(10).InOut(set).Ptr(0).Ptr(0).Ptr(0).Do(context.Background())
+		got <- err
+	}()
+	time.Sleep(20 * time.Millisecond) // it waits by now
+	if _, err := call(t, c, netbsd.SYS_close, r); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(t, c, w2, "x"); err != nil {
+		t.Fatal(err)
+	}
+	<-got
+}
+
 func TestHaltEndsCalls(t *testing.T) {
 	k, url := serve(t, kernel.Config{})
 	c := dial(t, url)

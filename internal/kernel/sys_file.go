@@ -293,7 +293,7 @@ func sysDup(c *Call) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	fd, err := c.Proc.fds.add(h.OpenFile, 0, false)
+	fd, err := c.Proc.fds.add(h.take(), 0, false)
 	return uint64(fd), err
 }
 
@@ -321,7 +321,7 @@ func (c *Call) dupTo(from, to, flags int32) (uint64, error) {
 		h.release()
 		return uint64(to), nil
 	}
-	c.Proc.fds.install(to, h.OpenFile, flags&netbsd.O_CLOEXEC != 0)
+	c.Proc.fds.install(to, h.take(), flags&netbsd.O_CLOEXEC != 0)
 	return uint64(to), nil
 }
 
@@ -347,7 +347,7 @@ func sysFcntl(c *Call) (uint64, error) {
 			h.release()
 			return 0, netbsd.EINVAL
 		}
-		nfd, err := t.add(h.OpenFile, low, cmd == netbsd.F_DUPFD_CLOEXEC)
+		nfd, err := t.add(h.take(), low, cmd == netbsd.F_DUPFD_CLOEXEC)
 		return uint64(nfd), err
 	}
 	defer h.release()

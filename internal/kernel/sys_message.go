@@ -85,7 +85,7 @@ func (c *Call) takeRights(m *Message) error {
 		for b := cm.Data; len(b) >= 4; b = b[4:] {
 			h, err := c.Proc.fds.get(int32(c.k.machine.Order.Uint32(b)))
 			if err == nil {
-				m.Files = append(m.Files, h.OpenFile)
+				m.Files = append(m.Files, h.take())
 				if h.Type() == dtypeKqueue {
 					err = netbsd.EBADF
 				}

@@ -38,9 +38,16 @@ func (p *pollSet) watchAll(k *Kernel) func() {
 	}
 }
 
+// add takes a descriptor over. Its close does not wait for this call, which may go on for other
+// descriptors.
+func (p *pollSet) add(h held) {
+	h.take()
+	p.held = append(p.held, h)
+}
+
 func (p *pollSet) release() {
 	for _, h := range p.held {
-		h.release()
+		h.OpenFile.unref()
 	}
 }
 
@@ -130,7 +137,7 @@ func (c *Call) poll(addr uint64, n uint32, timeout time.Duration, limited bool) 
 			continue
 		}
 		e.held = h
-		set.held = append(set.held, h)
+		set.add(h)
 	}
 	found, err := c.pollWait(&set, timeout, limited, func() int {
 		found := 0
@@ -221,7 +228,7 @@ func (c *Call) doSelect(duration durationFunc) (uint64, error) {
 				if err != nil {
 					return 0, err
 				}
-				set.held = append(set.held, h)
+				set.add(h)
 				entries = append(entries, entry{h, i, fd})
 			}
 		}
