@@ -19,6 +19,7 @@ import (
 	"rumptools/internal/kernel/inet"
 	"rumptools/internal/kernel/local"
 	"rumptools/internal/shmif"
+	"rumptools/internal/slack"
 	"rumptools/pkg/netbsd"
 )
 
@@ -110,6 +111,9 @@ func run(o *options) error {
 	warnings, err := checkComponents(o.components)
 	if err != nil {
 		return err
+	}
+	if o.foreground {
+		slack.Again()
 	}
 	if !inBackground() {
 		for _, w := range warnings {

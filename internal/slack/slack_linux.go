@@ -33,6 +33,24 @@ func Start(cmd *exec.Cmd) error {
 	return with(int(Coarse), own, cmd)
 }
 
+// Again has the calling process be as if it had been started by Start: it executes its program
+// again, once. So it is to be called before there is anything that would be lost or done twice.
+func Again() {
+	own, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
+	if err != nil || own >= int(Coarse) || fine != 0 {
+		return
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(Coarse), 0, 0, 0)
+	unix.Exec(self, os.Args, append(os.Environ(), env+"="+strconv.Itoa(own)))
+	unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(own), 0, 0, 0)
+}
+
 // StartFine is cmd.Start of a process with the slack that this one would have had without
 // Start.
 func StartFine(cmd *exec.Cmd) error {
