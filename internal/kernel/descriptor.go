@@ -319,6 +319,21 @@ func (t *fdTable) closeIf(pick func(*descriptor) bool) {
 		}
 	}
 	t.mu.Unlock()
+	endAll(gone)
+}
+
+// endAll ends descriptors together: the loans of all before the first socket is closed. Else one
+// program of a client that is gone would see the end of a connection to another one of it in
+// order, and no reset.
+func endAll(gone []*descriptor) {
+	for _, d := range gone {
+		d.mu.Lock()
+		lent := d.lent
+		d.mu.Unlock()
+		if lent != nil {
+			lent.Revoke()
+		}
+	}
 	for _, d := range gone {
 		d.end()
 	}
@@ -336,9 +351,7 @@ func (t *fdTable) closeFrom(fd int32) {
 	}
 	t.free = min(t.free, int(fd))
 	t.mu.Unlock()
-	for _, d := range gone {
-		d.end()
-	}
+	endAll(gone)
 }
 
 func (t *fdTable) closeAll() { t.closeIf(func(*descriptor) bool { return true }) }
