@@ -91,7 +91,7 @@ func parseEvent(line string) (Event, error) {
 	if len(f) < 3 {
 		return Event{}, fmt.Errorf("no event: %.80q", line)
 	}
-	e := Event{Comment: strings.TrimSpace(comment)}
+	var e Event
 	secs, err := strconv.ParseFloat(f[0], 64)
 	if err != nil || !(secs >= 0 && secs < maxSeconds-1) {
 		return Event{}, fmt.Errorf("time %.40q: not a number of seconds", f[0])
@@ -106,7 +106,7 @@ func parseEvent(line string) (Event, error) {
 	case (kind == "eof>" || kind == "eof<") && len(f) == 3:
 		e.Kind, e.FromClient = Ended, kind == "eof>"
 	case (kind == ">" || kind == "<") && len(f) == 4:
-		e.Kind, e.FromClient = Sent, kind == ">"
+		e.Kind, e.FromClient, e.Comment = Sent, kind == ">", strings.TrimSpace(comment)
 		if e.Data, err = hex.DecodeString(f[3]); err != nil {
 			return Event{}, errors.New("bytes that are not hexadecimal")
 		}

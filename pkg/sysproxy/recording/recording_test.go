@@ -136,6 +136,7 @@ func TestWriterErrorSticks(t *testing.T) {
 func FuzzReader(f *testing.F) {
 	f.Add(sample)
 	f.Add("9223372035.999999 9223372036854775807 > ff # RAW # x")
+	f.Add("0.004431 1 open # it has no bytes that could be explained")
 	f.Fuzz(func(t *testing.T, text string) {
 		_, events, err := read(t, text)
 		if err != nil {
