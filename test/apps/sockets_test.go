@@ -74,7 +74,6 @@ var differences = []difference{
 var otherKernelDifferences = []difference{
 	{"NetBSD's TCP has no such times, and delays acknowledgements as it likes, and says so", [][2]string{
 		{"options: TCP_QUICKACK: 1; set 1 = 0; then 1", "options: TCP_QUICKACK: 0; set 1 = ENOPROTOOPT; then 0"},
-		{"options: TCP_USER_TIMEOUT: 0; set 30000 = 0; then 30000", "options: TCP_USER_TIMEOUT: 0; set 30000 = ENOPROTOOPT; then 0"},
 		{"accepts: TCP_DEFER_ACCEPT = 0, read back 63", "accepts: TCP_DEFER_ACCEPT = ENOPROTOOPT, read back 0"},
 		{"accepts: connected: poll -", "accepts: connected: poll IN"},
 		{"options: TCP_LINGER2: 60; set 30 = 0; then 30", "options: TCP_LINGER2: 60; set 30 = ENOPROTOOPT; then 60"},

@@ -53,12 +53,7 @@ var tcpOptions = map[int]*option{
 			return r.kernelInt(netbsd.IPPROTO_TCP, sysproxy.TCPQuickAck, boolInt(v != 0))
 		}), get: getQuickAck},
 	unix.TCP_USER_TIMEOUT: {name: "TCP_USER_TIMEOUT", at: inKernel,
-		set: number(func(r *request, v int32) unix.Errno {
-			if v < 0 {
-				return unix.EINVAL
-			}
-			return r.ownInt(sysproxy.TCPUserTimeout, v, 0)
-		}), get: get(0)},
+		set: number(setUserTimeout), get: get(0)},
 	unix.TCP_LINGER2: {name: "TCP_LINGER2", at: inKernel,
 		set: number(func(r *request, v int32) unix.Errno {
 			if v == 0 {
@@ -180,6 +175,26 @@ func getMaxSeg(r *request) ([]byte, unix.Errno) {
 		}
 	}
 	return intValue(v), 0
+}
+
+// setUserTimeout is TCP_USER_TIMEOUT. NetBSD can bound the time of a connect only
+// (TCP_KEEPINIT); dig(1) ends at once without the option, and wants no more.
+func setUserTimeout(r *request, v int32) unix.Errno {
+	if v < 0 {
+		return unix.EINVAL
+	}
+	errno := r.kernelInt(netbsd.IPPROTO_TCP, sysproxy.TCPUserTimeout, v)
+	if errno == unix.ENOPROTOOPT {
+		errno = 0
+		if v > 0 {
+			seconds := v/1000 + 1
+			errno = r.kernelInt(netbsd.IPPROTO_TCP, netbsd.TCP_KEEPINIT, seconds*slowHz)
+		}
+	}
+	if errno != 0 {
+		return errno
+	}
+	return r.store(v)
 }
 
 // setSynCnt is TCP_SYNCNT: how often a SYN is sent again, a second after the
