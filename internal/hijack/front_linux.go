@@ -14,9 +14,9 @@ import (
 	"sync"
 	"syscall"
 
-	"rumptools/internal/slack"
-
 	"golang.org/x/sys/unix"
+
+	"rumptools/internal/slack"
 )
 
 // Two processes run a program: the front, which the user started, and the supervisor,

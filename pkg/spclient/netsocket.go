@@ -38,7 +38,7 @@ func (c *Conn) NetSocket(ctx context.Context, domain, typ, proto int32) (*NetSoc
 func (s *NetSocket) Bind(sa []byte) error { return s.fd.bind(sa) }
 
 // StartConnect begins a connection (connect(2)), and tells whether it is over: then the error is
-// what has come of it. Else Connect waits for it. A kernel's connections to itself are mostly
+// what has come of it. Else Settled waits for it. A kernel's connections to itself are mostly
 // over at once.
 func (s *NetSocket) StartConnect(sa []byte) (over bool, err error) {
 	s.fd.wr.lock.Lock()

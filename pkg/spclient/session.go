@@ -27,7 +27,6 @@ type session struct {
 	carries bool // the kernel takes a call's buffers with the call
 	posts   bool // the kernel takes calls that it does not answer
 	settles bool // connect(2) says what has come of it, when it is asked to
-	posted  bool // such calls may wait to be sent
 	renewed bool // came after one that was lost
 	onRaise func(signo int32)
 
@@ -139,7 +138,6 @@ func (s *session) postLater(num uint32, args []byte) bool {
 	if !s.out.later(sysproxy.Post{Num: num, Args: args}.Append(nil, s.layout, 0)) {
 		return false
 	}
-	s.posted = true
 	s.tickIn(postTime)
 	return true
 }

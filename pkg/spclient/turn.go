@@ -215,8 +215,7 @@ func (s *session) ticked() {
 	if s.err != nil {
 		return
 	}
-	if s.posted {
-		s.posted = false
+	if !s.out.idle() {
 		go s.out.push()
 	}
 	switch {
