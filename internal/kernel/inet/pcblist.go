@@ -60,6 +60,14 @@ func (s *Stack) pcblist(r *kernel.SysctlRequest, which pcbList) ([]byte, error) 
 	}
 	m := s.machine
 	size := netbsd.Sizeof(m, netbsd.KinfoPcb{})
+	// What waits at a listener has a socket once it is taken over, and only then is in the list.
+	for _, p := range s.sockets.list(which) {
+		if so, ok := p.(*tcpSocket); ok {
+			so.mu.Lock()
+			so.drain()
+			so.mu.Unlock()
+		}
+	}
 	list := s.sockets.list(which)
 	var out []byte
 	if r.Probe {
@@ -207,7 +215,6 @@ func (so *tcpSocket) pcbInfo() (netbsd.KinfoPcb, bool) {
 	so.mu.Lock()
 	defer so.mu.Unlock()
 	v := so.sync()
-	so.drain()
 	if so.phase == tcpGone || so.closed && isOver(so.ep) {
 		return netbsd.KinfoPcb{}, false
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 
+	"gvisor.dev/gvisor/pkg/waiter"
+
 	"rumptools/internal/kernel"
 	"rumptools/pkg/netbsd"
 )
@@ -41,7 +43,10 @@ func TestPcblistTCP(t *testing.T) {
 		} {
 			l := listener(t, s, tt.any, 5)
 			c := dial(t, s, tt.addr)
-			ready(t, l, pollRead)
+			// Not by poll, which would take over what waits: the list has to, before it is made.
+			eventually(t, "the engine has the connection", func() bool {
+				return l.(*tcpSocket).ep.Readiness(waiter.ReadableEvents) != 0
+			})
 			client, server, here := name(t, c), addr(s, tt.addr), addr(s, tt.any)
 			type row struct {
 				pflags, sostate, prstate, tstate, tflags uint32
