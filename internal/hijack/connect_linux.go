@@ -154,20 +154,32 @@ func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 	if e != 0 || addr == nil {
 		return nil, e
 	}
-	ks, e := x.kernel()
-	if e != 0 {
-		return nil, e
-	}
 	// Should what listens there have been closed just now.
 	x.s.ends.catchUp()
 	x.pend(0)
+	var b begun
+	pairs := x.s.pairs()
+	if !pairs {
+		if b, e = x.dial(addr); e != 0 {
+			return nil, e
+		}
+	}
+	dialed := b.ks != nil
+	if !dialed {
+		if b.ks, e = x.kernel(); e != 0 {
+			return nil, e
+		}
+	}
+	ks := b.ks
 	a = &attempt{ks: ks, peer: x.linuxAddr(addr), done: make(chan struct{})}
 	x.mu.Lock()
 	x.state, x.attempt = connecting, a
 	x.mu.Unlock()
 	// Mostly it is over at once; for what is not a goroutine waits.
-	pairs := x.s.expectPair(ks)
-	over, err := ks.StartConnect(addr)
+	if !dialed {
+		pairs = pairs && x.s.expectPair(ks)
+		b.over, b.err = ks.StartConnect(addr)
+	}
 	finish := func(err error) {
 		e := linuxsock.UseErrno(linuxsock.Connect, err)
 		if ap, ok := linuxsock.Addr(sa); e == unix.EADDRNOTAVAIL && ok && ap.Port() == 0 {
@@ -185,15 +197,15 @@ func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 			async()
 		}
 	}
-	if over && !pairs {
-		finish(err)
+	if b.over && !pairs {
+		finish(b.err)
 		return a, 0
 	}
 	go func() {
-		if !over {
-			err = ks.Settled(x.s.ctx)
+		if !b.over {
+			b.err = ks.Settled(x.s.ctx)
 		}
-		finish(err)
+		finish(b.err)
 	}()
 	return a, 0
 }

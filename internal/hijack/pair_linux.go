@@ -54,7 +54,7 @@ func (s *supervisor) pairs() bool {
 // expectPair says of a socket that is about to be connected that this supervisor will ask
 // for a pair, and tells whether it should.
 func (s *supervisor) expectPair(ks *spclient.NetSocket) bool {
-	return s.pairs() && ks.Use(func(fd spclient.FD) error { return s.conn.ExpectPair(s.ctx, fd) }) == nil
+	return ks.Use(func(fd spclient.FD) error { return s.conn.ExpectPair(s.ctx, fd) }) == nil
 }
 
 // expectPairs says of one that is about to listen that offers will be made, should the

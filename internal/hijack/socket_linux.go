@@ -328,22 +328,9 @@ func (x *socket) kernel() (*spclient.NetSocket, unix.Errno) {
 	if ks != nil && !ks.Lost() {
 		return ks, 0
 	}
-	domain := int32(netbsd.AF_INET)
-	if x.opts.Domain == unix.AF_INET6 {
-		domain = netbsd.AF_INET6
-	}
-	typ := map[int]int32{
-		unix.SOCK_STREAM: netbsd.SOCK_STREAM, unix.SOCK_DGRAM: netbsd.SOCK_DGRAM, unix.SOCK_RAW: netbsd.SOCK_RAW,
-	}[x.opts.Type]
-	if x.ping() {
-		typ = netbsd.SOCK_RAW
-	}
-	ks, err := x.s.conn.NetSocket(x.s.ctx, domain, typ, int32(x.opts.Protocol))
-	if errors.Is(err, spclient.ErrLost) {
-		return nil, unix.ENETDOWN // what is new is not reset
-	}
+	ks, err := x.s.conn.NetSocket(x.s.ctx, x.domain(), x.kernelType(), int32(x.opts.Protocol))
 	if err != nil {
-		return nil, linuxsock.Errno(err)
+		return nil, noSocket(err)
 	}
 	x.optMu.Lock()
 	e := x.opts.Prepare(x.s.ctx, x.s.conn, ks.FD())
@@ -373,6 +360,68 @@ func (x *socket) kernel() (*spclient.NetSocket, unix.Errno) {
 	}
 	x.ks = ks
 	return ks, 0
+}
+
+// domain is the kernel's number of the family, kernelType that of the type.
+func (x *socket) domain() int32 {
+	if x.opts.Domain == unix.AF_INET6 {
+		return netbsd.AF_INET6
+	}
+	return netbsd.AF_INET
+}
+
+func (x *socket) kernelType() int32 {
+	switch {
+	case x.opts.Type == unix.SOCK_STREAM:
+		return netbsd.SOCK_STREAM
+	case x.opts.Type == unix.SOCK_DGRAM && !x.ping():
+		return netbsd.SOCK_DGRAM
+	}
+	return netbsd.SOCK_RAW
+}
+
+// noSocket is what a program is told when the kernel has no socket for it.
+func noSocket(err error) unix.Errno {
+	if errors.Is(err, spclient.ErrLost) {
+		return unix.ENETDOWN // what is new is not reset
+	}
+	return linuxsock.Errno(err)
+}
+
+// begun is a connection of a socket of the kernel's, as [spclient.NetSocket.StartConnect] has
+// begun it.
+type begun struct {
+	ks   *spclient.NetSocket
+	over bool
+	err  error
+}
+
+// dial makes the kernel's socket and begins its connection, in one call where the kernel has one
+// for that. There is no ks when there is a socket already, or something else is to be done before.
+func (x *socket) dial(addr []byte) (b begun, e unix.Errno) {
+	x.making.Lock()
+	defer x.making.Unlock()
+	x.mu.Lock()
+	simple := x.ks == nil && x.local == nil && x.state != ended
+	x.mu.Unlock()
+	if !simple {
+		return begun{}, 0
+	}
+	x.optMu.Lock()
+	options := x.opts.Preparation(x.s.machine)
+	x.optMu.Unlock()
+	b.ks, b.over, b.err = x.s.conn.DialSocket(x.s.ctx, x.domain(), x.kernelType(), int32(x.opts.Protocol), options, addr)
+	if b.ks == nil {
+		return begun{}, noSocket(b.err)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.state == ended {
+		b.ks.Close()
+		return begun{}, unix.EBADF
+	}
+	x.ks = b.ks
+	return b, 0
 }
 
 // remade is the kernel's socket in the place of one that was lost with its kernel. A

@@ -46,6 +46,8 @@ type Call struct {
 	// settles is that the caller wants to know what has come of a connect(2) that does not
 	// wait.
 	settles bool
+	// dials is that a socket(2) connects, too.
+	dials bool
 	// mute is that nobody wants the answer.
 	mute bool
 	// after is done when the call has been answered.

@@ -470,17 +470,32 @@ func (c *conn) exec(h sysproxy.Header, payload []byte) bool {
 // done.
 func (c *conn) carry(h sysproxy.Header, payload []byte) (*Call, bool) {
 	m, err := c.layout.ParseCarry(h, payload, c.pieces[:0])
-	if err != nil {
+	dials := m.Flags&sysproxy.CarryDial != 0
+	if err != nil || dials && !c.dialable(m) {
 		return nil, c.refuse(h, sysproxy.ErrMalformedRequest)
 	}
 	call, ok := c.begin(h, m.Args)
 	if call != nil {
 		call.carried, call.memory = payload, m.Memory
-		call.settles = m.Flags&sysproxy.CarrySettle != 0
+		call.settles, call.dials = dials || m.Flags&sysproxy.CarrySettle != 0, dials
 		c.inBuf, c.pieces = nil, nil
 		call.refused = call.charge(len(payload))
 	}
 	return call, ok
+}
+
+// dialable tells whether a call has what it takes to connect a new socket: an address, and nothing
+// but options behind it.
+func (c *conn) dialable(m sysproxy.Carry) bool {
+	if m.Num != netbsd.SYS___socket30 || len(m.Memory) == 0 || !isSockaddrLen(len(m.Memory[0].Data)) {
+		return false
+	}
+	for _, piece := range m.Memory[1:] {
+		if o, ok := c.layout.ParseDialOption(piece.Data); !ok || len(o.Value) > maxOption {
+			return false
+		}
+	}
+	return true
 }
 
 // post begins a call that is not answered. Neither can it be refused, so one too many is a

@@ -40,6 +40,7 @@ func FuzzServer(f *testing.F) {
 	said := h.frames(1, sysproxy.Guest{Name: "extensions"})
 	said = append(said, h.frames(1, carryOf(netbsd.SYS_open, []sysproxy.Segment{{Addr: 0x1000, Data: []byte("/dev/null\x00")}}, 0x1000, 1, 0))...)
 	said = append(said, h.frames(1, carryOf(netbsd.SYS_write, []sysproxy.Segment{{Addr: 0x1000, Data: make([]byte, 100)}}, 3, 0x1000, 200))...)
+	said = append(said, h.frames(1, dialOf(netbsd.SOCK_STREAM, []byte("\x02\x01x"), make([]byte, 12)))...)
 	said = append(said, h.frames(1, sysproxy.Lend{FD: 3})...)
 	f.Add(said, uint8(0))
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)

@@ -53,7 +53,7 @@ func (p *pump) close() {
 // banner is what the client is greeted with: with the extensions that it may use.
 func (c *conn) banner() sysproxy.Banner {
 	b := c.k.banner
-	b.Extensions = []string{sysproxy.ExtCarry, sysproxy.ExtSettle, sysproxy.ExtPost}
+	b.Extensions = []string{sysproxy.ExtCarry, sysproxy.ExtSettle, sysproxy.ExtDial, sysproxy.ExtPost}
 	if c.link.lends() {
 		b.Extensions = append(b.Extensions, sysproxy.ExtLend, sysproxy.ExtLendDatagrams, sysproxy.ExtPair)
 	}

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"runtime"
 	"time"
 
@@ -9,6 +10,9 @@ import (
 
 // maxSockaddr is the longest address that sa_len can hold.
 const maxSockaddr = 255
+
+// isSockaddrLen tells whether an address can have so many bytes.
+func isSockaddrLen(n int) bool { return n >= 2 && n <= maxSockaddr }
 
 // socketCall is a system call whose first argument is a socket's descriptor, which
 // is held while it lasts.
@@ -33,7 +37,7 @@ func onSocket(call socketCall) func(*Call) (uint64, error) {
 // sockaddr reads an address of the caller's and puts its length into sa_len,
 // as the kernel does for programs that leave it open.
 func (c *Call) sockaddr(addr uint64, size uint32) ([]byte, error) {
-	if size > maxSockaddr || size < 2 {
+	if !isSockaddrLen(int(size)) {
 		return nil, netbsd.EINVAL
 	}
 	sa := make([]byte, size)
@@ -105,7 +109,31 @@ func sysSocket(c *Call) (uint64, error) {
 		return 0, err
 	}
 	fd, err := c.Proc.fds.add(of, 0, cloexec)
+	if err == nil && c.dials {
+		c.ret1 = uint64(errnoOf(c.dial(fd)))
+	}
 	return uint64(fd), err
+}
+
+// dial sets the options that came with the call, and connects the new socket.
+func (c *Call) dial(fd int32) error {
+	h, err := c.Proc.fds.get(fd)
+	if err != nil {
+		return err // somebody has guessed it, and closed it
+	}
+	defer h.release()
+	s, ok := h.File.(Socket)
+	if !ok {
+		return netbsd.ENOTSOCK // and put another file there
+	}
+	for _, piece := range c.memory[1:] {
+		if o, ok := c.conn.layout.ParseDialOption(piece.Data); ok {
+			_ = c.setOption(h, s, o.Level, o.Name, o.Value)
+		}
+	}
+	sa := bytes.Clone(c.memory[0].Data)
+	sa[0] = byte(len(sa))
+	return c.connect(h, s, sa)
 }
 
 func sysSocketpair(c *Call) (uint64, error) {
@@ -162,19 +190,24 @@ func sysConnect(c *Call, h held, s Socket) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	err = s.Connect(sa)
+	return 0, c.connect(h, s, sa)
+}
+
+// connect connects a socket, and waits for that unless it is not to.
+func (c *Call) connect(h held, s Socket, sa []byte) error {
+	err := s.Connect(sa)
 	if err != netbsd.EINPROGRESS {
-		return 0, err
+		return err
 	}
 	if h.nonblocking() {
 		c.settle(h, s)
 		if !c.settles {
-			return 0, err // as NetBSD says, whatever has come of it by now
+			return err // as NetBSD says, whatever has come of it by now
 		}
-		return 0, s.ConnectResult()
+		return s.ConnectResult()
 	}
 	_, timeout := s.Timeouts()
-	return 0, c.wait(h, false, timeout, func() error {
+	return c.wait(h, false, timeout, func() error {
 		if err := s.ConnectResult(); err != netbsd.EINPROGRESS {
 			return err
 		}
@@ -307,13 +340,17 @@ func sysSetsockopt(c *Call, h held, s Socket) (uint64, error) {
 			return 0, err
 		}
 	}
+	return 0, c.setOption(h, s, level, name, value)
+}
+
+func (c *Call) setOption(h held, s Socket, level, name int32, value []byte) error {
 	if err := s.SetOption(c, level, name, value); err != nil {
-		return 0, err
+		return err
 	}
 	if level == netbsd.SOL_SOCKET && name == netbsd.SO_NOSIGPIPE && len(value) == 4 {
 		h.noSigpipe.Store(c.k.machine.Order.Uint32(value) != 0)
 	}
-	return 0, nil
+	return nil
 }
 
 func sysGetsockopt(c *Call, _ held, s Socket) (uint64, error) {

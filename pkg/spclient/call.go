@@ -31,6 +31,7 @@ type Call struct {
 	// come any moment.
 	blocks, short bool
 	settles       bool // a connect(2) says what has come of it
+	dials         bool // a socket(2) connects, too
 	args          netbsd.Args
 
 	// mem holds the bytes of all buffers. Until the call is sent it is the
@@ -450,8 +451,11 @@ func (call *Call) build() {
 		return
 	}
 	m := sysproxy.Carry{Num: call.num, Args: call.args.Bytes(), Memory: call.pieces}
-	if call.settles && call.s.settles {
+	switch {
+	case call.settles && call.s.settles:
 		m.Flags = sysproxy.CarrySettle
+	case call.dials && call.s.dials:
+		m.Flags = sysproxy.CarryDial
 	}
 	call.frame = m.Append(call.frame[:0], call.s.layout, 0)
 	clear(call.pieces)

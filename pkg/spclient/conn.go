@@ -320,6 +320,7 @@ func (s *session) setBanner(banner sysproxy.Banner) error {
 	s.space = newAddressSpace(s.machine.WordSize)
 	s.carries = banner.Has(sysproxy.ExtCarry)
 	s.posts, s.settles = banner.Has(sysproxy.ExtPost), banner.Has(sysproxy.ExtSettle)
+	s.dials = s.carries && banner.Has(sysproxy.ExtDial)
 	return nil
 }
 

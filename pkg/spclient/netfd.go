@@ -102,9 +102,25 @@ const socketFlags = netbsd.SOCK_NONBLOCK | netbsd.SOCK_CLOEXEC | netbsd.SOCK_NOS
 // made again, that is now.
 func openSocket(ctx context.Context, c *Conn, network string, family, typ, proto int32) (*netFD, error) {
 	fd := newNetFD(c, network, family, typ)
+	if _, _, err := fd.open(ctx, proto, nil, nil); err != nil {
+		return nil, err
+	}
+	return fd, nil
+}
+
+// open makes the socket. With an address, sa, and a kernel that does so in the same call it sets the
+// options and begins to connect: dialed is whether it has, and errno connect's.
+func (fd *netFD) open(ctx context.Context, proto int32, options []SocketOption, sa []byte) (dialed bool, errno netbsd.Errno, err error) {
 	defer fd.follow(ctx)()
 	for raised := false; ; {
-		call := c.NewCall(netbsd.SYS___socket30).Int(family).Int(typ | socketFlags).Int(proto)
+		call := fd.c.NewCall(netbsd.SYS___socket30).Int(fd.family).Int(fd.typ | socketFlags).Int(proto)
+		if sa != nil && fits(options) {
+			call.dials = true
+			call.PlaceIn(sa)
+			for _, o := range options {
+				call.PlaceIn(sysproxy.DialOption(o).Append(nil, call.s.layout))
+			}
+		}
 		p := &call.s.net
 		p.init(call.s.machine)
 		err := p.enter(&fd.stop)
@@ -118,13 +134,14 @@ func openSocket(ctx context.Context, c *Conn, network string, family, typ, proto
 			if err = sleep(&fd.stop, refusedDelayMin); err == nil {
 				continue
 			}
-			return nil, errOverdue
+			return false, 0, errOverdue
 		} else if errors.Is(err, context.Canceled) && fd.stop.Err() != nil {
-			return nil, errOverdue
+			return false, 0, errOverdue
 		} else if err != nil {
-			return nil, err
+			return false, 0, err
 		}
 		reply, s := call.reply, call.s
+		dialed := call.dials && s.dials
 		call.free()
 		errno := netbsd.Errno(reply.Errno)
 		switch {
@@ -132,12 +149,27 @@ func openSocket(ctx context.Context, c *Conn, network string, family, typ, proto
 			raised = true
 			continue
 		case errno != 0:
-			return nil, sysError("socket", errno)
+			return false, 0, sysError("socket", errno)
 		}
 		fd.belong(s, int32(reply.Retval[0]))
-		return fd, nil
+		if dialed {
+			errno = netbsd.Errno(reply.Retval[1])
+		}
+		return dialed, errno, nil
 	}
 }
+
+// fits tells whether a call can bring options along.
+func fits(options []SocketOption) bool {
+	n := maxSockaddr
+	for i := range options {
+		n += dialOptionRoom + len(options[i].Value)
+	}
+	return len(options) < sysproxy.MaxSegments && n <= maxCarried
+}
+
+// dialOptionRoom is more than an option's head needs.
+const dialOptionRoom = 16
 
 // follow has the calls of fd end some time after ctx, until the function that it
 // returns is called.
@@ -269,9 +301,20 @@ func (fd *netFD) startConnect(sa []byte) (over bool, err error) {
 		call.settles = true
 		return call
 	})
-	switch {
-	case !errors.Is(err, netbsd.EINPROGRESS) && !errors.Is(err, netbsd.EINTR):
+	errno, ok := errors.AsType[netbsd.Errno](err)
+	if err != nil && !ok {
 		return true, err
+	}
+	return fd.began(errno)
+}
+
+// began is startConnect after connect(2).
+func (fd *netFD) began(errno netbsd.Errno) (over bool, err error) {
+	switch {
+	case errno == 0:
+		return true, nil
+	case errno != netbsd.EINPROGRESS && errno != netbsd.EINTR:
+		return true, sysError("connect", errno)
 	case fd.s.settles:
 		return false, nil // it would have said so
 	}

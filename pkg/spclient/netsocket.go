@@ -20,18 +20,55 @@ type NetSocket struct{ netConn }
 // SOCK_DGRAM or SOCK_RAW (socket(2)). It is non-blocking in the kernel, unless it listens,
 // and must stay so.
 func (c *Conn) NetSocket(ctx context.Context, domain, typ, proto int32) (*NetSocket, error) {
-	network := "ip"
-	switch typ {
-	case netbsd.SOCK_STREAM:
-		network = "tcp"
-	case netbsd.SOCK_DGRAM:
-		network = "udp"
-	}
-	fd, err := openSocket(ctx, c, network, domain, typ, proto)
+	fd, err := openSocket(ctx, c, netSocketNetwork(typ), domain, typ, proto)
 	if err != nil {
 		return nil, err
 	}
 	return &NetSocket{netConn{fd}}, nil
+}
+
+// netSocketNetwork is what package net calls the network of a type of sockets.
+func netSocketNetwork(typ int32) string {
+	switch typ {
+	case netbsd.SOCK_STREAM:
+		return "tcp"
+	case netbsd.SOCK_DGRAM:
+		return "udp"
+	}
+	return "ip"
+}
+
+// SocketOption is an option that a socket is given (setsockopt(2)), with a value as the kernel's
+// machine has it.
+type SocketOption struct {
+	Level, Name int32
+	Value       []byte
+}
+
+// DialSocket makes a socket as [Conn.NetSocket] does, gives it options, and begins a connection as
+// [NetSocket.StartConnect] does; a rumpd does all that in one call. Options that the kernel does not
+// take are left out. Without a socket err is why there is none; else over and err are
+// StartConnect's.
+func (c *Conn) DialSocket(ctx context.Context, domain, typ, proto int32, options []SocketOption, sa []byte) (s *NetSocket, over bool, err error) {
+	fd := newNetFD(c, netSocketNetwork(typ), domain, typ)
+	dialed, errno, err := fd.open(ctx, proto, options, sa)
+	if err != nil {
+		return nil, false, err
+	}
+	s = &NetSocket{netConn{fd}}
+	if dialed {
+		over, err = fd.began(errno)
+		return s, over, err
+	}
+	for _, o := range options {
+		var errno netbsd.Errno
+		if err := fd.setsockopt(o.Level, o.Name, o.Value); err != nil && !errors.As(err, &errno) {
+			s.Close()
+			return nil, false, err
+		}
+	}
+	over, err = s.StartConnect(sa)
+	return s, over, err
 }
 
 // Bind gives the socket a sockaddr of the kernel's machine (bind(2)).

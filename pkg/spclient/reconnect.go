@@ -111,7 +111,7 @@ func (c *Conn) renew(ctx context.Context, call *Call, err error) error {
 	}
 	lost := call.s
 	call.s = s
-	if call.kind == sysproxy.TypeSyscall && (lost.carries != s.carries || lost.settles != s.settles) {
+	if call.kind == sysproxy.TypeSyscall && (lost.carries != s.carries || lost.settles != s.settles || lost.dials != s.dials) {
 		call.build()
 	}
 	s.mu.Lock()

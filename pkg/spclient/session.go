@@ -27,6 +27,7 @@ type session struct {
 	carries bool // the kernel takes a call's buffers with the call
 	posts   bool // the kernel takes calls that it does not answer
 	settles bool // connect(2) says what has come of it, when it is asked to
+	dials   bool // socket(2) connects, too, when it is asked to
 	renewed bool // came after one that was lost
 	onRaise func(signo int32)
 

@@ -17,6 +17,8 @@ const (
 	ExtPost = "post"
 	// ExtSettle is the flag CarrySettle.
 	ExtSettle = "settle"
+	// ExtDial is the flag CarryDial.
+	ExtDial = "dial"
 )
 
 // Post is a system call whose result nobody wants: it is not answered.
@@ -137,6 +139,37 @@ type CarryFlags uint32
 // EINPROGRESS only if that is not known.
 const CarrySettle CarryFlags = 1 << 31
 
+// CarryDial: a socket(2) whose pieces of memory are the address that it is connected to, as with
+// CarrySettle, and options that are set before, each a [DialOption]. The second register of
+// the result is connect's errno, or 0.
+const CarryDial CarryFlags = 1 << 30
+
+const carryFlags = CarrySettle | CarryDial
+
+// DialOption is an option that is set on a new socket (setsockopt(2)). One that cannot be set is
+// left out.
+type DialOption struct {
+	Level, Name int32
+	Value       []byte
+}
+
+const dialOptionLen = 4 + 4
+
+// Append appends the option as a piece of memory has it.
+func (o DialOption) Append(b []byte, l Layout) []byte {
+	b = l.Order.AppendUint32(b, uint32(o.Level))
+	b = l.Order.AppendUint32(b, uint32(o.Name))
+	return append(b, o.Value...)
+}
+
+// ParseDialOption reads an option. It reports false for what is none.
+func (l Layout) ParseDialOption(b []byte) (DialOption, bool) {
+	if len(b) < dialOptionLen {
+		return DialOption{}, false
+	}
+	return DialOption{int32(l.Order.Uint32(b)), int32(l.Order.Uint32(b[4:])), b[dialOptionLen:]}, true
+}
+
 // Segment is a piece of the client's memory.
 type Segment struct {
 	Addr uint64
@@ -181,8 +214,8 @@ func (l Layout) ParseCarry(h Header, payload []byte, memory []Segment) (Carry, e
 		return bad("8 bytes and more")
 	}
 	args, count := uint64(l.Order.Uint32(payload)), uint64(l.Order.Uint32(payload[4:]))
-	flags := CarryFlags(count) & CarrySettle
-	count &^= uint64(CarrySettle)
+	flags := CarryFlags(count) & carryFlags
+	count &^= uint64(carryFlags)
 	rest := payload[carryLen:]
 	if count > MaxSegments {
 		return bad("64 pieces of memory at most")

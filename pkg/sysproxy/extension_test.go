@@ -5,6 +5,8 @@ import (
 	"math"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"rumptools/pkg/sysproxy"
 )
 
@@ -43,6 +45,22 @@ func TestHostileCarry(t *testing.T) {
 			var perr *sysproxy.PayloadError
 			if m, err := l.ParseCarry(h, payload, nil); !errors.As(err, &perr) {
 				t.Errorf("%s, %s: %+v, %v", layoutName, name, m, err)
+			}
+		}
+	}
+}
+
+// TestDialOption reads what it has written, and nothing that is too short.
+func TestDialOption(t *testing.T) {
+	for _, l := range layouts {
+		for _, value := range [][]byte{{}, []byte("value")} {
+			want := sysproxy.DialOption{Level: 0xffff, Name: -2, Value: value}
+			b := want.Append(nil, l)
+			if got, ok := l.ParseDialOption(b); !ok || !cmp.Equal(got, want) {
+				t.Errorf("%s: %+v, %v, want %+v", name(l), got, ok, want)
+			}
+			if got, ok := l.ParseDialOption(b[:7]); ok {
+				t.Errorf("%s: %+v of 7 bytes", name(l), got)
 			}
 		}
 	}

@@ -61,6 +61,8 @@ func TestRoundTrip(t *testing.T) {
 		{sysproxy.Raise{Signo: 13}, sysproxy.Req, sysproxy.TypeRaise, 13, 0, 0},
 		{sysproxy.Carry{Num: 6, Args: []byte("12345678")}, sysproxy.Req, sysproxy.TypeCarry, 6, 16, 0},
 		{sysproxy.Carry{Num: 98, Args: []byte("12345678"), Flags: sysproxy.CarrySettle}, sysproxy.Req, sysproxy.TypeCarry, 98, 16, 0},
+		{sysproxy.Carry{Num: 394, Args: []byte{}, Memory: []sysproxy.Segment{{Addr: 1, Data: []byte("bytes")}}, Flags: sysproxy.CarryDial},
+			sysproxy.Req, sysproxy.TypeCarry, 394, 13, 2},
 		{sysproxy.Carry{Num: 7, Args: []byte{}, Memory: []sysproxy.Segment{{Addr: addr, Data: []byte("bytes")}, {Addr: 1, Data: []byte{}}}},
 			sysproxy.Req, sysproxy.TypeCarry, 7, 13, 4},
 		{sysproxy.Post{Num: 6, Args: []byte("12345678")}, sysproxy.Req, sysproxy.TypePost, 6, 8, 0},
@@ -321,6 +323,7 @@ func FuzzDecode(f *testing.F) {
 			sysproxy.Lend{FD: 3}, sysproxy.LendReply{End: sysproxy.LoanClosed},
 			sysproxy.LendDatagrams{FD: 3}, sysproxy.LendDatagramsReply{End: sysproxy.LoanControl},
 			sysproxy.Carry{Num: 4, Args: make([]byte, 24), Memory: []sysproxy.Segment{{Addr: 0x1000, Data: []byte("bytes")}, {Addr: 0x2000}}},
+			sysproxy.Carry{Num: 394, Args: make([]byte, 24), Memory: []sysproxy.Segment{{Data: []byte("address")}}, Flags: sysproxy.CarryDial},
 		} {
 			f.Add(uint8(i), m.Append(nil, l, 1))
 		}

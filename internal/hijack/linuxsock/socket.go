@@ -138,10 +138,20 @@ const datagramRoom = 65535 + 1024
 // takes the place of another one. Its error is that of a kernel that is lost:
 // options that the new socket does not take are left out.
 func (s *Socket) Prepare(ctx context.Context, k Kernel, fd spclient.FD) unix.Errno {
-	m := k.Machine()
-	var options []kernelOption
+	for _, o := range s.Preparation(k.Machine()) {
+		err := k.Setsockopt(ctx, fd, o.Level, o.Name, o.Value)
+		if errno := Errno(err); errno == unix.ECONNRESET || ctx.Err() != nil {
+			return errno
+		}
+	}
+	return 0
+}
+
+// Preparation is what Prepare sets, as a kernel of the machine m takes it.
+func (s *Socket) Preparation(m *netbsd.Machine) []spclient.SocketOption {
+	var options []spclient.SocketOption
 	number := func(level, name, v int32) {
-		options = append(options, kernelOption{level: level, name: name, value: m.Order.AppendUint32(nil, uint32(v))})
+		options = append(options, spclient.SocketOption{Level: level, Name: name, Value: m.Order.AppendUint32(nil, uint32(v))})
 	}
 	if s.Domain == unix.AF_INET6 {
 		// NetBSD's default is its sysctl, and 1.
@@ -154,13 +164,10 @@ func (s *Socket) Prepare(ctx context.Context, k Kernel, fd spclient.FD) unix.Err
 	if s.Domain == unix.AF_INET && (s.isRaw() || s.isPing()) {
 		number(netbsd.IPPROTO_IP, netbsd.IP_HDRINCL, 1) // see ToRaw
 	}
-	for _, o := range slices.Concat(options, s.inKernel) {
-		err := k.Setsockopt(ctx, fd, o.level, o.name, o.value)
-		if errno := Errno(err); errno == unix.ECONNRESET || ctx.Err() != nil {
-			return errno
-		}
+	for _, o := range s.inKernel {
+		options = append(options, spclient.SocketOption{Level: o.level, Name: o.name, Value: o.value})
 	}
-	return 0
+	return options
 }
 
 // PrepareHost gives a socket of the host's that the program gets, in place of one
