@@ -90,6 +90,10 @@ func BenchmarkExec(b *testing.B) {
 				}
 				b.Run(m.name, func(b *testing.B) { compare(b, onHost, onKernel, m.args) })
 			}
+			b.Run("iperf3", func(b *testing.B) {
+				benchIperf(b, func(args ...string) []string { return under(e.server, args...) },
+					func(args ...string) []string { return under(e.client, args...) }, e.address)
+			})
 			b.Run("nginx", func(b *testing.B) {
 				nginx := debian(b, "nginx")
 				onHost, config := configureNginx(b, "127.0.0.1")
