@@ -43,8 +43,7 @@ func (t *trap) listen() {
 		ks := x.ks
 		x.room.Broadcast()
 		x.mu.Unlock()
-		_, inKernel := share(backlog)
-		t.done(0, linuxsock.Errno(ks.ListenBacklog(inKernel)))
+		t.done(0, linuxsock.Errno(x.listenKernel(ks, backlog)))
 		return
 	}
 	x.mu.Lock()
@@ -68,8 +67,7 @@ func (t *trap) listen() {
 	}
 	if e == 0 {
 		x.s.expectPairs(ks)
-		_, inKernel := share(backlog)
-		e = linuxsock.Errno(ks.ListenBacklog(inKernel))
+		e = linuxsock.Errno(x.listenKernel(ks, backlog))
 	}
 	if e == 0 {
 		x.mu.Lock()
@@ -87,9 +85,37 @@ func (t *trap) listen() {
 // maxBacklog is the most connections that wait for a listener (net.core.somaxconn).
 const maxBacklog = 4096
 
-// share divides a backlog: so many connections wait in L at most, and the kernel is told
-// that number. On Linux one more than the backlog wait, on NetBSD one and a half times as
-// many as it is told, and one. Each has one at least, and so a backlog of 0 two.
+// listenKernel makes the kernel's socket a listener, or gives it another backlog, and finds out
+// whether it counts what waits in L.
+func (x *socket) listenKernel(ks *spclient.NetSocket, backlog int) error {
+	x.mu.Lock()
+	counts := x.counts == ks
+	x.mu.Unlock()
+	if !counts {
+		_, inKernel := share(backlog)
+		if err := ks.ListenBacklog(inKernel); err != nil || !ks.Forwards() {
+			return err
+		}
+		x.mu.Lock()
+		x.counts, x.taken = ks, 0
+		x.mu.Unlock()
+	}
+	return ks.ListenBacklog(int32(backlog))
+}
+
+// most is how many connections wait in L at most, with x.mu held.
+func (x *socket) most() int {
+	if x.counts != nil {
+		return max(x.backlog, 1)
+	}
+	inL, _ := share(x.backlog)
+	return inL
+}
+
+// share divides a backlog between L and a kernel that does not count what waits in L: so many
+// connections wait in L at most, and the kernel is told that number. On Linux one more than the
+// backlog wait, on NetBSD one and a half times as many as it is told, and one. Each has one at
+// least, and so a backlog of 0 two.
 func share(backlog int) (inL int, inKernel int32) {
 	k := min(max(2*(backlog-backlog/2)-1, 0)/3, netbsd.SOMAXCONN)
 	return max(backlog-3*k/2, 1), int32(k)
@@ -101,8 +127,7 @@ func (x *socket) take(ks *spclient.NetSocket) {
 	for {
 		x.mu.Lock()
 		for {
-			inL, _ := share(x.backlog)
-			if x.queued < inL || x.state != listening {
+			if x.queued < x.most() || x.state != listening {
 				break
 			}
 			x.room.Wait()
@@ -122,8 +147,7 @@ func (x *socket) take(ks *spclient.NetSocket) {
 			var e unix.Errno
 			if ks, e = x.remade(); e == 0 {
 				x.s.expectPairs(ks)
-				_, inKernel := share(backlog)
-				e = linuxsock.Errno(ks.ListenBacklog(inKernel))
+				e = linuxsock.Errno(x.listenKernel(ks, backlog))
 			}
 			if e != 0 {
 				x.s.say("listen again: %v", e)
@@ -146,8 +170,13 @@ func (x *socket) enqueue() {
 func (x *socket) dequeue() {
 	x.mu.Lock()
 	x.queued--
+	x.taken++
+	ks, n := x.counts, x.taken
 	x.room.Signal()
 	x.mu.Unlock()
+	if ks != nil {
+		ks.Forwarded(n)
+	}
 }
 
 // deafen ends L, whose kernel is lost: who waits in accept(2) or poll(2) is woken.

@@ -64,10 +64,12 @@ type socket struct {
 	nl *netlinkSocket // of sockets of AF_NETLINK
 
 	// Of listeners.
-	shut     bool         // L was, by shutdown(2)
-	queued   int          // connections that wait in L
-	children atomic.Int32 // connections from L that have not ended
-	room     *sync.Cond   // for mu: L has room again, or listens no more
+	shut     bool                // L was, by shutdown(2)
+	queued   int                 // connections that wait in L
+	counts   *spclient.NetSocket // the kernel's socket that counts those, too, else nil
+	taken    uint32              // how many the programs have got, of counts
+	children atomic.Int32        // connections from L that have not ended
+	room     *sync.Cond          // for mu: L has room again, or listens no more
 
 	// Of connections that were accepted.
 	listener *socket

@@ -55,6 +55,12 @@ type Settler interface {
 	Settling() bool
 }
 
+// Forwarder is a socket whose client accepts connections for others (sysproxy.FTaken).
+type Forwarder interface {
+	// Taken tells how many the others have got. It fails with EINVAL when the socket is no listener.
+	Taken(n uint32) error
+}
+
 // Message is what sendmsg(2) and recvmsg(2) carry, gathered.
 type Message struct {
 	// Name is the other side's sockaddr, empty when there is none.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 const (
@@ -388,6 +389,10 @@ func sysFcntl(c *Call) (uint64, error) {
 		return 0, c.setOwner(h, int32(arg))
 	case netbsd.F_MAXFD:
 		return uint64(t.highest()), nil
+	case sysproxy.FTaken:
+		if s, ok := h.File.(Forwarder); ok {
+			return 0, s.Taken(uint32(arg))
+		}
 	}
 	return 0, netbsd.EINVAL
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // NetSocket is a socket of the Internet families as socket(2) makes it: no option is
@@ -106,6 +107,33 @@ func (s *NetSocket) ListenBacklog(backlog int32) error {
 		return s.fd.block()
 	}
 	return nil
+}
+
+// Forwards says of a listener that what it accepts is passed on to others, and counts in its backlog
+// until it is, and tells whether the kernel does so: a rumpd does. Then one more connection than the
+// backlog may wait in all, as on Linux.
+func (s *NetSocket) Forwards() bool {
+	if !s.fd.s.posts {
+		return false
+	}
+	_, err := s.fd.control("fcntl", func() *Call {
+		return s.fd.newCall(netbsd.SYS_fcntl).Int(sysproxy.FTaken).Word(0)
+	})
+	return err == nil
+}
+
+// Forwarded tells how many connections of a listener's have been passed on since Forwards, modulo
+// 2^32. The kernel knows some milliseconds later, or with the next call.
+func (s *NetSocket) Forwarded(n uint32) {
+	s.Use(func(FD) error {
+		var args netbsd.Args
+		args.Reset(s.fd.s.machine)
+		args.Int(s.fd.fd.num)
+		args.Int(sysproxy.FTaken)
+		args.Word(uint64(n))
+		s.fd.s.postLater(netbsd.SYS_fcntl, args.Bytes())
+		return nil
+	})
 }
 
 // Accept waits for a connection of a listener's, until Close; deadlines are not for it. Its

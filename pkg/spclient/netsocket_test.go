@@ -617,6 +617,54 @@ func TestNetSocketListenAgain(t *testing.T) {
 	})
 }
 
+// What a listener has accepted for others waits until they have it, where the kernel counts that.
+func TestForwards(t *testing.T) {
+	netKernels(t, func(t *testing.T, url string) {
+		ctx, c := testContext(t), dialKernel(t, url)
+		l, other, sa := connector(t, c)
+		other.Close()
+		if !l.Forwards() {
+			if os.Getenv("SPCLIENT_TEST_SERVER") == "" {
+				t.Error("rumpd does not count")
+			}
+			return
+		}
+		if err := l.ListenBacklog(1); err != nil {
+			t.Fatal(err)
+		}
+		dial := func(connects bool) {
+			t.Helper()
+			s, over, err := c.DialSocket(ctx, netbsd.AF_INET, netbsd.SOCK_STREAM, 0, nil, sa)
+			if s == nil || err != nil {
+				t.Fatal(err)
+			}
+			if !over && connects {
+				over = s.Settled(ctx) == nil
+			}
+			if over != connects {
+				t.Errorf("connected %v, want %v", over, connects)
+			}
+			if !over {
+				s.Close()
+			}
+		}
+		dial(true)
+		dial(true)
+		dial(false)
+		if _, err := l.Accept(); err != nil {
+			t.Fatal(err)
+		}
+		dial(false)
+		l.Forwarded(1)
+		dial(true)
+		dial(false)
+		l.Close()
+		if l.Forwards() {
+			t.Error("of a closed listener")
+		}
+	})
+}
+
 // A refused connection is over, too.
 func TestStartConnectRefused(t *testing.T) {
 	netKernels(t, func(t *testing.T, url string) {

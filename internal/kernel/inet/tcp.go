@@ -44,10 +44,14 @@ type tcpSocket struct {
 	connTimer *time.Timer
 	opt       tcpOptions
 
-	// backlog is listen(2)'s, queue the connections of a listener that the
-	// engine has handed over.
-	backlog int
-	queue   []*tcpSocket
+	// backlog is listen(2)'s, of those that were asked for, queue the connections of a
+	// listener that the engine has handed over.
+	backlog, asked int
+	queue          []*tcpSocket
+	// forwards says that the client accepts for others: given connections it has got,
+	// of which it has passed on taken.
+	forwards     bool
+	given, taken uint32
 }
 
 // tcpPhase is how far a socket has come.
@@ -62,10 +66,11 @@ const (
 )
 
 var (
-	_ kernel.Socket = (*tcpSocket)(nil)
-	_ kernel.Ender  = (*tcpSocket)(nil)
-	_ kernel.Lender = (*tcpSocket)(nil)
-	_ kernel.Pairer = (*tcpSocket)(nil)
+	_ kernel.Socket    = (*tcpSocket)(nil)
+	_ kernel.Ender     = (*tcpSocket)(nil)
+	_ kernel.Lender    = (*tcpSocket)(nil)
+	_ kernel.Forwarder = (*tcpSocket)(nil)
+	_ kernel.Pairer    = (*tcpSocket)(nil)
 )
 
 // tcpSpace is the size in bytes of a TCP socket's buffers, until more is
@@ -297,7 +302,8 @@ func (so *tcpSocket) Listen(backlog int32) error {
 	if so.phase != tcpIdle && so.phase != tcpListening {
 		return netbsd.EINVAL
 	}
-	so.backlog = int(min(max(backlog, 0), netbsd.SOMAXCONN))
+	so.asked = int(max(backlog, 0))
+	so.backlog = min(so.asked, netbsd.SOMAXCONN)
 	if so.port == nil {
 		if err := so.bindAny(netip.Addr{}); err != nil {
 			return err
@@ -311,14 +317,44 @@ func (so *tcpSocket) Listen(backlog int32) error {
 	return nil
 }
 
-// room is how many more connections may wait for accept(2) in the engine: half as many
-// again as the backlog, as ever in BSD, and one. The engine takes 0 for a closed listener;
+// most is how many connections may wait for accept(2), besides the one that the engine always may
+// have: half as many again as the backlog, as ever in BSD. A client that accepts for others has some
+// of the backlog; so.mu is held.
+func (so *tcpSocket) most() int {
+	if so.forwards {
+		return max(min(so.asked, maxForwarded)-int(int32(so.given-so.taken)), 0)
+	}
+	return 3 * so.backlog / 2
+}
+
+// maxForwarded is the largest backlog of a client that accepts for others: Linux's
+// net.core.somaxconn.
+const maxForwarded = 4096
+
+// room is how many more connections may wait in the engine. That takes 0 for a closed listener;
 // drain leaves it the one.
-func (so *tcpSocket) room() int { return max(3*so.backlog/2+1-len(so.queue), 1) }
+func (so *tcpSocket) room() int { return max(so.most()+1-len(so.queue), 1) }
+
+// Taken implements [kernel.Forwarder].
+func (so *tcpSocket) Taken(n uint32) error {
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	if so.phase != tcpListening {
+		return netbsd.EINVAL
+	}
+	if !so.forwards {
+		so.forwards, so.given = true, n
+	}
+	// What is passed on was accepted before.
+	so.taken = so.given - uint32(max(int32(so.given-n), 0))
+	so.drain()
+	_ = so.ep.Listen(so.room())
+	return nil
+}
 
 // drain takes over the connections that the engine has finished, but for the last that may
 // wait; so.mu is held.
-func (so *tcpSocket) drain() { so.drainTo(3 * so.backlog / 2) }
+func (so *tcpSocket) drain() { so.drainTo(so.most()) }
 
 // drainTo takes over connections until there are so many.
 func (so *tcpSocket) drainTo(most int) {
@@ -375,7 +411,7 @@ func (so *tcpSocket) Accept() (kernel.Socket, []byte, error) {
 		so.mu.Unlock()
 		return nil, nil, netbsd.EINVAL
 	}
-	so.drainTo(max(3*so.backlog/2, 1))
+	so.drainTo(max(so.most(), 1))
 	if len(so.queue) == 0 {
 		defer so.mu.Unlock()
 		switch {
@@ -388,6 +424,7 @@ func (so *tcpSocket) Accept() (kernel.Socket, []byte, error) {
 	}
 	c := so.queue[0]
 	so.queue = append([]*tcpSocket(nil), so.queue[1:]...)
+	so.given++
 	_ = so.ep.Listen(so.room())
 	so.mu.Unlock()
 	c.mu.Lock()
