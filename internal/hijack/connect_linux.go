@@ -58,7 +58,7 @@ func (t *trap) connect() {
 		select {
 		case <-a.done:
 			if a.err != unix.ECONNREFUSED {
-				t.connected(a, t.host)
+				t.inProgress(a)
 				return
 			}
 			// The peer's answer: nobody has it before connect(2) returns.
@@ -105,18 +105,39 @@ func (t *trap) connect() {
 	}()
 }
 
-// connected answers a connect that is over.
-func (t *trap) connected(a *attempt, host int) {
+// inProgress answers a connect that does not wait and is over. It says that it goes on, as Linux
+// does of one to the host itself, and poll(2) that it stands.
+func (t *trap) inProgress(a *attempt) {
 	x := t.sock
+	e := x.conclude(a, t.host)
+	if e == 0 {
+		x.mu.Lock()
+		x.untold = true
+		x.mu.Unlock()
+		// Who has had an edge of epoll(7) before gets another one.
+		setSendBufferAnew(t.host)
+		e = unix.EINPROGRESS
+	}
+	t.s.say("%d: connect %d %s: %v", t.TID, t.arg(0), describe(a.peer), e)
+	t.fail(e)
+}
+
+// conclude is settle, unless somebody else has done that.
+func (x *socket) conclude(a *attempt, host int) unix.Errno {
 	x.op.Lock()
-	e := a.err
+	defer x.op.Unlock()
 	x.mu.Lock()
 	mine := x.attempt == a && a.async == nil
 	x.mu.Unlock()
 	if mine {
-		e = x.settle(a, host)
+		return x.settle(a, host)
 	}
-	x.op.Unlock()
+	return a.err
+}
+
+// connected answers a connect that is over.
+func (t *trap) connected(a *attempt, host int) {
+	e := t.sock.conclude(a, host)
 	t.s.say("%d: connect %d %s: %v", t.TID, t.arg(0), describe(a.peer), e)
 	t.done(0, e)
 }

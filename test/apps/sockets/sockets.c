@@ -835,6 +835,20 @@ static void nonblock(void)
 	close(fd);
 	close(s);
 
+	/* Edges: of one that was told before it connects, too. */
+	int ep0 = epoll_create1(0);
+	struct epoll_event e0 = {.events = EPOLLIN | EPOLLOUT | EPOLLET | EPOLLRDHUP}, got0;
+	fd = sock(SOCK_STREAM | SOCK_NONBLOCK);
+	epoll_ctl(ep0, EPOLL_CTL_ADD, fd, &e0);
+	int edges = epoll_wait(ep0, &got0, 1, 0);
+	SAY2("edge before connect = %s: %s", res(edges), bits(got0.events));
+	say("connect = %s", res(connect(fd, &a.sa, addrlen_of(fam))));
+	edges = epoll_wait(ep0, &got0, 1, 5000);
+	SAY2("edge then = %s: %s", res(edges), bits(got0.events));
+	close(ep0);
+	close(fd);
+	close(accept(l, NULL, NULL));
+
 	dead_port(&dead);
 	fd = sock(SOCK_STREAM | SOCK_NONBLOCK);
 	say("connect to a closed port = %s", res(connect(fd, &dead.sa, addrlen_of(fam))));
