@@ -90,6 +90,9 @@ const maxBacklog = 4096
 func (x *socket) listenKernel(ks *spclient.NetSocket, backlog int) error {
 	x.mu.Lock()
 	counts := x.counts == ks
+	if !counts {
+		x.counts = nil // in a kernel that was lost
+	}
 	x.mu.Unlock()
 	if !counts {
 		_, inKernel := share(backlog)
