@@ -44,6 +44,22 @@ func (x *socket) withOptions(isError bool, do func(fd spclient.FD) unix.Errno) (
 	return e
 }
 
+// early does something with the options of a socket of which the kernel has none yet, and tells
+// whether it has. A socket that is made meanwhile waits, and has what was set.
+func (x *socket) early(do func(fd spclient.FD) unix.Errno) (done bool, e unix.Errno) {
+	x.making.Lock()
+	defer x.making.Unlock()
+	x.mu.Lock()
+	none := x.ks == nil && x.state == fresh
+	x.mu.Unlock()
+	if !none {
+		return false, 0
+	}
+	x.optMu.Lock()
+	defer x.optMu.Unlock()
+	return true, do(spclient.FD{})
+}
+
 // setsockopt is setsockopt(2).
 func (t *trap) setsockopt() {
 	x := t.sock
@@ -58,7 +74,7 @@ func (t *trap) setsockopt() {
 		return
 	}
 	cork := x.opts.Type == unix.SOCK_STREAM && t.arg(1) == unix.SOL_TCP && t.arg(2) == unix.TCP_CORK
-	e := x.withOptions(false, func(fd spclient.FD) unix.Errno {
+	set := func(fd spclient.FD) unix.Errno {
 		if !cork {
 			return x.opts.Set(t.s.ctx, t.s.conn, fd, t.host, t.arg(1), t.arg(2), value)
 		}
@@ -70,7 +86,15 @@ func (t *trap) setsockopt() {
 			c.setCork(on)
 		}
 		return e
-	})
+	}
+	var done bool
+	var e unix.Errno
+	if x.opts.Waits(t.arg(1), t.arg(2)) {
+		done, e = x.early(set)
+	}
+	if !done {
+		e = x.withOptions(false, set)
+	}
 	x.tellsErrors()
 	if p := x.joined(); p != nil && e == 0 && t.arg(1) == unix.SOL_SOCKET && t.arg(2) == unix.SO_LINGER {
 		p.lingersNow(t.host)

@@ -177,6 +177,7 @@ func run(m *testing.M) (code int) {
 	}
 	defer func() {
 		exec.Command(filepath.Join(bin, "rumpctl"), "halt", "--all").Run()
+		awaitDescendants(os.Getpid(), lastTime)
 		if left := killDescendants(os.Getpid()); len(left) > 0 {
 			code = fail(fmt.Errorf("processes left behind: %s", strings.Join(left, "; ")))
 		}
@@ -556,6 +557,23 @@ func children() map[int][]int {
 		}
 	}
 	return of
+}
+
+// lastTime is how long supervisors may take to deliver what programs that have ended have sent.
+const lastTime = 15 * time.Second
+
+// awaitDescendants waits until this process has no descendants any more, or the time is over.
+func awaitDescendants(pid int, within time.Duration) {
+	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		for {
+			if got, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); err != nil || got <= 0 {
+				break
+			}
+		}
+		if len(children()[pid]) == 0 {
+			return
+		}
+	}
 }
 
 // killDescendants kills what a process has started, and says what that was.
