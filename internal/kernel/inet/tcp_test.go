@@ -482,9 +482,13 @@ func TestTCPBacklogForwarded(t *testing.T) {
 			check(t, "connect", c.Connect(addr(s, "127.0.0.1:80")), netbsd.EINPROGRESS)
 			return c
 		}
+		waiting := int64(0)
 		room := func() {
 			t.Helper()
 			ready(t, connect(), kernel.Writable)
+			waiting++
+			// The listener hears of it later.
+			eventually(t, "it waits", func() bool { n, _ := l.Pending(); return n == waiting })
 		}
 		full := func(what string) {
 			t.Helper()
@@ -499,6 +503,7 @@ func TestTCPBacklogForwarded(t *testing.T) {
 			room()
 			if i < min(2, backlog) {
 				accept(t, l) // and does not pass it on
+				waiting--
 			}
 		}
 		full("of what was accepted nothing is passed on:")
