@@ -110,8 +110,8 @@ func (e *ends) peer(k int, gone func()) (id int32, err error) {
 func (e *ends) forget(id int32, k int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if _, ok := e.peers[id]; ok && !e.closed {
-		delete(e.peers, id)
+	delete(e.peers, id)
+	if !e.closed {
 		unix.EpollCtl(e.ep, unix.EPOLL_CTL_DEL, k, nil)
 	}
 }
@@ -137,7 +137,9 @@ func (e *ends) hangUps(wait int, do func(gone func())) bool {
 			continue
 		}
 		e.mu.Lock()
+		// The host may tell of it more than once.
 		gone := e.peers[ev.Fd]
+		delete(e.peers, ev.Fd)
 		e.mu.Unlock()
 		if gone != nil {
 			do(gone)
