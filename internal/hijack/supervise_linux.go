@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,9 +47,15 @@ type Options struct {
 	Program string
 }
 
+// processors is the least number of the runtime's processors. A thread that waits in a call of the
+// host keeps one until the monitor takes it away, which with a coarse timer slack is a quarter of
+// a millisecond; some here always wait.
+const processors = 4
+
 // Supervise is the whole of the supervisor's process, which [Front] has started. It
 // returns when no program is left.
 func Supervise(ctx context.Context, o *Options) {
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), processors))
 	f, err := newFront()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", o.Program, err)
