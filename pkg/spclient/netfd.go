@@ -572,17 +572,21 @@ func (fd *netFD) closeNow(wait bool) error {
 }
 
 // raiseLimit raises the number of descriptors that this process can have in the
-// kernel to the most that it can be, and tells whether that is more than before. A
-// rump_server's processes start with 128.
+// kernel to the most that it can be, and tells whether a call that found too many may be
+// made again. A rump_server's processes start with 128.
 func (s *session) raiseLimit(ctx context.Context) bool {
 	m := s.machine
 	buf := make([]byte, netbsd.Sizeof(m, netbsd.Rlimit{}))
 	reply, err := s.newCall(netbsd.SYS_getrlimit, sysproxy.TypeSyscall).
 		Int(netbsd.RLIMIT_NOFILE).Out(buf).do(ctx)
 	var lim netbsd.Rlimit
-	if err != nil || reply.Errno != 0 || netbsd.Unmarshal(m, buf, &lim) != nil || lim.Cur >= lim.Max {
+	if err != nil || reply.Errno != 0 || netbsd.Unmarshal(m, buf, &lim) != nil {
 		return false
 	}
+	if lim.Cur >= lim.Max {
+		return s.raised.Load() // by somebody else, since the caller's call failed
+	}
+	s.raised.Store(true)
 	lim.Cur = lim.Max
 	reply, err = s.newCall(netbsd.SYS_setrlimit, sysproxy.TypeSyscall).
 		Int(netbsd.RLIMIT_NOFILE).In(netbsd.Marshal(m, &lim)).do(ctx)

@@ -665,6 +665,34 @@ func TestForwards(t *testing.T) {
 	})
 }
 
+// Many who run out of descriptors at the same time all get the process's limit raised, where it has
+// one.
+func TestManySockets(t *testing.T) {
+	netKernels(t, func(t *testing.T, url string) {
+		c := dialKernel(t, url)
+		const goroutines, each = 8, 60
+		errs := make(chan error, goroutines)
+		for range goroutines {
+			go func() {
+				for range each {
+					s, err := c.NetSocket(t.Context(), netbsd.AF_INET, netbsd.SOCK_DGRAM, 0)
+					if err != nil {
+						errs <- err
+						return
+					}
+					t.Cleanup(func() { s.Close() })
+				}
+				errs <- nil
+			}()
+		}
+		for range goroutines {
+			if err := <-errs; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // A refused connection is over, too.
 func TestStartConnectRefused(t *testing.T) {
 	netKernels(t, func(t *testing.T, url string) {

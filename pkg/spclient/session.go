@@ -24,11 +24,12 @@ type session struct {
 	machine *netbsd.Machine
 	layout  sysproxy.Layout
 	gen     uint32
-	carries bool // the kernel takes a call's buffers with the call
-	posts   bool // the kernel takes calls that it does not answer
-	settles bool // connect(2) says what has come of it, when it is asked to
-	dials   bool // socket(2) connects, too, when it is asked to
-	renewed bool // came after one that was lost
+	carries bool        // the kernel takes a call's buffers with the call
+	posts   bool        // the kernel takes calls that it does not answer
+	settles bool        // connect(2) says what has come of it, when it is asked to
+	dials   bool        // socket(2) connects, too, when it is asked to
+	raised  atomic.Bool // the process may have more descriptors than at first
+	renewed bool        // came after one that was lost
 	onRaise func(signo int32)
 
 	tr     transport

@@ -105,6 +105,9 @@ func TestTwoSupervisors(t *testing.T) {
 	if server.kernel == "" {
 		t.Skip("needs exec")
 	}
+	if strings.HasPrefix(server.kernel, "tcp:") {
+		t.Skip("a program looks for it in the rump kernel's network")
+	}
 	inner := server.command(nil, find(t, "true"))
 	r := start(t, server.command(nil, inner.Path, inner.Args[1:]...)).finish(limit)
 	if r.Code != 1 || !strings.Contains(r.Stderr, "another seccomp supervisor") {
