@@ -123,7 +123,8 @@ func (s *NetSocket) Forwards() bool {
 }
 
 // Forwarded tells how many connections of a listener's have been passed on since Forwards, modulo
-// 2^32. The kernel knows some milliseconds later, or with the next call.
+// 2^32. The kernel knows some milliseconds later, or with the next call; should it not hear of one
+// number, it learns the same from the next.
 func (s *NetSocket) Forwarded(n uint32) {
 	s.Use(func(FD) error {
 		var args netbsd.Args

@@ -11,13 +11,6 @@ const (
 	TCPUserTimeout = 0x4c12 // TCP_USER_TIMEOUT: milliseconds without an answer until a connection is given up; 0 is TCP's own time
 )
 
-// FTaken is a command of fcntl(2) that rumpd has and NetBSD, which answers EINVAL, has not. It is for
-// a client that accepts connections for others, and tells how many of a listener's have been
-// passed on since the command was first given, modulo 2^32; at first 0. From then on a connection that
-// the client has accepted and not passed on counts as one that waits for accept(2), and one more
-// than listen(2)'s backlog may wait, as on Linux.
-const FTaken = 0x4c00
-
 // CorkAnswer is the SO_PRIORITY of the server's end of a loan, once the server knows of so many
 // changes of the cork, the last of which took it off (docs/sysproxy-extensions.md).
 func CorkAnswer(changes uint32) int { return int((changes+1)/2%2) + 1 }

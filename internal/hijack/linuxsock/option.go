@@ -77,6 +77,30 @@ var options = func() map[optionKey]*option {
 	return all
 }()
 
+// patient are options that the kernel takes in any case: what is wrong with a value is found here. So it
+// need not be asked at once.
+var patient = map[optionKey]bool{
+	{unix.SOL_SOCKET, unix.SO_KEEPALIVE}: true,
+	{unix.SOL_SOCKET, unix.SO_LINGER}:    true,
+	{unix.SOL_SOCKET, unix.SO_OOBINLINE}: true,
+	// Of these it is not told.
+	{unix.SOL_SOCKET, unix.SO_RCVTIMEO_OLD}: true,
+	{unix.SOL_SOCKET, unix.SO_SNDTIMEO_OLD}: true,
+	{unix.SOL_SOCKET, unix.SO_RCVTIMEO_NEW}: true,
+	{unix.SOL_SOCKET, unix.SO_SNDTIMEO_NEW}: true,
+	{unix.SOL_SOCKET, unix.SO_PRIORITY}:     true,
+	{unix.SOL_IP, unix.IP_TOS}:              true,
+	{unix.SOL_IPV6, unix.IPV6_V6ONLY}:       true,
+	{unix.SOL_TCP, unix.TCP_NODELAY}:        true,
+	{unix.SOL_TCP, unix.TCP_KEEPIDLE}:       true,
+	{unix.SOL_TCP, unix.TCP_KEEPINTVL}:      true,
+	{unix.SOL_TCP, unix.TCP_KEEPCNT}:        true,
+}
+
+// Waits tells whether the kernel need not be asked about an option as long as it has no socket: of a TCP
+// socket's, Set finds what is wrong with a value, and the kernel is told with [Socket.Preparation].
+func (s *Socket) Waits(level, name int) bool { return s.isTCP() && patient[optionKey{level, name}] }
+
 // Set is setsockopt(2): it sets an option of Linux's in the kernel's socket, on
 // the program's own socket of the host, or here. value is the option's value,
 // of as many bytes as the program says. fd may be the zero FD when there is no

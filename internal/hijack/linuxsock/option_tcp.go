@@ -88,30 +88,6 @@ var tcpOptions = map[int]*option{
 	tcpIsMPTCP:         {name: "TCP_IS_MPTCP", why: "a fact", get: get(0)},
 }
 
-// patient are options that the kernel takes in any case: what is wrong with a value is found here. So it
-// need not be asked at once.
-var patient = map[optionKey]bool{
-	{unix.SOL_SOCKET, unix.SO_KEEPALIVE}: true,
-	{unix.SOL_SOCKET, unix.SO_LINGER}:    true,
-	{unix.SOL_SOCKET, unix.SO_OOBINLINE}: true,
-	// Of these it is not told.
-	{unix.SOL_SOCKET, unix.SO_RCVTIMEO_OLD}: true,
-	{unix.SOL_SOCKET, unix.SO_SNDTIMEO_OLD}: true,
-	{unix.SOL_SOCKET, unix.SO_RCVTIMEO_NEW}: true,
-	{unix.SOL_SOCKET, unix.SO_SNDTIMEO_NEW}: true,
-	{unix.SOL_SOCKET, unix.SO_PRIORITY}:     true,
-	{unix.SOL_IP, unix.IP_TOS}:              true,
-	{unix.SOL_IPV6, unix.IPV6_V6ONLY}:       true,
-	{unix.SOL_TCP, unix.TCP_NODELAY}:        true,
-	{unix.SOL_TCP, unix.TCP_KEEPIDLE}:       true,
-	{unix.SOL_TCP, unix.TCP_KEEPINTVL}:      true,
-	{unix.SOL_TCP, unix.TCP_KEEPCNT}:        true,
-}
-
-// Waits tells whether Set does of an option, as long as there is no socket in the kernel, all that can
-// be done wrong: of a TCP socket's that waits for [Socket.Preparation].
-func (s *Socket) Waits(level, name int) bool { return s.isTCP() && patient[optionKey{level, name}] }
-
 // getQuickAck is TCP_QUICKACK, which is not set where it is not known.
 func getQuickAck(r *request) ([]byte, unix.Errno) {
 	if !r.fd.Valid() {

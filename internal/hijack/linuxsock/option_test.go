@@ -542,3 +542,34 @@ func TestLostKernel(t *testing.T) {
 		t.Errorf("ioctl: %v", errno)
 	}
 }
+
+// Of options that wait, Set says without a socket in the kernel what it says with one.
+func TestWaitingOptions(t *testing.T) {
+	each(t, func(t *testing.T, k *spclient.Conn) {
+		for _, kind := range []string{"tcp4", "tcp6"} {
+			waits := 0
+			for _, o := range linuxsock.Options() {
+				p := kindNamed(kind).open(t, k)
+				if !p.Waits(o.Level, o.Option) {
+					p.close()
+					continue
+				}
+				waits++
+				for _, v := range []int32{0, 1, -1, 2, 127, 128, 255, 32767, 32768, 1<<31 - 1, -1 << 31} {
+					for _, size := range []int{4, 0, 8, 16} {
+						value := append(u32(v), u32(v)...)
+						value = append(value, value...)[:size]
+						early := p.Set(t.Context(), k, spclient.FD{}, p.host, o.Level, o.Option, value)
+						if errno := p.set(t, o.Level, o.Option, value); errno != early {
+							t.Errorf("%s: %s set to % x: %v, without a socket %v", kind, o.Name, value, errno, early)
+						}
+					}
+				}
+				p.close()
+			}
+			if waits < 10 {
+				t.Errorf("%s: only %d options wait", kind, waits)
+			}
+		}
+	})
+}

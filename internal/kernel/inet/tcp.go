@@ -44,10 +44,10 @@ type tcpSocket struct {
 	connTimer *time.Timer
 	opt       tcpOptions
 
-	// backlog is listen(2)'s, of those that were asked for, queue the connections of a
-	// listener that the engine has handed over.
-	backlog, asked int
-	queue          []*tcpSocket
+	// backlog is listen(2)'s, queue the connections of a listener that the
+	// engine has handed over.
+	backlog int
+	queue   []*tcpSocket
 	// forwards says that the client accepts for others: given connections it has got,
 	// of which it has passed on taken.
 	forwards     bool
@@ -302,8 +302,7 @@ func (so *tcpSocket) Listen(backlog int32) error {
 	if so.phase != tcpIdle && so.phase != tcpListening {
 		return netbsd.EINVAL
 	}
-	so.asked = int(max(backlog, 0))
-	so.backlog = min(so.asked, netbsd.SOMAXCONN)
+	so.backlog = int(max(backlog, 0))
 	if so.port == nil {
 		if err := so.bindAny(netip.Addr{}); err != nil {
 			return err
@@ -322,9 +321,9 @@ func (so *tcpSocket) Listen(backlog int32) error {
 // of the backlog; so.mu is held.
 func (so *tcpSocket) most() int {
 	if so.forwards {
-		return max(min(so.asked, maxForwarded)-int(int32(so.given-so.taken)), 0)
+		return max(min(so.backlog, maxForwarded)-int(int32(so.given-so.taken)), 0)
 	}
-	return 3 * so.backlog / 2
+	return 3 * min(so.backlog, netbsd.SOMAXCONN) / 2
 }
 
 // maxForwarded is the largest backlog of a client that accepts for others: Linux's
