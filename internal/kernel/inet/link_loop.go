@@ -21,7 +21,8 @@ const (
 )
 
 // loopLink is lo0's lower half: what is sent comes back at once, on the
-// sender's goroutine.
+// sender's goroutine. Packets of TCP may be longer than the MTU, which its maximum
+// segment size is nevertheless of, as on other systems whose interfaces cut segments.
 type loopLink struct {
 	s   *Stack
 	ifp *Interface
@@ -129,6 +130,19 @@ func (l *loopLink) SetMTU(mtu uint32) { l.mtu.Store(mtu) }
 func (*loopLink) Capabilities() stack.LinkEndpointCapabilities {
 	return stack.CapabilityRXChecksumOffload | stack.CapabilityTXChecksumOffload | stack.CapabilityLoopback
 }
+
+// loopSegment is the most that TCP hands to lo0 at once, in bytes with headers: what IP's
+// lengths can say. Each packet has its price and carries no more for a smaller one, so TCP
+// cuts nothing into segments that come back as they are.
+const loopSegment = 1<<16 - 1
+
+var _ stack.GSOEndpoint = (*loopLink)(nil)
+
+// SupportedGSO implements [stack.GSOEndpoint].
+func (*loopLink) SupportedGSO() stack.SupportedGSO { return stack.HostGSOSupported }
+
+// GSOMaxSize implements [stack.GSOEndpoint].
+func (*loopLink) GSOMaxSize() uint32 { return loopSegment }
 
 // ARPHardwareType implements [stack.LinkEndpoint].
 func (*loopLink) ARPHardwareType() header.ARPHardwareType { return header.ARPHardwareLoopback }

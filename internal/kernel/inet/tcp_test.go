@@ -206,6 +206,39 @@ func TestTCPBulk(t *testing.T) {
 	}
 }
 
+// TestTCPLoopSegments: on lo0 TCP's packets are as long as IP lets them be, whatever the MTU
+// is; what is on a segment of the network is not.
+func TestTCPLoopSegments(t *testing.T) {
+	a, b := pair(t)
+	for _, tt := range []struct {
+		ifname string
+		to     *Stack
+		listen string
+		long   bool
+	}{
+		{"lo0", a, "127.0.0.1:80", true}, {"lo0", a, "[::1]:80", true}, {"lo0", a, "10.0.0.1:81", true},
+		{"shmif0", b, "10.0.0.2:80", false}, {"shmif0", b, "[fd00::2]:80", false},
+	} {
+		t.Run(tt.listen, func(t *testing.T) {
+			ifp := a.ifByName[tt.ifname]
+			ifp.link.SetMTU(1500)
+			c, srv := connected(t, a, tt.to, tt.listen)
+			before := ifp.counters.opackets.Load()
+			const size = 1 << 20
+			var wg sync.WaitGroup
+			wg.Go(func() { send(t, c, make([]byte, size), nil) })
+			if got := readAll(t, srv, size); len(got) != size {
+				t.Errorf("%d bytes came", len(got))
+			}
+			wg.Wait()
+			// Acknowledgements are counted on lo0, too.
+			if n := ifp.counters.opackets.Load() - before; n < size>>16 || (n < size/1500) != tt.long {
+				t.Errorf("%d packets for %d bytes", n, size)
+			}
+		})
+	}
+}
+
 func TestTCPRefused(t *testing.T) {
 	a, _ := pair(t)
 	for _, to := range []string{"127.0.0.1:9", "[::1]:9", "10.0.0.2:9", "[fd00::2]:9"} {
