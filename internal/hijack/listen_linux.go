@@ -96,7 +96,7 @@ func (x *socket) listenKernel(ks *spclient.NetSocket, backlog int) error {
 	x.mu.Unlock()
 	if !counts {
 		_, inKernel := share(backlog)
-		if err := ks.ListenBacklog(inKernel); err != nil || !ks.Forwards() {
+		if err := ks.ListenBacklog(inKernel); err != nil || !ks.CountTaken() {
 			return err
 		}
 		x.mu.Lock()
@@ -178,7 +178,7 @@ func (x *socket) dequeue() {
 	x.room.Signal()
 	x.mu.Unlock()
 	if ks != nil {
-		ks.Forwarded(n)
+		ks.Taken(n)
 	}
 }
 

@@ -491,7 +491,7 @@ func (c *conn) dialable(m sysproxy.Carry) bool {
 		return false
 	}
 	for _, piece := range m.Memory[1:] {
-		if o, ok := c.layout.ParseDialOption(piece.Data); !ok || len(o.Value) > maxOption {
+		if o, ok := c.layout.ParseSocketOption(piece.Data); !ok || len(o.Value) > maxOption {
 			return false
 		}
 	}

@@ -45,7 +45,7 @@ func TestDial(t *testing.T) {
 	path[0] = 0 // is set
 	at := []sysproxy.Segment{{Addr: 0x1000, Data: path}}
 	option := func(level, name int32, value ...byte) []byte {
-		return sysproxy.DialOption{Level: level, Name: name, Value: value}.Append(nil, wire)
+		return sysproxy.SocketOption{Level: level, Name: name, Value: value}.Append(nil, wire)
 	}
 	refused := [2]uint64{4, uint64(netbsd.ECONNREFUSED)}
 	reply(syscallOf(netbsd.SYS___socket30, netbsd.AF_LOCAL, stream, 0), [2]uint64{3}, 0)

@@ -55,8 +55,8 @@ type Settler interface {
 	Settling() bool
 }
 
-// Forwarder is a socket whose client accepts connections for others (sysproxy.FTaken).
-type Forwarder interface {
+// TakenCounter is a socket whose client accepts connections for others (sysproxy.FTaken).
+type TakenCounter interface {
 	// Taken tells how many the others have got. It fails with EINVAL when the socket is no listener.
 	Taken(n uint32) error
 }

@@ -390,7 +390,7 @@ func sysFcntl(c *Call) (uint64, error) {
 	case netbsd.F_MAXFD:
 		return uint64(t.highest()), nil
 	case sysproxy.FTaken:
-		if s, ok := h.File.(Forwarder); ok {
+		if s, ok := h.File.(TakenCounter); ok {
 			return 0, s.Taken(uint32(arg))
 		}
 	}

@@ -127,7 +127,7 @@ func (c *Call) dial(fd int32) error {
 		return netbsd.ENOTSOCK // and put another file there
 	}
 	for _, piece := range c.memory[1:] {
-		if o, ok := c.conn.layout.ParseDialOption(piece.Data); ok {
+		if o, ok := c.conn.layout.ParseSocketOption(piece.Data); ok {
 			_ = c.setOption(h, s, o.Level, o.Name, o.Value)
 		}
 	}

@@ -118,7 +118,7 @@ func (fd *netFD) open(ctx context.Context, proto int32, options []SocketOption, 
 			call.dials = true
 			call.PlaceIn(sa)
 			for _, o := range options {
-				call.PlaceIn(sysproxy.DialOption(o).Append(nil, call.s.layout))
+				call.PlaceIn(o.Append(nil, call.s.layout))
 			}
 		}
 		p := &call.s.net

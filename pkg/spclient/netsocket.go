@@ -41,10 +41,7 @@ func netSocketNetwork(typ int32) string {
 
 // SocketOption is an option that a socket is given (setsockopt(2)), with a value as the kernel's
 // machine has it.
-type SocketOption struct {
-	Level, Name int32
-	Value       []byte
-}
+type SocketOption = sysproxy.SocketOption
 
 // DialSocket makes a socket as [Conn.NetSocket] does, gives it options, and begins a connection as
 // [NetSocket.StartConnect] does; a rumpd does all that in one call. Options that the kernel does not
@@ -109,10 +106,10 @@ func (s *NetSocket) ListenBacklog(backlog int32) error {
 	return nil
 }
 
-// Forwards says of a listener that what it accepts is passed on to others, and counts in its backlog
-// until it is, and tells whether the kernel does so: a rumpd does. Then one more connection than the
+// CountTaken says of a listener that others take what it accepts, and that it counts in its backlog
+// until they have, and tells whether the kernel does so: a rumpd does. Then one more connection than the
 // backlog may wait in all, as on Linux.
-func (s *NetSocket) Forwards() bool {
+func (s *NetSocket) CountTaken() bool {
 	if !s.fd.s.posts {
 		return false
 	}
@@ -122,10 +119,10 @@ func (s *NetSocket) Forwards() bool {
 	return err == nil
 }
 
-// Forwarded tells how many connections of a listener's have been passed on since Forwards, modulo
+// Taken tells how many connections of a listener's others have taken since CountTaken, modulo
 // 2^32. The kernel knows some milliseconds later, or with the next call; should it not hear of one
 // number, it learns the same from the next.
-func (s *NetSocket) Forwarded(n uint32) {
+func (s *NetSocket) Taken(n uint32) {
 	s.Use(func(FD) error {
 		var args netbsd.Args
 		args.Reset(s.fd.s.machine)

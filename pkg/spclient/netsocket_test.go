@@ -618,12 +618,12 @@ func TestNetSocketListenAgain(t *testing.T) {
 }
 
 // What a listener has accepted for others waits until they have it, where the kernel counts that.
-func TestForwards(t *testing.T) {
+func TestCountTaken(t *testing.T) {
 	netKernels(t, func(t *testing.T, url string) {
 		ctx, c := testContext(t), dialKernel(t, url)
 		l, other, sa := connector(t, c)
 		other.Close()
-		if !l.Forwards() {
+		if !l.CountTaken() {
 			if os.Getenv("SPCLIENT_TEST_SERVER") == "" {
 				t.Error("rumpd does not count")
 			}
@@ -655,11 +655,11 @@ func TestForwards(t *testing.T) {
 			t.Fatal(err)
 		}
 		dial(false)
-		l.Forwarded(1)
+		l.Taken(1)
 		dial(true)
 		dial(false)
 		l.Close()
-		if l.Forwards() {
+		if l.CountTaken() {
 			t.Error("of a closed listener")
 		}
 	})

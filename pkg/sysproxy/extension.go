@@ -140,34 +140,34 @@ type CarryFlags uint32
 const CarrySettle CarryFlags = 1 << 31
 
 // CarryDial: a socket(2) whose pieces of memory are the address that it is connected to, as with
-// CarrySettle, and options that are set before, each a [DialOption]. The second register of
+// CarrySettle, and options that are set before, each a [SocketOption]. The second register of
 // the result is connect's errno, or 0.
 const CarryDial CarryFlags = 1 << 30
 
 const carryFlags = CarrySettle | CarryDial
 
-// DialOption is an option that is set on a new socket (setsockopt(2)). One that cannot be set is
+// SocketOption is an option that is set on a new socket (setsockopt(2)). One that cannot be set is
 // left out.
-type DialOption struct {
+type SocketOption struct {
 	Level, Name int32
 	Value       []byte
 }
 
-const dialOptionLen = 4 + 4
+const socketOptionLen = 4 + 4
 
 // Append appends the option as a piece of memory has it.
-func (o DialOption) Append(b []byte, l Layout) []byte {
+func (o SocketOption) Append(b []byte, l Layout) []byte {
 	b = l.Order.AppendUint32(b, uint32(o.Level))
 	b = l.Order.AppendUint32(b, uint32(o.Name))
 	return append(b, o.Value...)
 }
 
-// ParseDialOption reads an option. It reports false for what is none.
-func (l Layout) ParseDialOption(b []byte) (DialOption, bool) {
-	if len(b) < dialOptionLen {
-		return DialOption{}, false
+// ParseSocketOption reads an option. It reports false for what is none.
+func (l Layout) ParseSocketOption(b []byte) (SocketOption, bool) {
+	if len(b) < socketOptionLen {
+		return SocketOption{}, false
 	}
-	return DialOption{int32(l.Order.Uint32(b)), int32(l.Order.Uint32(b[4:])), b[dialOptionLen:]}, true
+	return SocketOption{int32(l.Order.Uint32(b)), int32(l.Order.Uint32(b[4:])), b[socketOptionLen:]}, true
 }
 
 // Segment is a piece of the client's memory.

@@ -50,16 +50,16 @@ func TestHostileCarry(t *testing.T) {
 	}
 }
 
-// TestDialOption reads what it has written, and nothing that is too short.
-func TestDialOption(t *testing.T) {
+// TestSocketOption reads what it has written, and nothing that is too short.
+func TestSocketOption(t *testing.T) {
 	for _, l := range layouts {
 		for _, value := range [][]byte{{}, []byte("value")} {
-			want := sysproxy.DialOption{Level: 0xffff, Name: -2, Value: value}
+			want := sysproxy.SocketOption{Level: 0xffff, Name: -2, Value: value}
 			b := want.Append(nil, l)
-			if got, ok := l.ParseDialOption(b); !ok || !cmp.Equal(got, want) {
+			if got, ok := l.ParseSocketOption(b); !ok || !cmp.Equal(got, want) {
 				t.Errorf("%s: %+v, %v, want %+v", name(l), got, ok, want)
 			}
-			if got, ok := l.ParseDialOption(b[:7]); ok {
+			if got, ok := l.ParseSocketOption(b[:7]); ok {
 				t.Errorf("%s: %+v of 7 bytes", name(l), got)
 			}
 		}

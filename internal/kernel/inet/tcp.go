@@ -48,9 +48,9 @@ type tcpSocket struct {
 	// engine has handed over.
 	backlog int
 	queue   []*tcpSocket
-	// forwards says that the client accepts for others: given connections it has got,
-	// of which it has passed on taken.
-	forwards     bool
+	// counts says that the client accepts for others: given connections it has got,
+	// of which those have taken so many.
+	counts       bool
 	given, taken uint32
 }
 
@@ -66,11 +66,11 @@ const (
 )
 
 var (
-	_ kernel.Socket    = (*tcpSocket)(nil)
-	_ kernel.Ender     = (*tcpSocket)(nil)
-	_ kernel.Lender    = (*tcpSocket)(nil)
-	_ kernel.Forwarder = (*tcpSocket)(nil)
-	_ kernel.Pairer    = (*tcpSocket)(nil)
+	_ kernel.Socket       = (*tcpSocket)(nil)
+	_ kernel.Ender        = (*tcpSocket)(nil)
+	_ kernel.Lender       = (*tcpSocket)(nil)
+	_ kernel.TakenCounter = (*tcpSocket)(nil)
+	_ kernel.Pairer       = (*tcpSocket)(nil)
 )
 
 // tcpSpace is the size in bytes of a TCP socket's buffers, until more is
@@ -320,31 +320,31 @@ func (so *tcpSocket) Listen(backlog int32) error {
 // have: half as many again as the backlog, as ever in BSD. A client that accepts for others has some
 // of the backlog; so.mu is held.
 func (so *tcpSocket) most() int {
-	if so.forwards {
-		return max(min(so.backlog, maxForwarded)-int(int32(so.given-so.taken)), 0)
+	if so.counts {
+		return max(min(so.backlog, maxCounted)-int(int32(so.given-so.taken)), 0)
 	}
 	return 3 * min(so.backlog, netbsd.SOMAXCONN) / 2
 }
 
-// maxForwarded is the largest backlog of a client that accepts for others: Linux's
+// maxCounted is the largest backlog of a client that accepts for others: Linux's
 // net.core.somaxconn.
-const maxForwarded = 4096
+const maxCounted = 4096
 
 // room is how many more connections may wait in the engine. That takes 0 for a closed listener;
 // drain leaves it the one.
 func (so *tcpSocket) room() int { return max(so.most()+1-len(so.queue), 1) }
 
-// Taken implements [kernel.Forwarder].
+// Taken implements [kernel.TakenCounter].
 func (so *tcpSocket) Taken(n uint32) error {
 	so.mu.Lock()
 	defer so.mu.Unlock()
 	if so.phase != tcpListening {
 		return netbsd.EINVAL
 	}
-	if !so.forwards {
-		so.forwards, so.given = true, n
+	if !so.counts {
+		so.counts, so.given = true, n
 	}
-	// What is passed on was accepted before.
+	// What is taken was accepted before.
 	so.taken = so.given - uint32(max(int32(so.given-n), 0))
 	so.drain()
 	_ = so.ep.Listen(so.room())

@@ -101,13 +101,13 @@ func TestTCPBacklogIsNetBSD(t *testing.T) {
 	}
 }
 
-// TestTCPBacklogForwarded: what a client has accepted for others counts until they have it, and one
+// TestTCPBacklogTaken: what a client has accepted for others counts until they have it, and one
 // more than the backlog waits in all.
-func TestTCPBacklogForwarded(t *testing.T) {
+func TestTCPBacklogTaken(t *testing.T) {
 	for _, backlog := range []int32{1, 2, 200} {
 		s := newStackOf(t, netbsd.AMD64)
 		l := listener(t, s, "127.0.0.1:80", backlog)
-		must(t, l.(kernel.Forwarder).Taken(0))
+		must(t, l.(kernel.TakenCounter).Taken(0))
 		connect := func() kernel.Socket {
 			c := open(t, s, netbsd.AF_INET, stream, 0)
 			check(t, "connect", c.Connect(addr(s, "127.0.0.1:80")), netbsd.EINPROGRESS)
@@ -138,17 +138,17 @@ func TestTCPBacklogForwarded(t *testing.T) {
 			}
 		}
 		full("of what was accepted nothing is passed on:")
-		must(t, l.(kernel.Forwarder).Taken(1))
+		must(t, l.(kernel.TakenCounter).Taken(1))
 		room()
 		full("one is passed on:")
 		if backlog > 1 {
 			// No more can have been passed on than were accepted.
-			must(t, l.(kernel.Forwarder).Taken(1000))
+			must(t, l.(kernel.TakenCounter).Taken(1000))
 			room()
 		}
 		full("all are passed on:")
 	}
 	s := newStackOf(t, netbsd.AMD64)
 	so := open(t, s, netbsd.AF_INET, stream, 0)
-	check(t, "of no listener", so.(kernel.Forwarder).Taken(0), netbsd.EINVAL)
+	check(t, "of no listener", so.(kernel.TakenCounter).Taken(0), netbsd.EINVAL)
 }
