@@ -76,7 +76,7 @@ const (
 	Broken                      // the connection may have ended
 	// Flush: all that the program has written up to now is to leave, for the cork has
 	// changed. It alone is notified with no locks held, and has been done when notify
-	// returns unless another goroutine is at it.
+	// returns.
 	Flush
 )
 

@@ -3,6 +3,7 @@ package lend
 import (
 	"errors"
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -45,6 +46,7 @@ type Loan struct {
 	// state has what the loan was told and not yet done. One goroutine at a time
 	// has the loan; others leave it what there is to do, so that nobody waits.
 	state atomic.Uint32
+	turn  atomic.Uint32 // how often that was done
 
 	// What follows is of who has the loan.
 	over     bool   // it has ended
@@ -144,6 +146,11 @@ func (l *Loan) notify(ev Events) {
 		// The caller waits for it, and a worker would have to be woken.
 		if l.note(bits | flush) {
 			l.run()
+			return
+		}
+		// Another goroutine is at it, and does this in its next turn at the latest.
+		for turn := l.turn.Load(); l.state.Load() != 0 && l.turn.Load()-turn < 2; {
+			runtime.Gosched()
 		}
 		return
 	}
@@ -174,6 +181,7 @@ func (l *Loan) run() {
 			continue
 		}
 		left -= l.handle(bits)
+		l.turn.Add(1)
 		if left < 0 {
 			// It keeps the loan.
 			l.p.queue(l)
