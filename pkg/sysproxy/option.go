@@ -11,6 +11,10 @@ const (
 	TCPUserTimeout = 0x4c12 // TCP_USER_TIMEOUT: milliseconds without an answer until a connection is given up; 0 is TCP's own time
 )
 
+// IPRecvTOS is such an option of the level IPPROTO_IP, ip(7)'s IP_RECVTOS: whether datagrams come with
+// their type of service. The control message is an IP_TOS of one byte.
+const IPRecvTOS = 0x4c0d
+
 // CorkAnswer is the SO_PRIORITY of the server's end of a loan, once the server knows of so many
 // changes of the cork, the last of which took it off (docs/sysproxy-extensions.md).
 func CorkAnswer(changes uint32) int { return int((changes+1)/2%2) + 1 }

@@ -291,6 +291,10 @@ func (s *Socket) fromCmsg(m *netbsd.Machine, c netbsd.Cmsg, in Incoming) []cmsg 
 			if s.on(unix.SOL_IP, unix.IP_RECVTTL) && len(c.Data) >= 1 {
 				return one(unix.SOL_IP, unix.IP_TTL, intValue(int32(c.Data[0])))
 			}
+		case netbsd.IP_TOS:
+			if s.on(unix.SOL_IP, unix.IP_RECVTOS) && len(c.Data) >= 1 {
+				return one(unix.SOL_IP, unix.IP_TOS, c.Data[:1])
+			}
 		}
 	case netbsd.IPPROTO_IPV6:
 		switch c.Type {

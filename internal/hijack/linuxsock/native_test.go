@@ -91,6 +91,7 @@ var notOnNetBSD = map[string]string{
 	"TCP_QUICKACK":     "reads as off",
 	"TCP_LINGER2":      "cannot be set",
 	"TCP_DEFER_ACCEPT": "cannot be set",
+	"IP_RECVTOS":       "cannot be set",
 	"TCP_CORK":         "is the supervisor's, not these tests'",
 }
 

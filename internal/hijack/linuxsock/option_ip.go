@@ -9,6 +9,7 @@ import (
 
 	"rumptools/internal/rtsock"
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // ecnMask are the bits of a type of service that TCP has for itself.
@@ -36,7 +37,7 @@ var ipOptions = map[int]*option{
 	unix.IP_RETOPTS:  notTold("IP_RETOPTS"),
 	unix.IP_PKTINFO:  recvFlag("IP_PKTINFO", netbsd.IPPROTO_IP, netbsd.IP_PKTINFO),
 	unix.IP_RECVTTL:  recvFlag("IP_RECVTTL", netbsd.IPPROTO_IP, netbsd.IP_RECVTTL),
-	unix.IP_RECVTOS:  notTold("IP_RECVTOS"),
+	unix.IP_RECVTOS:  {name: "IP_RECVTOS", at: inKernel, set: number(setRecvTOS), get: get(0)},
 	unix.IP_PKTOPTIONS: (&option{name: "IP_PKTOPTIONS", why: "TCP's control messages, of which there are none", get: empty}).
 		only((*Socket).isTCP, unix.ENOPROTOOPT),
 	unix.IP_MTU_DISCOVER: {name: "IP_MTU_DISCOVER", at: idle, why: "NetBSD discovers for TCP, and has datagrams fragmented; name servers end without it",
@@ -123,6 +124,18 @@ func recvFlag(name string, level, kernelName int32) *option {
 		}
 		return r.store(v)
 	})}
+}
+
+// setRecvTOS is IP_RECVTOS, which NetBSD's own kernel does not have.
+func setRecvTOS(r *request, v int32) unix.Errno {
+	v = boolInt(v != 0)
+	if r.s.isTCP() || r.s.Domain != unix.AF_INET || v == 0 && !r.s.on(unix.SOL_IP, unix.IP_RECVTOS) {
+		return r.store(v) // as with recvFlag
+	}
+	if errno := r.kernelInt(netbsd.IPPROTO_IP, sysproxy.IPRecvTOS, v); errno != 0 {
+		return errno
+	}
+	return r.store(v)
 }
 
 // setTOS is IP_TOS. A socket of IPv6 has one type of service in NetBSD, which

@@ -97,6 +97,25 @@ func TestOwnOptions(t *testing.T) {
 			}
 			p.close()
 		}
+		// Datagrams come with their type of service.
+		u, own := kindNamed("udp4").bound(t, k, "127.0.0.1:0")
+		for _, on := range []int32{0, 1, 0} {
+			u.must(t, unix.SOL_IP, unix.IP_RECVTOS, u32(on))
+			if v := u.kernelInt(t, netbsd.IPPROTO_IP, sysproxy.IPRecvTOS); v != on {
+				t.Errorf("IP_RECVTOS set to %d: the kernel has %d", on, v)
+			}
+			u.must(t, unix.SOL_IP, unix.IP_TOS, u32(0x2a))
+			if _, err := k.Sendto(t.Context(), u.fd, []byte("hello"), 0, own); err != nil {
+				t.Fatal(err)
+			}
+			var want []byte
+			if on != 0 {
+				want = control(unix.SOL_IP, unix.IP_TOS, []byte{0x2a})
+			}
+			if _, got, _ := u.receive(t, linuxsock.Incoming{}, 256); !bytes.Equal(got, want) {
+				t.Errorf("IP_RECVTOS is %d: % x, want % x", on, got, want)
+			}
+		}
 		// Who carries the bytes acts on it.
 		p := kindNamed("tcp4").open(t, k)
 		p.CorksHere = true

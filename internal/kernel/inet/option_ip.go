@@ -6,6 +6,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // Bits of inp_flags (<netinet/in_pcb.h>), as socket lists show them.
@@ -40,6 +41,7 @@ type ip4Options struct {
 	flags    uint32 // inp*
 	tos, ttl uint8
 	minTTL   uint8
+	recvTOS  bool // sysproxy.IPRecvTOS
 	portAlgo int32
 	// header are the IP options of what is sent, and via the first hop of
 	// a source route: a datagram's own destination is the route's last.
@@ -79,7 +81,7 @@ func (s *Stack) setIP(m *netbsd.Machine, o *ip4Options, name int32, value []byte
 	}
 	bit, isFlag := inpOptions[name]
 	switch name {
-	case netbsd.IP_TOS, netbsd.IP_TTL, netbsd.IP_MINTTL, netbsd.IP_PORTRANGE, netbsd.IP_PORTALGO:
+	case netbsd.IP_TOS, netbsd.IP_TTL, netbsd.IP_MINTTL, netbsd.IP_PORTRANGE, netbsd.IP_PORTALGO, sysproxy.IPRecvTOS:
 	default:
 		if !isFlag {
 			// IPsec policies among others: there is no IPsec.
@@ -118,6 +120,8 @@ func (s *Stack) setIP(m *netbsd.Machine, o *ip4Options, name int32, value []byte
 			return netbsd.EINVAL
 		}
 		o.portAlgo = v
+	case name == sysproxy.IPRecvTOS:
+		o.recvTOS = v != 0
 	}
 	return nil
 }
@@ -148,6 +152,8 @@ func (s *Stack) ipOption(m *netbsd.Machine, o *ip4Options, name int32) ([]byte, 
 		return boolInt(m, o.flags&inpLowPort != 0, netbsd.IP_PORTRANGE_LOW), nil
 	case netbsd.IP_PORTALGO:
 		return intOpt(m, o.portAlgo), nil
+	case sysproxy.IPRecvTOS:
+		return boolOpt(m, o.recvTOS), nil
 	case netbsd.IP_MULTICAST_IF, netbsd.IP_MULTICAST_TTL, netbsd.IP_MULTICAST_LOOP,
 		netbsd.IP_ADD_MEMBERSHIP, netbsd.IP_DROP_MEMBERSHIP:
 		return s.multicast4(o, name)
@@ -230,6 +236,9 @@ func (o *ip4Options) controls(so *socket, p *packet) []netbsd.Cmsg {
 	}
 	if o.flags&inpRecvTTL != 0 {
 		add(netbsd.IP_RECVTTL, []byte{p.ttl})
+	}
+	if o.recvTOS {
+		add(netbsd.IP_TOS, []byte{p.tos})
 	}
 	return cs
 }

@@ -8,6 +8,7 @@ import (
 
 	"rumptools/internal/kernel"
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 const (
@@ -240,12 +241,16 @@ func TestUDPControl(t *testing.T) {
 	onMachines(t, func(t *testing.T, s *Stack) {
 		order := s.machine.Order
 		so := bound(t, s, "0.0.0.0:5000")
-		for _, name := range []int32{netbsd.IP_RECVDSTADDR, netbsd.IP_RECVIF, netbsd.IP_RECVTTL, netbsd.IP_PKTINFO} {
+		for _, name := range []int32{netbsd.IP_RECVDSTADDR, netbsd.IP_RECVIF, netbsd.IP_RECVTTL, netbsd.IP_PKTINFO, sysproxy.IPRecvTOS} {
+			if v := getInt(t, so, s.machine, netbsd.IPPROTO_IP, name); v != 0 {
+				t.Errorf("option %#x is %d at first", name, v)
+			}
 			setInt(t, so, s.machine, netbsd.IPPROTO_IP, name, 1)
 		}
 		setInt(t, so, s.machine, netbsd.SOL_SOCKET, netbsd.SO_TIMESTAMP, 1)
 		c := open(t, s, inet, dgram, 0)
 		setInt(t, c, s.machine, netbsd.IPPROTO_IP, netbsd.IP_TTL, 17)
+		setInt(t, c, s.machine, netbsd.IPPROTO_IP, netbsd.IP_TOS, 0x2a)
 		send(t, c, []byte("hello"), addr(s, "127.0.0.1:5000"))
 		m := recv(t, so, 64, 0)
 		index := order.AppendUint16(nil, s.lo0.Index)
@@ -255,6 +260,7 @@ func TestUDPControl(t *testing.T) {
 			{Level: netbsd.IPPROTO_IP, Type: netbsd.IP_PKTINFO, Data: append([]byte{127, 0, 0, 1}, order.AppendUint32(nil, uint32(s.lo0.Index))...)},
 			{Level: netbsd.IPPROTO_IP, Type: netbsd.IP_RECVIF, Data: []byte{8, netbsd.AF_LINK, index[0], index[1], 0, 0, 0, 0}},
 			{Level: netbsd.IPPROTO_IP, Type: netbsd.IP_RECVTTL, Data: []byte{17}},
+			{Level: netbsd.IPPROTO_IP, Type: netbsd.IP_TOS, Data: []byte{0x2a}},
 		}
 		compareControl(t, m.Control, want)
 		if n := len(m.Control[0].Data); n != netbsd.Sizeof(s.machine, netbsd.Timeval{}) {
