@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -197,12 +198,7 @@ func configureNginx(b *testing.B, host string) (address, config string) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		b.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	l.Close()
-	address = net.JoinHostPort(host, fmt.Sprint(l.Addr().(*net.TCPAddr).Port))
+	address = net.JoinHostPort(host, freePort(b))
 	config = filepath.Join(dir, "conf")
 	for path, text := range map[string]string{
 		config:                           strings.NewReplacer("DIR", dir, "ADDRESS", address).Replace(nginxConfig),
@@ -217,23 +213,44 @@ func configureNginx(b *testing.B, host string) (address, config string) {
 
 // startNginx starts nginx until the benchmark's end, and waits until it answers load.
 func startNginx(b *testing.B, args, load []string, address string) {
+	startAnswering(b, args, func() error {
+		_, err := measureLoad(append(slices.Clone(load), "http", "1", address, "1", "/", "close"))
+		return err
+	})
+}
+
+// startAnswering starts a server until the benchmark's end, and waits until asking it succeeds.
+func startAnswering(b *testing.B, args []string, ask func() error) {
+	var said strings.Builder
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Stderr = os.Stderr
+	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() {
+	end := sync.OnceFunc(func() {
 		cmd.Process.Signal(syscall.SIGTERM)
 		cmd.Wait()
 	})
+	b.Cleanup(end)
 	var err error
 	for range 100 {
-		if _, err = measureLoad(append(slices.Clone(load), "http", "1", address, "1", "/", "close")); err == nil {
+		if err = ask(); err == nil {
 			return
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	b.Fatalf("nginx does not answer: %v", err)
+	end()
+	b.Fatalf("%s does not answer: %v\n%s", strings.Join(args, " "), err, said.String())
+}
+
+// freePort is a port of the host's loopback that nobody has.
+func freePort(b *testing.B) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	l.Close()
+	return fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
 }
 
 // rounds of each measurement.

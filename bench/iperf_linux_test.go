@@ -7,10 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -41,28 +39,11 @@ func (s iperf) client(seconds, streams string) []string {
 
 // startIperf starts a server until the benchmark's end, and waits until it answers.
 func startIperf(b *testing.B, server, client func(args ...string) []string, iperf3, host string) iperf {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	l.Close()
-	s := iperf{iperf3, host, fmt.Sprint(l.Addr().(*net.TCPAddr).Port)}
-	args := server(iperf3, "-s", "-B", host, "-p", s.port)
-	cmd := exec.Command(args[0], args[1:]...)
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
+	s := iperf{iperf3, host, freePort(b)}
+	startAnswering(b, server(iperf3, "-s", "-B", host, "-p", s.port), func() error {
+		_, err := measureIperf(client(s.client("1", "1")...))
+		return err
 	})
-	for range 100 {
-		if _, err = measureIperf(client(s.client("1", "1")...)); err == nil {
-			return s
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	b.Fatalf("iperf3 does not answer: %v", err)
 	return s
 }
 
