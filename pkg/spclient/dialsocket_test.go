@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"rumptools/pkg/netbsd"
@@ -16,6 +17,16 @@ import (
 
 // withoutExtensions is the kernel at url as one that has none of the protocol's extensions.
 func withoutExtensions(t *testing.T, url string) string {
+	t.Helper()
+	return between(t, url, func(banner string) string {
+		words, _, _ := strings.Cut(strings.TrimSuffix(banner, "\n"), " ")
+		return words + "\n"
+	}, func(kernel io.Writer, client io.Reader) { io.Copy(kernel, client) })
+}
+
+// between is the kernel at url with somebody in between, who changes its banner, and carries what
+// clients send.
+func between(t *testing.T, url string, greet func(banner string) string, carry func(kernel io.Writer, client io.Reader)) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "plain")
 	l, err := net.Listen("unix", path)
@@ -43,9 +54,8 @@ func withoutExtensions(t *testing.T, url string) string {
 				defer kernel.Close()
 				r := bufio.NewReader(kernel)
 				banner, _ := r.ReadString('\n')
-				words, _, _ := strings.Cut(strings.TrimSuffix(banner, "\n"), " ")
-				io.WriteString(client, words+"\n")
-				go io.Copy(kernel, client)
+				io.WriteString(client, greet(banner))
+				go carry(kernel, client)
 				r.WriteTo(client)
 			}()
 		}
@@ -121,6 +131,72 @@ func TestDialSocket(t *testing.T) {
 					t.Errorf("of no family: %v, %v", s, err)
 				}
 			})
+		}
+	})
+}
+
+// A connection of a Dialer's is two calls where the kernel makes it in one, and has its options.
+func TestDialerCalls(t *testing.T) {
+	netKernels(t, func(t *testing.T, url string) {
+		m := dialKernel(t, url).Machine()
+		layout := sysproxy.Layout{Order: m.Order, WordSize: m.WordSize}
+		var calls atomic.Int32
+		dials := false
+		counted := between(t, url, func(banner string) string {
+			dials = strings.Contains(banner, sysproxy.ExtDial)
+			return banner
+		}, func(kernel io.Writer, client io.Reader) {
+			for {
+				h, err := layout.ReadHeader(client)
+				if err != nil {
+					return
+				}
+				if h.Class == sysproxy.Req && (h.Type == sysproxy.TypeSyscall || h.Type == sysproxy.TypeCarry) {
+					calls.Add(1)
+				}
+				kernel.Write(layout.AppendHeader(nil, h))
+				if _, err := io.CopyN(kernel, client, int64(h.Len)-sysproxy.HeaderLen); err != nil {
+					return
+				}
+			}
+		})
+		for name, url := range map[string]string{"counted": counted, "without extensions": withoutExtensions(t, url)} {
+			for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+				t.Run(name+" "+address, func(t *testing.T) {
+					ctx, c := testContext(t), dialKernel(t, url)
+					l, err := c.Listen(ctx, "tcp", address)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer l.Close()
+					// What a connection asks for first only is not counted.
+					for i := range 2 {
+						before := calls.Load()
+						conn, err := c.DialContext(ctx, "tcp", l.Addr().String())
+						if err != nil {
+							t.Fatal(err)
+						}
+						defer conn.Close()
+						if n := calls.Load() - before; i > 0 && name == "counted" && dials && n != 2 {
+							t.Errorf("%d calls", n)
+						}
+						fd := conn.(*spclient.TCPConn).FD()
+						for _, o := range [][2]int32{{netbsd.IPPROTO_TCP, netbsd.TCP_NODELAY}, {netbsd.SOL_SOCKET, netbsd.SO_KEEPALIVE}} {
+							if v, err := c.GetsockoptInt(ctx, fd, o[0], o[1]); v == 0 || err != nil {
+								t.Errorf("option %#x is %d, %v", o[1], v, err)
+							}
+						}
+						if conn.LocalAddr().String() == l.Addr().String() || conn.RemoteAddr().String() != l.Addr().String() {
+							t.Errorf("from %v to %v", conn.LocalAddr(), conn.RemoteAddr())
+						}
+					}
+					address := l.Addr().String()
+					l.Close()
+					if _, err := c.DialContext(ctx, "tcp", address); !errors.Is(err, netbsd.ECONNREFUSED) {
+						t.Errorf("to a closed port: %v", err)
+					}
+				})
+			}
 		}
 	})
 }

@@ -82,11 +82,28 @@ func (fd *netFD) addrPort(sa []byte) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// appendSockaddr appends the socket address that ap is for a socket of a family,
-// and fails when it is none for that.
+// appendSockaddr appends the socket address that ap is for the socket, which decides the
+// form; it fails when there is none. The kernel is asked for an IPv6 zone's number.
 func (fd *netFD) appendSockaddr(b []byte, ap netip.AddrPort) ([]byte, error) {
+	scope := noScope
+	if zone := ap.Addr().Zone(); zone != "" && fd.family != netbsd.AF_INET {
+		id, err := fd.zoneID(zone)
+		if err != nil {
+			return nil, err
+		}
+		scope = [4]byte(fd.s.machine.Order.AppendUint32(nil, id))
+	}
+	return appendSockaddr(b, fd.family, ap, scope)
+}
+
+// noScope is the scope of addresses without a zone.
+var noScope [4]byte
+
+// appendSockaddr appends the socket address that ap is for a socket of a family, with an IPv6
+// scope in the kernel's byte order.
+func appendSockaddr(b []byte, family int32, ap netip.AddrPort, scope [4]byte) ([]byte, error) {
 	addr := ap.Addr()
-	if fd.family == netbsd.AF_INET {
+	if family == netbsd.AF_INET {
 		if addr = addr.Unmap(); !addr.Is4() {
 			return nil, &net.AddrError{Err: "no IPv4 address", Addr: ap.Addr().String()}
 		}
@@ -99,19 +116,12 @@ func (fd *netFD) appendSockaddr(b []byte, ap netip.AddrPort) ([]byte, error) {
 	if !addr.IsValid() {
 		return nil, &net.AddrError{Err: "no IPv6 address", Addr: addr.String()}
 	}
-	var scope uint32
-	if zone := addr.Zone(); zone != "" {
-		var err error
-		if scope, err = fd.zoneID(zone); err != nil {
-			return nil, err
-		}
-	}
 	a := addr.As16() // an IPv4 address is mapped
 	b = append(b, netbsd.SizeofSockaddrIn6, netbsd.AF_INET6)
 	b = binary.BigEndian.AppendUint16(b, ap.Port())
 	b = append(b, 0, 0, 0, 0)
 	b = append(b, a[:]...)
-	return fd.s.machine.Order.AppendUint32(b, scope), nil
+	return append(b, scope[:]...), nil
 }
 
 // addrPortOf returns the address and port of one of package net's addresses. An

@@ -298,7 +298,11 @@ func (d *Dialer) dialOnce(ctx context.Context, k netKind, raddr netip.AddrPort) 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return d.open(ctx, k, familyOf(raddr.Addr()), netAddr(k, raddr).String(), func(fd *netFD) error {
+	family := familyOf(raddr.Addr())
+	if k.typ == netbsd.SOCK_STREAM && d.LocalAddr == nil && d.Control == nil && raddr.Addr().Zone() == "" {
+		return d.dialTCP(ctx, k, family, raddr)
+	}
+	return d.open(ctx, k, family, netAddr(k, raddr).String(), func(fd *netFD) error {
 		var buf [netbsd.SizeofSockaddrIn6]byte
 		if d.LocalAddr != nil {
 			local, _ := addrPortOf(d.LocalAddr)
@@ -322,10 +326,54 @@ func (d *Dialer) dialOnce(ctx context.Context, k netKind, raddr netip.AddrPort) 
 		}
 		fd.raddr = netAddr(k, raddr)
 		if k.typ == netbsd.SOCK_STREAM {
-			return fd.streamDefaults(d.KeepAlive)
+			return fd.setOptions(streamDefaults(d.KeepAlive))
 		}
 		return nil
 	})
+}
+
+// dialTCP is dialOnce of a connection for which nobody else has a say: a rumpd makes the
+// socket, sets the options and connects in one call.
+func (d *Dialer) dialTCP(ctx context.Context, k netKind, family int32, raddr netip.AddrPort) (*netFD, error) {
+	sa, err := appendSockaddr(nil, family, raddr, noScope)
+	if err != nil {
+		return nil, err
+	}
+	before, after := k.defaults(family), streamDefaults(d.KeepAlive)
+	fd := newNetFD(d.Conn, k.name, family, k.typ)
+	dialed, errno, err := fd.open(ctx, k.proto, sa, func(order netbsd.ByteOrder) []SocketOption {
+		var options []SocketOption
+		for _, o := range append(before, after...) {
+			options = append(options, SocketOption{Level: o.level, Name: o.name, Value: order.AppendUint32(nil, uint32(o.value))})
+		}
+		return options
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer fd.follow(ctx)()
+	if dialed {
+		var over bool
+		if over, err = fd.began(errno); !over {
+			err = fd.settled(ctx)
+		}
+	} else {
+		if err = fd.setOptions(before); err == nil {
+			err = fd.connect(ctx, sa)
+		}
+		if err == nil {
+			err = fd.setOptions(after)
+		}
+	}
+	if err == nil {
+		fd.raddr = netAddr(k, raddr)
+		err = fd.learn()
+	}
+	if err != nil {
+		fd.close()
+		return nil, err
+	}
+	return fd, nil
 }
 
 // open makes a socket, sets its options and has setUp do the rest. It learns the
@@ -336,7 +384,7 @@ func (d *Dialer) open(ctx context.Context, k netKind, family int32, address stri
 		return nil, err
 	}
 	defer fd.follow(ctx)()
-	err = fd.defaults(k)
+	err = fd.setOptions(k.defaults(family))
 	if err == nil && d.Control != nil {
 		err = d.Control(ctx, controlNetwork(k, family), address, fd.fd)
 	}
@@ -396,37 +444,46 @@ func (d *Dialer) dialUnix(ctx context.Context, k netKind, raddr *net.UnixAddr) (
 	})
 }
 
-// defaults sets the options that package net sets for all sockets of a kind.
-func (fd *netFD) defaults(k netKind) error {
-	if fd.family == netbsd.AF_INET6 && fd.typ != netbsd.SOCK_RAW {
-		only := int32(0)
-		if k.family == netbsd.AF_INET6 {
-			only = 1
-		}
-		if err := fd.setsockoptInt(netbsd.IPPROTO_IPV6, netbsd.IPV6_V6ONLY, only); err != nil {
+// intOption is an option that is an int.
+type intOption struct{ level, name, value int32 }
+
+// setOptions sets options, until one fails.
+func (fd *netFD) setOptions(options []intOption) error {
+	for _, o := range options {
+		if err := fd.setsockoptInt(o.level, o.name, o.value); err != nil {
 			return err
 		}
-	}
-	if fd.family != netbsd.AF_LOCAL && fd.typ != netbsd.SOCK_STREAM {
-		return fd.setsockoptInt(netbsd.SOL_SOCKET, netbsd.SO_BROADCAST, 1)
 	}
 	return nil
 }
 
-// streamDefaults sets the options that package net sets for TCP connections.
-func (fd *netFD) streamDefaults(keepAlive time.Duration) error {
-	if err := fd.setsockoptInt(netbsd.IPPROTO_TCP, netbsd.TCP_NODELAY, 1); err != nil {
-		return err
+// defaults are the options that package net sets for all sockets of a kind.
+func (k netKind) defaults(family int32) (options []intOption) {
+	if family == netbsd.AF_INET6 && k.typ != netbsd.SOCK_RAW {
+		only := int32(0)
+		if k.family == netbsd.AF_INET6 {
+			only = 1
+		}
+		options = append(options, intOption{netbsd.IPPROTO_IPV6, netbsd.IPV6_V6ONLY, only})
 	}
+	if family != netbsd.AF_LOCAL && k.typ != netbsd.SOCK_STREAM {
+		options = append(options, intOption{netbsd.SOL_SOCKET, netbsd.SO_BROADCAST, 1})
+	}
+	return options
+}
+
+// streamDefaults are the options that package net sets for TCP connections.
+func streamDefaults(keepAlive time.Duration) []intOption {
+	options := []intOption{{netbsd.IPPROTO_TCP, netbsd.TCP_NODELAY, 1}}
 	if keepAlive < 0 {
-		return nil
+		return options
 	}
 	if keepAlive == 0 {
 		keepAlive = defaultKeepAlive
 	}
-	return fd.setKeepAlive(net.KeepAliveConfig{
+	return append(options, keepAliveOptions(net.KeepAliveConfig{
 		Enable: true, Idle: keepAlive, Interval: keepAlive, Count: keepAliveProbes,
-	})
+	})...)
 }
 
 // slowTicks is a time in whole seconds, rounded up, in the unit of TCP_KEEPIDLE and
@@ -436,42 +493,31 @@ func slowTicks(d time.Duration) int32 {
 	return int32(2 * min((d+time.Second-1)/time.Second, 1<<30-1))
 }
 
-// setKeepAlive sets how idle TCP connections are probed. A value of 0 is package
+// keepAliveOptions are how idle TCP connections are probed. A value of 0 is package
 // net's default, a negative one leaves the kernel's.
-func (fd *netFD) setKeepAlive(config net.KeepAliveConfig) error {
-	on := int32(0)
-	if config.Enable {
-		on = 1
+func keepAliveOptions(config net.KeepAliveConfig) []intOption {
+	if !config.Enable {
+		return []intOption{{netbsd.SOL_SOCKET, netbsd.SO_KEEPALIVE, 0}}
 	}
-	if err := fd.setsockoptInt(netbsd.SOL_SOCKET, netbsd.SO_KEEPALIVE, on); err != nil || on == 0 {
-		return err
-	}
-	ticks := func(d time.Duration) int32 {
-		switch {
-		case d == 0:
+	options := []intOption{{netbsd.SOL_SOCKET, netbsd.SO_KEEPALIVE, 1}}
+	add := func(name int32, d time.Duration) {
+		if d == 0 {
 			d = defaultKeepAlive
-		case d < 0:
-			return -1
 		}
-		return slowTicks(d)
+		if d > 0 {
+			options = append(options, intOption{netbsd.IPPROTO_TCP, name, slowTicks(d)})
+		}
 	}
+	add(netbsd.TCP_KEEPIDLE, config.Idle)
+	add(netbsd.TCP_KEEPINTVL, config.Interval)
 	count := int32(config.Count)
 	if count == 0 {
 		count = keepAliveProbes
 	}
-	for _, o := range [...]struct{ name, val int32 }{
-		{netbsd.TCP_KEEPIDLE, ticks(config.Idle)},
-		{netbsd.TCP_KEEPINTVL, ticks(config.Interval)},
-		{netbsd.TCP_KEEPCNT, count},
-	} {
-		if o.val < 0 {
-			continue
-		}
-		if err := fd.setsockoptInt(netbsd.IPPROTO_TCP, o.name, o.val); err != nil {
-			return err
-		}
+	if count > 0 {
+		options = append(options, intOption{netbsd.IPPROTO_TCP, netbsd.TCP_KEEPCNT, count})
 	}
-	return nil
+	return options
 }
 
 // errNoResolver is why a name is not looked up.

@@ -108,17 +108,20 @@ func openSocket(ctx context.Context, c *Conn, network string, family, typ, proto
 	return fd, nil
 }
 
-// open makes the socket. With an address, sa, and a kernel that does so in the same call it sets the
-// options and begins to connect: dialed is whether it has, and errno connect's.
-func (fd *netFD) open(ctx context.Context, proto int32, options []SocketOption, sa []byte) (dialed bool, errno netbsd.Errno, err error) {
+// open makes the socket. With an address, sa, and a kernel that does so in the same call it sets
+// options, with values in its byte order, and begins to connect: dialed is whether it has, and errno
+// connect's.
+func (fd *netFD) open(ctx context.Context, proto int32, sa []byte, options func(netbsd.ByteOrder) []SocketOption) (dialed bool, errno netbsd.Errno, err error) {
 	defer fd.follow(ctx)()
 	for raised := false; ; {
 		call := fd.c.NewCall(netbsd.SYS___socket30).Int(fd.family).Int(fd.typ | socketFlags).Int(proto)
-		if sa != nil && fits(options) {
-			call.dials = true
-			call.PlaceIn(sa)
-			for _, o := range options {
-				call.PlaceIn(o.Append(nil, call.s.layout))
+		if sa != nil {
+			if options := options(call.s.machine.Order); fits(options) {
+				call.dials = true
+				call.PlaceIn(sa)
+				for _, o := range options {
+					call.PlaceIn(o.Append(nil, call.s.layout))
+				}
 			}
 		}
 		p := &call.s.net

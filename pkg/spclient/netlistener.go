@@ -168,7 +168,7 @@ func (lc *ListenConfig) bind(ctx context.Context, k netKind, family int32, addre
 	}
 	defer fd.follow(ctx)()
 	err = func() error {
-		if err := fd.defaults(k); err != nil {
+		if err := fd.setOptions(k.defaults(fd.family)); err != nil {
 			return err
 		}
 		if k.typ == netbsd.SOCK_STREAM && family != netbsd.AF_LOCAL {
@@ -222,7 +222,7 @@ func (l *netListener) accept() (*netFD, error) {
 			return nil, l.opError("accept", err)
 		}
 		if fd.family != netbsd.AF_LOCAL {
-			err = fd.streamDefaults(l.keepAlive)
+			err = fd.setOptions(streamDefaults(l.keepAlive))
 		}
 		if fd.laddr = l.laddr; fd.laddr == nil && err == nil {
 			err = fd.learn()

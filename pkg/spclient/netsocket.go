@@ -49,7 +49,7 @@ type SocketOption = sysproxy.SocketOption
 // StartConnect's.
 func (c *Conn) DialSocket(ctx context.Context, domain, typ, proto int32, options []SocketOption, sa []byte) (s *NetSocket, over bool, err error) {
 	fd := newNetFD(c, netSocketNetwork(typ), domain, typ)
-	dialed, errno, err := fd.open(ctx, proto, options, sa)
+	dialed, errno, err := fd.open(ctx, proto, sa, func(netbsd.ByteOrder) []SocketOption { return options })
 	if err != nil {
 		return nil, false, err
 	}

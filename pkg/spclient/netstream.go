@@ -136,7 +136,7 @@ func (c *TCPConn) SetKeepAlivePeriod(d time.Duration) error {
 
 // SetKeepAliveConfig sets all that there is to set about probes.
 func (c *TCPConn) SetKeepAliveConfig(config net.KeepAliveConfig) error {
-	return c.fd.opError("set", c.fd.setKeepAlive(config))
+	return c.fd.opError("set", c.fd.setOptions(keepAliveOptions(config)))
 }
 
 var copyBufs = sync.Pool{New: func() any { return new([maxTransfer]byte) }}
