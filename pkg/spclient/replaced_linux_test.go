@@ -168,7 +168,9 @@ func closeFrom(first, conn int) error {
 		}
 		if name == "anon_inode:[eventpoll]" {
 			info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
-			if err != nil {
+			if errors.Is(err, os.ErrNotExist) {
+				continue // one of a connection that was closed just now
+			} else if err != nil {
 				return err
 			}
 			if !regexp.MustCompile(fmt.Sprintf(`(?m)^tfd: +%d `, conn)).Match(info) {
