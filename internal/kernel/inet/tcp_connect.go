@@ -175,7 +175,8 @@ func (so *tcpSocket) ConnectResult() error {
 }
 
 // Settling implements [kernel.Settler]: a connection to an address of this host
-// stands when the listener has its end.
+// stands when the listener has its end, which one that waits for data (TCPDeferAccept) has
+// only later. A listener that is full does not answer.
 func (so *tcpSocket) Settling() bool {
 	so.mu.Lock()
 	so.sync()
@@ -185,7 +186,7 @@ func (so *tcpSocket) Settling() bool {
 	case passive, !so.stack.isLocal(unmapped(remote.addr)):
 		return false
 	case phase == tcpConnecting:
-		return true
+		return !so.stack.sockets.fullTCP(remote)
 	}
 	return phase == tcpConnected && !so.stack.sockets.acceptedTCP(local, remote)
 }
@@ -219,16 +220,43 @@ func (t *socketTable) acceptedTCP(from, to endpoint) bool {
 		return false, listeners
 	}
 	found, listeners := known()
-	full := false
+	hidden := false
 	for _, l := range listeners {
 		l.mu.Lock()
 		l.drain()
-		full = full || l.waiting() > len(l.queue)
+		// It may be the one that the engine has, which does not tell.
+		hidden = hidden || l.waiting() > len(l.queue) || l.opt.deferAccept != 0
 		l.mu.Unlock()
 	}
 	if !found {
 		found, _ = known()
 	}
-	// It may be the one that the engine has, which does not tell.
-	return found || full
+	return found || hidden
+}
+
+// fullTCP tells whether there are listeners on a port, and all have as many connections as they
+// may.
+func (t *socketTable) fullTCP(to endpoint) bool {
+	var listeners []*tcpSocket
+	t.mu.RLock()
+	for _, p := range t.tcp[to.port] {
+		if p.owner != nil && p.remote == (endpoint{}) {
+			listeners = append(listeners, p.owner)
+		}
+	}
+	t.mu.RUnlock()
+	full := false
+	for _, l := range listeners {
+		l.mu.Lock()
+		l.drain()
+		listens, room := l.phase == tcpListening, l.waiting() <= l.most()
+		l.mu.Unlock()
+		switch {
+		case listens && room:
+			return false
+		case listens:
+			full = true
+		}
+	}
+	return full
 }

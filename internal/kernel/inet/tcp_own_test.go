@@ -82,6 +82,44 @@ func TestTCPLinger2(t *testing.T) {
 	}
 }
 
+// TestTCPSettling: a connect(2) to this host itself does not wait for what a listener has only
+// with the first data, nor for one that is full.
+func TestTCPSettling(t *testing.T) {
+	s := newStackOf(t, netbsd.AMD64)
+	settled := func(what string, c kernel.Socket) {
+		t.Helper()
+		eventually(t, what, func() bool { return !c.(kernel.Settler).Settling() })
+	}
+	defers := listener(t, s, "127.0.0.1:80", 5)
+	setInt(t, defers, s.machine, netbsd.IPPROTO_TCP, sysproxy.TCPDeferAccept, 60)
+	c := open(t, s, netbsd.AF_INET, stream, 0)
+	must(t, connect(t, c, addr(s, "127.0.0.1:80")))
+	settled("a listener that waits for data", c)
+	if defers.Poll() != 0 {
+		t.Error("it has a connection without data")
+	}
+	l := listener(t, s, "127.0.0.1:81", 1)
+	for range 2 {
+		c := open(t, s, netbsd.AF_INET, stream, 0)
+		must(t, connect(t, c, addr(s, "127.0.0.1:81")))
+		settled("a listener that has room", c)
+	}
+	eventually(t, "it is full", func() bool { n, _ := l.Pending(); return n == 2 })
+	c = open(t, s, netbsd.AF_INET, stream, 0)
+	check(t, "connect", c.Connect(addr(s, "127.0.0.1:81")), netbsd.EINPROGRESS)
+	if c.(kernel.Settler).Settling() {
+		t.Error("a full listener is waited for")
+	}
+	check(t, "its result", c.ConnectResult(), netbsd.EINPROGRESS)
+	// Who is only bound refuses soon.
+	so := open(t, s, netbsd.AF_INET, stream, 0)
+	must(t, so.Bind(addr(s, "127.0.0.1:82")))
+	c = open(t, s, netbsd.AF_INET, stream, 0)
+	check(t, "connect", c.Connect(addr(s, "127.0.0.1:82")), netbsd.EINPROGRESS)
+	settled("a socket that does not listen", c)
+	check(t, "its result", c.ConnectResult(), netbsd.ECONNREFUSED)
+}
+
 // TestTCPDeferAccept: a connection waits for its first data, or for the time, before it can be
 // accepted.
 func TestTCPDeferAccept(t *testing.T) {
