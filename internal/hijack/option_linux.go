@@ -152,7 +152,7 @@ func (t *trap) getsockopt() {
 // S has it no longer.
 func (x *socket) toldByHost(host int) {
 	x.mu.Lock()
-	has := x.state == broken || x.opts.Type == unix.SOCK_DGRAM && x.k != nil
+	has := x.state == broken || x.state == dead || x.opts.Type == unix.SOCK_DGRAM && x.k != nil
 	x.mu.Unlock()
 	if !has {
 		return

@@ -182,6 +182,14 @@ func (t *trap) socket() {
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, streamBuffer)
 	}
 	x.track(fd)
+	if opts.Type == unix.SOCK_RAW {
+		// It gets what comes from now on, also if nothing is ever done with it.
+		if e := x.open(fd); e != 0 {
+			x.gone()
+			t.fail(e)
+			return
+		}
+	}
 	t.giveFD(fd, x, flags&unix.SOCK_CLOEXEC != 0)
 }
 
