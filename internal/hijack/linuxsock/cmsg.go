@@ -74,6 +74,13 @@ func putCmsg(b []byte, room int, c cmsg) ([]byte, bool) {
 	return b, n == cmsgHeader+len(c.data)
 }
 
+// KernelCredentials is the control message SCM_CREDENTIALS that a socket with SO_PASSCRED has with
+// what the kernel sends, for a buffer of room bytes; and tells whether it did not fit.
+func KernelCredentials(room int) (b []byte, truncated bool) {
+	b, whole := putCmsg(nil, room, cmsg{unix.SOL_SOCKET, unix.SCM_CREDENTIALS, make([]byte, unix.SizeofUcred)})
+	return b, !whole
+}
+
 // Outgoing is what control messages say of a datagram that is sent.
 type Outgoing struct {
 	// Control are NetBSD's control messages, which are about IPv6.
@@ -83,6 +90,10 @@ type Outgoing struct {
 	Source    netip.Addr // of IPv4; not valid: any
 	Interface uint32     // 0: as routed
 	TTL, TOS  int        // of IPv4; -1: as the socket's options say
+
+	// Segment is how many bytes of what is sent each datagram has (UDP_SEGMENT in udp(7)), 0 for
+	// one of all.
+	Segment int
 }
 
 // Plain tells whether Control has all there is.
@@ -91,8 +102,8 @@ func (o *Outgoing) Plain() bool {
 }
 
 // ToControl translates the control messages that a program sends with a
-// message: IP_PKTINFO, IP_TTL, IP_TOS, IPV6_PKTINFO, IPV6_HOPLIMIT, IPV6_TCLASS
-// and IPV6_DONTFRAG. Others fail with the errno that Linux has for those that it
+// message: IP_PKTINFO, IP_TTL, IP_TOS, IPV6_PKTINFO, IPV6_HOPLIMIT, IPV6_TCLASS,
+// IPV6_DONTFRAG and UDP_SEGMENT. Others fail with the errno that Linux has for those that it
 // does not know or that need privilege.
 func (s *Socket) ToControl(m *netbsd.Machine, control []byte) (Outgoing, unix.Errno) {
 	out := Outgoing{TTL: -1, TOS: -1}
@@ -111,8 +122,12 @@ func (s *Socket) ToControl(m *netbsd.Machine, control []byte) (Outgoing, unix.Er
 		case s.Domain == unix.AF_INET6 && c.level == unix.SOL_IPV6:
 			errno = s.ip6Control(m, c, &out)
 		case s.isUDP() && c.level == unix.SOL_UDP:
-			if c.typ == unix.UDP_SEGMENT {
-				errno = unix.EINVAL // nobody would cut the message
+			switch {
+			case c.typ != unix.UDP_SEGMENT:
+			case len(c.data) != 2:
+				errno = unix.EINVAL
+			default:
+				out.Segment = int(native.Uint16(c.data))
 			}
 		}
 		if errno != 0 {

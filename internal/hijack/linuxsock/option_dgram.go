@@ -16,7 +16,7 @@ var udpOptions = map[int]*option{
 	unix.UDP_NO_CHECK6_TX: {name: "UDP_NO_CHECK6_TX", at: idle, why: "as SO_NO_CHECK", set: storeBool, get: get(0)},
 	unix.UDP_NO_CHECK6_RX: {name: "UDP_NO_CHECK6_RX", at: refused, why: "NetBSD drops what has no checksum",
 		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
-	unix.UDP_SEGMENT: {name: "UDP_SEGMENT", at: refused, why: "nobody would cut what is sent",
+	unix.UDP_SEGMENT: {name: "UDP_SEGMENT", at: refused, why: "calls that go by the host's socket would not be cut; a control message is heeded",
 		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
 	unix.UDP_GRO: remembered("UDP_GRO", "datagrams may be put together, and never are"),
 }
