@@ -70,6 +70,21 @@ func (m *message) size() uint64 {
 	return n
 }
 
+// behind is the message without its first n bytes.
+func (m *message) behind(n int) message {
+	if n == 0 {
+		return *m
+	}
+	rest := *m
+	rest.iov = nil
+	for _, s := range m.iov {
+		k := min(uint64(n), s.n)
+		n -= int(k)
+		rest.iov = append(rest.iov, span{s.addr + k, s.n - k})
+	}
+	return rest
+}
+
 // gather reads the message's data, of at most limit bytes.
 func (t *trap) gather(m *message, limit int) ([]byte, unix.Errno) {
 	b := make([]byte, 0, min(m.size(), uint64(limit)))

@@ -26,7 +26,7 @@ func (t *trap) recvfrom() {
 			return
 		}
 	}
-	t.receive(&m, t.arg(3), func(n int, e unix.Errno) { t.done(int64(n), e) })
+	t.receive(&m, t.arg(3), t.answer)
 }
 
 // recvmsg is recvmsg(2).
@@ -40,7 +40,7 @@ func (t *trap) recvmsg() {
 		t.native()
 		return
 	}
-	t.receive(&m, t.arg(2), func(n int, e unix.Errno) { t.done(int64(n), e) })
+	t.receive(&m, t.arg(2), t.answer)
 }
 
 // recvmmsg is recvmmsg(2).
@@ -86,7 +86,10 @@ func (t *trap) recvmmsg() {
 			stop(i, e)
 			return
 		}
-		t.receive(&m, flags&^unix.MSG_WAITFORONE, func(got int, e unix.Errno) {
+		t.receive(&m, flags&^unix.MSG_WAITFORONE, func(host, got int, e unix.Errno) {
+			if e == 0 {
+				e = t.keep(host)
+			}
 			if e == 0 {
 				e = t.write(at+sizeofMsghdr, native.AppendUint32(nil, uint32(got)))
 			}
@@ -103,34 +106,71 @@ func (t *trap) recvmmsg() {
 	next(0, flags)
 }
 
-// receive receives a message and tells how long it is.
-func (t *trap) receive(m *message, flags int, done func(int, unix.Errno)) {
+// finished is told what has come of a message: how long it is, or an error. The socket's
+// descriptor, host, is open meanwhile, also of a call that was parked.
+type finished func(host, n int, e unix.Errno)
+
+// answer answers a call that is about one message.
+func (t *trap) answer(_, n int, e unix.Errno) { t.done(int64(n), e) }
+
+// keep has t go on with a descriptor that may be that of a call which was parked.
+func (t *trap) keep(host int) unix.Errno {
+	if t.host >= 0 {
+		return 0
+	}
+	fd, err := unix.FcntlInt(uintptr(host), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return errnoOf(err)
+	}
+	t.host = fd
+	return 0
+}
+
+// receive receives a message.
+func (t *trap) receive(m *message, flags int, done finished) {
 	switch {
 	case flags&unix.MSG_ERRQUEUE != 0:
-		done(t.receiveError(m))
+		n, e := t.receiveError(m)
+		done(t.host, n, e)
 		return
 	case flags&unix.MSG_OOB != 0:
-		done(0, unix.EINVAL) // there is none
+		done(t.host, 0, unix.EINVAL) // there is none
 		return
 	}
-	try := func(host int) bool {
-		n, e := t.receiveNow(host, m, flags)
-		if e == unix.EAGAIN {
-			return false
+	waits := flags&unix.MSG_DONTWAIT == 0 && !nonblocking(t.host)
+	// A stream's call that waits for all does so here.
+	all := waits && t.sock.opts.Type == unix.SOCK_STREAM && flags&(unix.MSG_WAITALL|unix.MSG_PEEK) == unix.MSG_WAITALL
+	want, have := int(m.size()), 0
+	finish := func(host int, e unix.Errno) bool {
+		if have > 0 {
+			e = 0 // the next call is told
 		}
-		done(n, e)
+		done(host, have, e)
 		return true
+	}
+	try := func(host int) bool {
+		for {
+			part := m.behind(have)
+			n, e := t.receiveNow(host, &part, flags)
+			have += n
+			switch {
+			case e == unix.EAGAIN && (have == 0 || all):
+				return false
+			case e != 0 || n == 0 || !all || have >= want:
+				return finish(host, e)
+			}
+		}
 	}
 	if try(t.host) {
 		return
 	}
-	if flags&unix.MSG_DONTWAIT != 0 || nonblocking(t.host) {
-		done(0, unix.EAGAIN)
+	if !waits {
+		finish(t.host, unix.EAGAIN)
 		return
 	}
 	timeout := hostTimeout(t.host, unix.SO_RCVTIMEO)
-	w := &wait{t: t, expire: func(int) { done(0, unix.EAGAIN) }}
-	w.interrupted = func(e unix.Errno, _ int) { done(0, e) }
+	w := &wait{t: t, expire: func(host int) { finish(host, unix.EAGAIN) }}
+	w.interrupted = func(e unix.Errno, host int) { finish(host, e) }
 	w.try = func() bool { return try(w.fd) }
 	t.s.waits.park(w, unix.EPOLLIN, timeout)
 }
@@ -171,6 +211,13 @@ func (t *trap) receiveNow(host int, m *message, flags int) (int, unix.Errno) {
 	switch {
 	case x.nl != nil:
 		name = sockaddrNl(0, 0)
+		got &^= unix.MSG_CTRUNC // of what the host has to say
+		if v, err := unix.GetsockoptInt(host, unix.SOL_SOCKET, unix.SO_PASSCRED); err == nil && v != 0 {
+			var cut bool
+			if control, cut = linuxsock.KernelCredentials(int(min(m.controllen, linuxsock.MaxControl))); cut {
+				got |= unix.MSG_CTRUNC
+			}
+		}
 	case !stream:
 		var left, cut bool
 		name, control, left = x.origin(from)

@@ -3,6 +3,8 @@
 package hijack
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/linuxsock"
@@ -12,7 +14,7 @@ import (
 func (t *trap) sendto() {
 	m := t.oneSpan()
 	m.name, m.namelen = t.Args[4], uint32(t.Args[5])
-	t.send(&m, t.arg(3), func(n int, e unix.Errno) { t.done(int64(n), e) })
+	t.send(&m, t.arg(3), t.answer)
 }
 
 // sendmsg is sendmsg(2).
@@ -26,7 +28,7 @@ func (t *trap) sendmsg() {
 		t.native()
 		return
 	}
-	t.send(&m, t.arg(2), func(n int, e unix.Errno) { t.done(int64(n), e) })
+	t.send(&m, t.arg(2), t.answer)
 }
 
 // plain tells whether the host's own call does with a message what it should: the
@@ -58,15 +60,21 @@ func (t *trap) sendmmsg() {
 			stop(e)
 			return
 		}
-		t.send(&m, t.arg(3), func(sent int, e unix.Errno) {
+		t.send(&m, t.arg(3), func(host, sent int, e unix.Errno) {
+			if e == 0 {
+				e = t.keep(host)
+			}
 			if e == 0 {
 				e = t.write(at+sizeofMsghdr, native.AppendUint32(nil, uint32(sent)))
 			}
-			if e != 0 {
+			switch {
+			case e != 0:
 				stop(e)
-				return
+			case uint64(sent) < m.size():
+				t.done(int64(i+1), 0) // as far as there was room, or time
+			default:
+				next(i + 1)
 			}
-			next(i + 1)
 		})
 	}
 	next(0)
@@ -76,8 +84,9 @@ func (t *trap) sendmmsg() {
 const maxDatagram = 1<<16 + 1
 
 // send sends a message and tells how many bytes of it were.
-func (t *trap) send(m *message, flags int, done func(int, unix.Errno)) {
+func (t *trap) send(m *message, flags int, finished finished) {
 	x := t.sock
+	done := func(n int, e unix.Errno) { finished(t.host, n, e) }
 	if flags&unix.MSG_OOB != 0 {
 		done(0, unix.EOPNOTSUPP)
 		return
@@ -87,7 +96,7 @@ func (t *trap) send(m *message, flags int, done func(int, unix.Errno)) {
 		return
 	}
 	if x.opts.Type == unix.SOCK_STREAM {
-		t.sendStream(m, flags, done)
+		t.sendStream(m, flags, finished)
 		return
 	}
 	if m.size() >= maxDatagram {
@@ -133,13 +142,37 @@ func (t *trap) send(m *message, flags int, done func(int, unix.Errno)) {
 		done(0, e)
 		return
 	}
-	done(x.sendDatagram(data, to, kernelFlags, out))
+	done(x.sendSegments(data, to, kernelFlags, out))
+}
+
+// maxSegments is how many datagrams one call sends at most (UDP_MAX_SEGMENTS).
+const maxSegments = 128
+
+// sendSegments sends what is one datagram, or many of one size and a rest.
+func (x *socket) sendSegments(data, to []byte, flags int32, out linuxsock.Outgoing) (int, unix.Errno) {
+	if out.Segment == 0 || len(data) <= out.Segment {
+		return x.sendDatagram(data, to, flags, out)
+	}
+	if len(data) > maxSegments*out.Segment {
+		return 0, unix.EINVAL
+	}
+	sent := 0
+	for part := range slices.Chunk(data, out.Segment) {
+		n, e := x.sendDatagram(part, to, flags, out)
+		if e != 0 && sent == 0 {
+			return 0, e
+		}
+		// The others are lost, as datagrams may be, should there be no room for them.
+		sent += max(n, len(part))
+	}
+	return sent, 0
 }
 
 // sendStream sends on a connection what the host would not, for the address that TCP
 // ignores.
-func (t *trap) sendStream(m *message, flags int, done func(int, unix.Errno)) {
+func (t *trap) sendStream(m *message, flags int, finished finished) {
 	x := t.sock
+	done := func(n int, e unix.Errno) { finished(t.host, n, e) }
 	x.mu.Lock()
 	state := x.state
 	x.mu.Unlock()
@@ -157,44 +190,39 @@ func (t *trap) sendStream(m *message, flags int, done func(int, unix.Errno)) {
 		return
 	}
 	sent := 0
+	finish := func(host int, e unix.Errno) bool {
+		if sent > 0 {
+			e = 0
+		}
+		finished(host, sent, e)
+		return true
+	}
 	try := func(host int) bool {
 		for {
 			n, err := unix.SendmsgN(host, data[sent:], nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-			if err == unix.EINTR {
+			switch {
+			case err == unix.EINTR:
 				continue
-			}
-			if err == unix.EAGAIN {
+			case err == unix.EAGAIN:
 				return false
-			}
-			if err != nil {
-				if sent > 0 {
-					err = nil
-				}
-				done(sent, errnoOf(err))
-				return true
+			case err != nil:
+				return finish(host, errnoOf(err))
 			}
 			if sent += n; sent == len(data) {
-				done(sent, 0)
-				return true
+				return finish(host, 0)
 			}
 		}
 	}
 	if try(t.host) {
 		return
 	}
-	finish := func(e unix.Errno) {
-		if sent > 0 {
-			e = 0
-		}
-		done(sent, e)
-	}
 	if flags&unix.MSG_DONTWAIT != 0 || nonblocking(t.host) {
-		finish(unix.EAGAIN)
+		finish(t.host, unix.EAGAIN)
 		return
 	}
 	timeout := hostTimeout(t.host, unix.SO_SNDTIMEO)
-	w := &wait{t: t, expire: func(int) { finish(unix.EAGAIN) }}
-	w.interrupted = func(e unix.Errno, _ int) { finish(e) }
+	w := &wait{t: t, expire: func(host int) { finish(host, unix.EAGAIN) }}
+	w.interrupted = func(e unix.Errno, host int) { finish(host, e) }
 	w.try = func() bool { return try(w.fd) }
 	t.s.waits.park(w, unix.EPOLLOUT, timeout)
 }

@@ -3,6 +3,7 @@ package apps
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -50,6 +51,55 @@ func TestSS(t *testing.T) {
 	out := server.want(t, ss, "-tlnH")
 	if !regexp.MustCompile(`(?m)^LISTEN +\d+ +\d+ +` + regexp.QuoteMeta(hostPort(server.v4, p)) + ` `).MatchString(out) {
 		t.Errorf("ss -tln:\n%s", out)
+	}
+}
+
+// TestRawReceives: a raw socket gets what comes from the moment that it is made.
+func TestRawReceives(t *testing.T) {
+	python := find(t, "python3")
+	for _, test := range []struct{ family, protocol, to, echo string }{
+		{"AF_INET", "1", "127.0.0.1", `b'\x08\x00\xf7\xff\x00\x00\x00\x00'`},
+		{"AF_INET6", "58", "::1", `b'\x80\x00\x00\x00\x00\x00\x00\x00'`},
+	} {
+		out := server.want(t, python, "-c", fmt.Sprintf(`
+import select, socket
+r = socket.socket(socket.%[1]s, socket.SOCK_RAW, %[2]s)
+s = socket.socket(socket.%[1]s, socket.SOCK_RAW, %[2]s)
+s.sendto(%[4]s, ('%[3]s', 0))
+print(select.select([r], [], [], 10)[0] == [r], r.recvfrom(100)[1][0])
+`, test.family, test.protocol, test.to, test.echo))
+		if want := "True " + test.to + "\n"; out != want {
+			t.Errorf("%s: %q, want %q", test.family, out, want)
+		}
+	}
+}
+
+// TestNetlinkCredentials: the kernel says who it is, as avahi-daemon wants it.
+func TestNetlinkCredentials(t *testing.T) {
+	python := find(t, "python3")
+	const ask = `
+import socket, struct
+s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+s.bind((0, 0))
+for room in (socket.CMSG_SPACE(12), 0):
+    s.send(struct.pack('IHHIIB15x', 32, 18, 0x301, 1, 0, 0)) # RTM_GETLINK
+    data, control, flags, address = s.recvmsg(1 << 16, room)
+    print([(level, type, struct.unpack('III', b)) for level, type, b in control], flags & socket.MSG_CTRUNC != 0)
+    done = False
+    while not done:
+        while data:
+            length, kind = struct.unpack('IH', data[:6])
+            done, data = done or kind == 3, data[(length + 3) & ~3:] # NLMSG_DONE
+        if not done:
+            data = s.recv(1 << 16)
+`
+	out, err := exec.Command(python, "-c", ask).CombinedOutput()
+	if err != nil {
+		t.Fatalf("on the host: %v\n%s", err, out)
+	}
+	if got := server.want(t, python, "-c", ask); got != string(out) {
+		t.Errorf("%s, on the host %s", got, out)
 	}
 }
 

@@ -13,6 +13,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -535,6 +536,20 @@ static void basic(void)
 	char buf[7] = "";
 	say("MSG_WAITALL = %s", res(recv(fd, buf, 6, MSG_WAITALL)));
 	say("\"%s\"", buf);
+	/* With an address, and in pieces. */
+	pid_t pid = fork();
+	if (pid == 0) {
+		for (int i = 0; i < 3; i++) {
+			pause_ms(60);
+			write(s, "pqrstuvwx" + 3 * i, 3);
+		}
+		_exit(0);
+	}
+	char nine[10] = "";
+	len = sizeof b;
+	say("recvfrom MSG_WAITALL = %s", res(recvfrom(fd, nine, 9, MSG_WAITALL, &b.sa, &len)));
+	say("\"%s\"", nine);
+	waitpid(pid, NULL, 0);
 	/* Linux fills no address for a stream, and says so by the length. */
 	write(s, "x", 1);
 	len = sizeof b;
@@ -874,6 +889,7 @@ static void nonblock(void)
 	connect(fd, &dead.sa, addrlen_of(fam));
 	awaits(fd, POLLOUT);
 	SAY2("recv after a refusal = %s, then %s", received(fd, 0), received(fd, 0));
+	say("SO_ERROR then = %s", err(soerror(fd)));
 	say("send = %s", res(send(fd, "x", 1, MSG_NOSIGNAL)));
 	close(fd);
 
@@ -1081,7 +1097,9 @@ static void accepts(void)
 	close(s);
 	close(fd);
 	SAY2("TCP_DEFER_ACCEPT = %s, read back %s", res(setint(l, IPPROTO_TCP, TCP_DEFER_ACCEPT, 60)), res(getint(l, IPPROTO_TCP, TCP_DEFER_ACCEPT)));
+	double since = now();
 	fd = connected(&a);
+	say("connected %s", now() - since < 0.2 ? "soon" : "late");
 	say("connected: poll %s", polled(l, POLLIN, 300));
 	write(fd, "data", 4);
 	say("with data: poll %s", awaits(l, POLLIN));
@@ -1583,6 +1601,42 @@ static void udp(void)
 	say("recvmmsg, no time = %s", res(recvmmsg(s, rr, 4, 0, &at_once)));
 	say("recvmmsg, a second, MSG_WAITFORONE = %s", res(recvmmsg(s, rr, 4, MSG_WAITFORONE, &second)));
 	say("time is left: %d", second.tv_sec == 0 && second.tv_nsec > 0);
+	/* They come while it waits. */
+	while (recv(s, in[0], 7, MSG_DONTWAIT) >= 0)
+		;
+	pid_t later = fork();
+	if (later == 0) {
+		for (int i = 0; i < 3; i++) {
+			pause_ms(60);
+			sendmmsg(fd, &mm[i], 1, 0);
+		}
+		_exit(0);
+	}
+	say("recvmmsg of what comes later = %s", res(recvmmsg(s, rr, 3, 0, NULL)));
+	say("\"%s\" \"%s\" \"%s\"", in[0], in[1], in[2]);
+	waitpid(later, NULL, 0);
+	/* One message as datagrams of a size. */
+	char ctl[CMSG_SPACE(2)] = {0};
+	struct msghdr cut = {.msg_iov = &(struct iovec){"0123456789", 10}, .msg_iovlen = 1, .msg_name = &a, .msg_namelen = addrlen_of(fam),
+	    .msg_control = ctl, .msg_controllen = sizeof ctl};
+	struct cmsghdr *size = CMSG_FIRSTHDR(&cut);
+	size->cmsg_level = SOL_UDP;
+	size->cmsg_type = UDP_SEGMENT;
+	size->cmsg_len = CMSG_LEN(2);
+	memcpy(CMSG_DATA(size), &(unsigned short){4}, 2);
+	say("UDP_SEGMENT 4 = %s", res(sendmsg(fd, &cut, 0)));
+	say("%s", (awaits(s, POLLIN), received(s, 0)));
+	say("%s", (awaits(s, POLLIN), received(s, 0)));
+	say("%s", (awaits(s, POLLIN), received(s, 0)));
+	memcpy(CMSG_DATA(size), &(unsigned short){10}, 2);
+	say("UDP_SEGMENT 10 = %s", res(sendmsg(fd, &cut, 0)));
+	say("%s", (awaits(s, POLLIN), received(s, 0)));
+	char many[129] = {0};
+	cut.msg_iov = &(struct iovec){many, sizeof many};
+	memcpy(CMSG_DATA(size), &(unsigned short){1}, 2);
+	say("UDP_SEGMENT 1 of 129 bytes = %s", res(sendmsg(fd, &cut, 0)));
+	size->cmsg_len = CMSG_LEN(1);
+	say("UDP_SEGMENT of a byte = %s", res(sendmsg(fd, &cut, 0)));
 	union addr bc = address(AF_INET, "127.255.255.255", port_of(&a));
 	if (fam == AF_INET) {
 		say("broadcast = %s", res(sendto(fd, "b", 1, 0, &bc.sa, sizeof bc.in)));
