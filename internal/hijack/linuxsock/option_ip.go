@@ -18,6 +18,8 @@ const ecnMask = 3
 // defaultTTL is net.ipv4.ip_default_ttl and net.ipv6.conf.default.hop_limit.
 const defaultTTL = 64
 
+const optionsNotTold = "NetBSD does not tell a datagram's options, which hardly any has; ping(8) warns without it"
+
 // ipOptions are the options of the level SOL_IP, which sockets of IPv6 have as
 // well, but for raw ones: for IPv4-mapped peers.
 var ipOptions = map[int]*option{
@@ -33,8 +35,8 @@ var ipOptions = map[int]*option{
 		get: func(r *request) ([]byte, unix.Errno) { return intValue(boolInt(r.s.hasHeader())), 0 }}),
 	unix.IP_OPTIONS: {name: "IP_OPTIONS", at: inKernel, set: setIPOptions,
 		get: func(r *request) ([]byte, unix.Errno) { return r.s.blobs[r.key], 0 }, isBytes: true},
-	unix.IP_RECVOPTS: notTold("IP_RECVOPTS"),
-	unix.IP_RETOPTS:  notTold("IP_RETOPTS"),
+	unix.IP_RECVOPTS: {name: "IP_RECVOPTS", at: idle, why: optionsNotTold, set: storeBool, get: get(0)},
+	unix.IP_RETOPTS:  {name: "IP_RETOPTS", at: idle, why: optionsNotTold, set: storeBool, get: get(0)},
 	unix.IP_PKTINFO:  recvFlag("IP_PKTINFO", netbsd.IPPROTO_IP, netbsd.IP_PKTINFO),
 	unix.IP_RECVTTL:  recvFlag("IP_RECVTTL", netbsd.IPPROTO_IP, netbsd.IP_RECVTTL),
 	unix.IP_RECVTOS:  {name: "IP_RECVTOS", at: inKernel, set: number(setRecvTOS), get: get(0)},
