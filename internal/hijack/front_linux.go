@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rumptools/internal/hijack/seccomp"
 	"rumptools/internal/slack"
 )
 
@@ -51,16 +52,16 @@ var forwarded = []os.Signal{
 
 // Front runs a copy of this very command as the supervisor and waits for the program.
 func Front() (Status, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return Status{}, os.NewSyscallError("socketpair", err)
-	}
-	ours, theirs := os.NewFile(uintptr(pair[0]), "supervisor"), os.NewFile(uintptr(pair[1]), "front")
-	defer ours.Close()
 	self, err := os.Executable()
 	if err != nil {
 		return Status{}, err
 	}
+	pair, err := seccomp.Pair()
+	if err != nil {
+		return Status{}, err
+	}
+	ours, theirs := os.NewFile(uintptr(pair[0]), "supervisor"), pair[1]
+	defer ours.Close()
 	sigs := make(chan os.Signal, 16)
 	signal.Notify(sigs, forwarded...)
 	// The program, in the same group, decides what these do.
@@ -73,11 +74,10 @@ func Front() (Status, error) {
 	cmd := exec.Command(self, os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.ExtraFiles = []*os.File{theirs}
-	cmd.Env = append(os.Environ(), frontEnv+"=3")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", frontEnv, theirs))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = slack.Start(cmd)
-	theirs.Close()
+	unix.Close(theirs)
 	if err != nil {
 		return Status{}, err
 	}
@@ -185,9 +185,15 @@ func newFront() (*front, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("getpgid", err)
 	}
-	unix.CloseOnExec(fd)
-	unix.SetNonblock(fd, true)
-	return &front{file: os.NewFile(uintptr(fd), "front"), group: group}, nil
+	// With 3 if that is free: a process's start has a pipe, and if its number is 3 it is moved to 4 in
+	// the child, where the caller's may be.
+	low, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	unix.Close(fd)
+	unix.SetNonblock(low, true)
+	return &front{file: os.NewFile(uintptr(low), "front"), group: group}, nil
 }
 
 func (f *front) tell(r report) {

@@ -37,9 +37,22 @@ func (e *StageError) Error() string { return e.Op + ": " + e.Err.Error() }
 // Unwrap returns the cause.
 func (e *StageError) Unwrap() error { return e.Err }
 
-// Start starts a program, whose path, arguments, environment, files and attributes are
-// cmd's, under a filter, and returns its listener. The mounts are made before; cmd's
-// attributes must give it a mount namespace for them.
+// Pair makes a socket pair of type SOCK_SEQPACKET. The next process that is started inherits the
+// second end under its number, and it is to be closed here then. That is no number of a descriptor
+// that the program is to inherit, as those of ExtraFiles, which begin at 3, may be.
+func Pair() ([2]int, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET, 0)
+	if err != nil {
+		return pair, os.NewSyscallError("socketpair", err)
+	}
+	unix.CloseOnExec(pair[0])
+	return pair, nil
+}
+
+// Start starts a program, whose path, arguments, environment, standard files and attributes are
+// cmd's, under a filter, and returns its listener. The program also inherits what this process did,
+// under the same numbers. The mounts are made before; cmd's attributes must give it a mount
+// namespace for them.
 func Start(cmd *exec.Cmd, o Options, mounts []Mount) (*Listener, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -49,11 +62,11 @@ func Start(cmd *exec.Cmd, o Options, mounts []Mount) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	pair, err := Pair()
 	if err != nil {
-		return nil, os.NewSyscallError("socketpair", err)
+		return nil, err
 	}
-	ours, theirs := pair[0], os.NewFile(uintptr(pair[1]), "stage")
+	ours, theirs := pair[0], pair[1]
 	defer unix.Close(ours)
 	for _, m := range [][]byte{filter, message(mounts)} {
 		if len(m) > stage.MaxMessage {
@@ -62,7 +75,7 @@ func Start(cmd *exec.Cmd, o Options, mounts []Mount) (*Listener, error) {
 			_, err = unix.Write(ours, m)
 		}
 		if err != nil {
-			theirs.Close()
+			unix.Close(theirs)
 			return nil, &StageError{"start", err}
 		}
 	}
@@ -72,10 +85,9 @@ func Start(cmd *exec.Cmd, o Options, mounts []Mount) (*Listener, error) {
 	path := cmd.Path
 	cmd.Args = append([]string{os.Args[0], path}, cmd.Args...)
 	cmd.Path = self
-	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs)
-	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", stage.Env, 2+len(cmd.ExtraFiles)))
+	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", stage.Env, theirs))
 	err = slack.StartFine(cmd)
-	theirs.Close()
+	unix.Close(theirs)
 	if err != nil {
 		return nil, &StageError{"start", err}
 	}

@@ -1,0 +1,109 @@
+package apps
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// inherited writes to its argument which descriptors and variables this process has begun with.
+const inherited = `
+for fd in /proc/$$/fd/*; do
+	[ -L "$fd" ] && all="$all${fd##*/}: $(readlink "$fd" | tr -d '\n') $(tr '\n' ' ' </proc/$$/fdinfo/${fd##*/})
+"
+done
+echo "$all$(env | grep -v ^_= | sort)" >"$1"
+`
+
+// TestDescriptors: programs have the descriptors that their callers pass, as without exec, and no
+// others.
+func TestDescriptors(t *testing.T) {
+	if server.kernel == "" {
+		t.Skip("compares exec with the host")
+	}
+	tests := []struct {
+		name    string
+		numbers []int
+		closed  []int
+	}{
+		{name: "none"},
+		{name: "the first", numbers: []int{3}},
+		{name: "all but the first", numbers: []int{4, 5, 6}},
+		{name: "a gap", numbers: []int{3, 5}},
+		{name: "many", numbers: []int{3, 4, 5, 9, 10, 20, 63, 1000}},
+		{name: "no stdin", numbers: []int{3, 4, 63}, closed: []int{0}},
+		{name: "no stdout", numbers: []int{3, 4, 63}, closed: []int{1}},
+		{name: "no stderr", numbers: []int{3, 4, 63}, closed: []int{2}},
+		{name: "nothing standard", numbers: []int{4, 9}, closed: []int{0, 1, 2}},
+		{name: "nothing at all", closed: []int{0, 1, 2}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := tempDir(t)
+			open := func(name string) *os.File {
+				f, err := os.Create(filepath.Join(dir, name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { f.Close() })
+				return f
+			}
+			standard := open("standard")
+			var files []*os.File
+			for _, n := range tt.numbers {
+				for len(files) < n-3 {
+					files = append(files, nil) // closed
+				}
+				f := open(fmt.Sprint("file", n))
+				if _, err := f.Seek(int64(n), io.SeekStart); err != nil {
+					t.Fatal(err)
+				}
+				files = append(files, f)
+			}
+			seen := func(cmd *exec.Cmd, closed string) string {
+				out := filepath.Join(dir, "out")
+				script := `exec "$@"`
+				for _, n := range tt.closed {
+					script += fmt.Sprintf(" %d%s", n, closed)
+				}
+				cmd.Args = slices.Concat([]string{"sh", "-c", script, "sh"}, cmd.Args, []string{out})
+				cmd.Path = "/bin/sh"
+				cmd.Stdin, cmd.Stdout, cmd.Stderr = standard, standard, standard
+				cmd.ExtraFiles = files
+				succeeds(t, cmd, limit)
+				b, err := os.ReadFile(out)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return string(b)
+			}
+			// Go's runtime opens /dev/null for those of 0, 1 and 2 that are closed.
+			want := seen(exec.Command("/bin/sh", "-c", inherited, "sh"), "<>/dev/null")
+			got := seen(server.command(nil, "/bin/sh", "-c", inherited, "sh"), "<&-")
+			if got != want {
+				t.Errorf("by exec:\n%s\non the host:\n%s", got, want)
+			}
+			for _, n := range append(tt.numbers, 0, 1, 2) {
+				if !strings.Contains("\n"+want, fmt.Sprintf("\n%d: ", n)) {
+					t.Errorf("the host's has no %d:\n%s", n, want)
+				}
+			}
+		})
+	}
+}
+
+// TestDescriptorRead: a shell's redirection reaches the program.
+func TestDescriptorRead(t *testing.T) {
+	file := write(t, filepath.Join(tempDir(t), "file"), "what it says\n")
+	cmd := server.command(nil, "/bin/sh", "-c", "cat <&3")
+	cmd.Args = append([]string{"sh", "-c", `exec "$@" 3<"$0"`, file}, cmd.Args...)
+	cmd.Path = "/bin/sh"
+	if out := succeeds(t, cmd, limit); out != "what it says\n" {
+		t.Errorf("%q", out)
+	}
+}
