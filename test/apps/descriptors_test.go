@@ -107,3 +107,44 @@ func TestDescriptorRead(t *testing.T) {
 		t.Errorf("%q", out)
 	}
 }
+
+// TestDescriptorsLetGo: a daemon that has let go of what its caller gave it holds up neither who
+// reads a pipe nor who wants a lock.
+func TestDescriptorsLetGo(t *testing.T) {
+	dir := tempDir(t)
+	lock := filepath.Join(dir, "lock")
+	const daemon = `
+		setsid sh -c 'echo $$ >"$0"; read line <"$0.end"' "$0" 9>&- </dev/null >/dev/null 2>&1 &
+		while ! [ -s "$0" ]; do sleep 0.01; done
+		echo started; echo a warning >&2`
+	pid, end := filepath.Join(dir, "pid"), filepath.Join(dir, "pid.end")
+	if out, err := exec.Command("mkfifo", end).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	cmd := server.command(nil, "/bin/sh", "-c", daemon, pid)
+	cmd.Args = append([]string{"sh", "-c", `
+		exec 9>"$0"
+		flock -n 9 || exit
+		"$@" 2>&1 | cat
+		exec 9>&-
+		for try in 1 2 3 4 5 6 7 8 9 10; do
+			if flock -n "$0" echo free; then exit; fi
+			sleep 0.1
+		done`, lock}, cmd.Args...)
+	cmd.Path = "/bin/sh"
+	out := succeeds(t, cmd, limit)
+	if lines := strings.Fields(out); !slices.Contains(lines, "started") || !slices.Contains(lines, "warning") || !slices.Contains(lines, "free") {
+		t.Errorf("%q", out)
+	}
+	// The daemon is still there.
+	b, err := os.ReadFile(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat("/proc/" + strings.TrimSpace(string(b))); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(end, []byte("end\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
