@@ -295,10 +295,16 @@ func (ws *waits) leaderTakes(pid int, signals uint64) bool {
 	return err == nil && signals&^blocked != 0
 }
 
+// interrupt answers a call that a signal has come for.
 func (ws *waits) interrupt(w *wait, e unix.Errno) {
 	host, ok := ws.end(w)
 	if !ok {
 		return
+	}
+	if e == seccomp.Restart && w.timer != nil {
+		// Linux does not make a call again that has a timeout of its socket's, whatever
+		// the handler says: it would wait for all of its time again (signal(7)).
+		e = unix.EINTR
 	}
 	if w.interrupted != nil {
 		w.interrupted(e, host)

@@ -2601,12 +2601,82 @@ static void storm(int flags, int hz)
 	setitimer(ITIMER_REAL, &it, NULL);
 }
 
-static void once(int ms)
+static void alarm_in(int ms, int flags)
 {
-	struct sigaction sa = {.sa_handler = tick};
+	struct sigaction sa = {.sa_handler = tick, .sa_flags = flags};
 	sigaction(SIGALRM, &sa, NULL);
 	struct itimerval it = {.it_value.tv_usec = ms * 1000};
 	setitimer(ITIMER_REAL, &it, NULL);
+}
+
+static void once(int ms) { alarm_in(ms, 0); }
+
+/* Calls that have a timeout of their socket's are never made again. */
+static void signals_in_time(void)
+{
+	union addr a, b;
+	socklen_t len = sizeof b;
+	char c, buf[4096] = {0};
+	struct iovec iv = {&c, 1};
+	struct mmsghdr mm = {.msg_hdr = {.msg_iov = &iv, .msg_iovlen = 1}};
+	int u = bound(SOCK_DGRAM, &a), l = listener(0, 0, &b), fd[2], fill[3];
+	timeout_of(u, SO_RCVTIMEO, 3000);
+	timeout_of(l, SO_RCVTIMEO, 3000);
+	storm(SA_RESTART, 5);
+	double t = now();
+	say("SO_RCVTIMEO and SA_RESTART, recvfrom = %s", res(recvfrom(u, &c, 1, 0, &b.sa, &len)));
+	say("%s", took(t, 0));
+	say("recvmsg = %s", res(recvmsg(u, &mm.msg_hdr, 0)));
+	say("recvmmsg = %s", res(recvmmsg(u, &mm, 1, 0, NULL)));
+	len = sizeof b;
+	say("accept = %s", res(accept(l, &b.sa, &len)));
+	timeout_of(u, SO_RCVTIMEO, 0);
+	storm(0, 0);
+
+	/* The time that recvmmsg(2) is given is none of the socket's. */
+	pid_t pid = fork();
+	if (pid == 0) {
+		pause_ms(500);
+		sendto(u, "x", 1, 0, &a.sa, addrlen_of(fam));
+		_exit(0);
+	}
+	ticks = 0;
+	alarm_in(100, SA_RESTART);
+	struct timespec ten = {10, 0};
+	say("recvmmsg, 10 seconds = %s", res(recvmmsg(u, &mm, 1, 0, &ten)));
+	say("signals: %d", ticks);
+	ended(pid);
+
+	/* SO_SNDTIMEO: what has a full buffer, and a full backlog. */
+	pair(fd);
+	nonblocking(fd[0], 1);
+	for (int i = 0; i < 3; i++) {
+		while (write(fd[0], buf, sizeof buf) > 0)
+			;
+		pause_ms(50);
+	}
+	nonblocking(fd[0], 0);
+	timeout_of(fd[0], SO_SNDTIMEO, 3000);
+	a = peername(fd[0]);
+	alarm_in(100, SA_RESTART);
+	say("SO_SNDTIMEO, sendto = %s", res(sendto(fd[0], buf, 1, 0, &a.sa, addrlen_of(fam))));
+	a = sockname(l);
+	for (int i = 0; i < 3; i++) {
+		fill[i] = sock(SOCK_STREAM | SOCK_NONBLOCK);
+		connect(fill[i], &a.sa, addrlen_of(fam));
+		pause_ms(50);
+	}
+	int w = sock(SOCK_STREAM);
+	timeout_of(w, SO_SNDTIMEO, 3000);
+	alarm_in(150, SA_RESTART);
+	say("connect = %s", res(connect(w, &a.sa, addrlen_of(fam))));
+	for (int i = 0; i < 3; i++)
+		close(fill[i]);
+	close(fd[0]);
+	close(fd[1]);
+	close(l);
+	close(u);
+	close(w);
 }
 
 static void signals(void)
@@ -2721,12 +2791,10 @@ static void signals(void)
 	once(100);
 	say("poll = %s", polled(u, POLLIN, 5000));
 	timeout_of(fd[0], SO_RCVTIMEO, 5000);
-	struct sigaction sa = {.sa_handler = tick, .sa_flags = SA_RESTART};
-	sigaction(SIGALRM, &sa, NULL);
-	struct itimerval it = {.it_value.tv_usec = 100000};
-	setitimer(ITIMER_REAL, &it, NULL);
+	alarm_in(100, SA_RESTART);
 	say("SA_RESTART and SO_RCVTIMEO, recv = %s", received(fd[0], 0));
 	timeout_of(fd[0], SO_RCVTIMEO, 0);
+	signals_in_time();
 
 	/* A connect that waits, as the backlog is full. */
 	int full = listener(0, 0, &b), fill[3];
