@@ -3,7 +3,9 @@
 package hijack
 
 import (
+	"bytes"
 	"os"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -27,6 +29,9 @@ const (
 	// looksAtOnce bounds how many are looked at: about 300 a second when nothing
 	// happens.
 	looksAtOnce = 30
+	// firstThreadTime is how long a signal is left to a process's first thread, to
+	// which the kernel gives those that it takes, mostly.
+	firstThreadTime = 100 * time.Millisecond
 )
 
 // hostTimeout is how long a call on S may wait: SO_RCVTIMEO or SO_SNDTIMEO, 0 for ever.
@@ -57,10 +62,12 @@ type waits struct {
 type wait struct {
 	t      *trap
 	id     int32
-	fd     int  // what it waits for, its own
-	status int  // its /proc/TID/status, or -1
-	twice  bool // a signal for the process was seen before
+	fd     int // what it waits for, its own
+	status int // its /proc/TID/status, or -1
 	timer  *time.Timer
+
+	// pending is when a signal for the process was seen that the thread can take.
+	pending time.Time
 
 	// try is called when fd is ready, by one goroutine at a time, and tells
 	// whether the call has been answered.
@@ -236,14 +243,16 @@ func (ws *waits) look() {
 			turn = append(turn, ws.ring[ws.at])
 		}
 		ws.mu.Unlock()
+		told := make(map[int]bool)
 		for _, w := range turn {
-			ws.lookAt(w, buf)
+			ws.lookAt(w, buf, told)
 		}
 	}
 }
 
-// lookAt ends a call that a signal waits for, or whose thread has gone.
-func (ws *waits) lookAt(w *wait, buf []byte) {
+// lookAt ends a call that a signal waits for, or whose thread has gone. A signal for the
+// process is for one thread: told are the processes of which one has been told.
+func (ws *waits) lookAt(w *wait, buf []byte, told map[int]bool) {
 	tid := w.t.TID
 	ws.mu.Lock()
 	if w.over {
@@ -268,48 +277,114 @@ func (ws *waits) lookAt(w *wait, buf []byte) {
 	shared, _ := statusBits(b, "ShdPnd:", 16)
 	blocked, _ := statusBits(b, "SigBlk:", 16)
 	tgid, _ := statusNumber(b, "Tgid:", 10)
+	threads, _ := statusNumber(b, "Threads:", 10)
 	switch {
 	case private&^blocked != 0:
 		ws.interrupt(w, seccomp.Restart)
 	case shared&^blocked == 0:
-		w.twice = false
-	case !w.twice:
-		w.twice = true
-	case tgid == int(tid):
-		// The kernel gives a process's signals to its first thread when that
-		// takes them.
+		w.pending = time.Time{}
+	case w.pending.IsZero():
+		// It may just be taken, by whomever the kernel has given it to.
+		w.pending = time.Now()
+	case threads == 1:
 		ws.interrupt(w, seccomp.Restart)
-	case !ws.leaderTakes(tgid, shared):
-		// Which of the other threads has been chosen is not to be seen.
-		ws.interrupt(w, unix.EINTR)
+	case told[tgid]:
+	case tgid == int(tid) || time.Since(w.pending) > firstThreadTime || !firstTakes(tgid, shared):
+		told[tgid] = true
+		ws.handOver(w)
 	}
 }
 
-// leaderTakes tells whether the first thread of a process can take one of the signals.
-func (ws *waits) leaderTakes(pid int, signals uint64) bool {
+// firstTakes tells whether the first thread of a process can take one of the signals.
+func firstTakes(pid int, signals uint64) bool {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	if err != nil {
+	if err != nil || bytes.Contains(b, []byte("\nState:\tZ")) {
 		return false
 	}
 	blocked, err := statusBits(b, "SigBlk:", 16)
 	return err == nil && signals&^blocked != 0
 }
 
-// interrupt answers a call that a signal has come for.
-func (ws *waits) interrupt(w *wait, e unix.Errno) {
-	host, ok := ws.end(w)
-	if !ok {
+// handOver has a thread take a signal of its process. The kernel has given it to one that
+// wants it, which then looks for signals when its call ends; which one is not to be seen,
+// and any other would return Restart to the program as an error.
+func (ws *waits) handOver(w *wait) {
+	ws.mu.Lock()
+	if w.over || w.busy {
+		ws.mu.Unlock()
 		return
 	}
+	w.busy = true // nobody else answers meanwhile
+	ws.mu.Unlock()
+	e := seccomp.Restart
+	if err := nudge(int(w.t.TID)); err != nil {
+		// Perhaps somebody else traces it.
+		ws.s.say("%d: a signal: ptrace: %v", w.t.TID, err)
+		if tgid, err := processOf(w.t.TID); err != nil || tgid != int(w.t.TID) {
+			e = unix.EINTR
+		}
+	}
+	ws.mu.Lock()
+	w.busy = false
+	ws.remove(w)
+	ws.mu.Unlock()
+	w.fails(e)
+}
+
+// nudge has a thread look for signals when its call ends. A tracer's wish that it stops
+// does that, and it stays so when the tracer has gone, before the thread has seen it.
+func nudge(tid int) error {
+	done := make(chan error)
+	go func() {
+		// The thread ends with this, and the tracing with the thread.
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			// But the first one would stay.
+			err := nudge(tid)
+			runtime.UnlockOSThread()
+			done <- err
+			return
+		}
+		err := unix.PtraceSeize(tid)
+		if err == nil {
+			err = unix.PtraceInterrupt(tid)
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		return err
+	}
+	// If it stopped, it would seem to be a child that does, to reap.
+	for range 1000 {
+		b, err := os.ReadFile("/proc/" + strconv.Itoa(tid) + "/status")
+		if err != nil {
+			break
+		}
+		if tracer, _ := statusNumber(b, "TracerPid:", 10); tracer == 0 {
+			break
+		}
+		time.Sleep(50 * time.Microsecond)
+	}
+	return nil
+}
+
+func (ws *waits) interrupt(w *wait, e unix.Errno) {
+	if _, ok := ws.end(w); ok {
+		w.fails(e)
+	}
+}
+
+// fails answers a call that has been taken out, as a signal has come.
+func (w *wait) fails(e unix.Errno) {
 	if e == seccomp.Restart && w.timer != nil {
 		// Linux does not make a call again that has a timeout of its socket's, whatever
 		// the handler says: it would wait for all of its time again (signal(7)).
 		e = unix.EINTR
 	}
 	if w.interrupted != nil {
-		w.interrupted(e, host)
+		w.interrupted(e, w.fd)
 	} else {
 		w.t.fail(e)
 	}
-	unix.Close(host)
+	unix.Close(w.fd)
 }

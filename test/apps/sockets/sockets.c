@@ -2926,6 +2926,70 @@ static void *echo_thread(void *arg)
 	}
 }
 
+/* A signal of the process while threads accept. */
+struct for_process {
+	const char *what;
+	int sig, flags;
+	enum { BLOCKS, GONE, ACCEPTS, JOINS } first; /* what the first thread does */
+	int l;
+};
+
+static atomic_int failures, last_failure;
+
+static void *accepts_only(void *arg)
+{
+	union addr b;
+	socklen_t len = sizeof b;
+	struct for_process *f = arg;
+	/* The end of a child is for the thread that has made it, first. */
+	if (f->sig == SIGCHLD && gettid() != getpid() && fork() == 0) {
+		pause_ms(300);
+		_exit(0);
+	}
+	if (accept(f->l, &b.sa, &len) < 0) {
+		last_failure = errno;
+		failures++;
+	}
+	return NULL;
+}
+
+static void *has_signal_sent(void *arg)
+{
+	struct for_process *f = arg;
+	pause_ms(300);
+	if (f->sig != SIGCHLD)
+		kill(getpid(), f->sig);
+	for (int i = 0; i < 500 && ticks == 0; i++)
+		pause_ms(10);
+	pause_ms(400);
+	say("%s: handlers %d, calls that failed %d: %s", f->what, ticks, failures, err(last_failure));
+	_exit(0);
+}
+
+static void process_signal(struct for_process *f)
+{
+	pthread_t th;
+	sigset_t set, was;
+	struct sigaction sa = {.sa_handler = tick, .sa_flags = f->flags};
+	ticks = 0;
+	sigaction(f->sig, &sa, NULL);
+	int threads = f->sig == SIGCHLD ? 1 : 3;
+	for (int i = 0; i < threads; i++)
+		pthread_create(&th, NULL, accepts_only, f);
+	sigfillset(&set);
+	pthread_sigmask(SIG_BLOCK, &set, &was);
+	if (f->first == BLOCKS)
+		has_signal_sent(f);
+	pthread_t sends;
+	pthread_create(&sends, NULL, has_signal_sent, f);
+	pthread_sigmask(SIG_SETMASK, &was, NULL);
+	if (f->first == GONE)
+		pthread_exit(NULL);
+	if (f->first == ACCEPTS)
+		accepts_only(f);
+	pthread_join(sends, NULL);
+}
+
 static void threads(void)
 {
 	int fd[2];
@@ -2958,6 +3022,30 @@ static void threads(void)
 	for (int i = 0; i < 4; i++)
 		pthread_join(ec[i], NULL);
 	say("all have ended");
+	close(l);
+	l = listener(0, 5, &a);
+	struct for_process cases[] = {
+		{"the first thread blocks a signal, SA_RESTART", SIGUSR1, SA_RESTART, BLOCKS, l},
+		{"it blocks it, no SA_RESTART", SIGUSR1, 0, BLOCKS, l},
+		{"it has gone, SA_RESTART", SIGUSR1, SA_RESTART, GONE, l},
+		{"it has gone, no SA_RESTART", SIGUSR1, 0, GONE, l},
+		{"it accepts, SA_RESTART", SIGUSR1, SA_RESTART, ACCEPTS, l},
+		{"it accepts, no SA_RESTART", SIGUSR1, 0, ACCEPTS, l},
+		{"it waits for a thread, SA_RESTART", SIGUSR1, SA_RESTART, JOINS, l},
+		{"it waits for a thread, no SA_RESTART", SIGUSR1, 0, JOINS, l},
+		{"it accepts, and another's child ends, SA_RESTART", SIGCHLD, SA_RESTART, ACCEPTS, l},
+		{"it accepts, and another's child ends, no SA_RESTART", SIGCHLD, 0, ACCEPTS, l},
+		{"it waits for a thread, and another's child ends", SIGCHLD, SA_RESTART, JOINS, l},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			process_signal(&cases[i]);
+			_exit(1);
+		}
+		if (strcmp(ended(pid), "exit 0") != 0)
+			say("%s: it has not ended well", cases[i].what);
+	}
 }
 
 /* Idle threads, for whoever measures what they cost: sockets idle SECONDS THREADS. */
