@@ -80,6 +80,7 @@ type wait struct {
 
 	busy  bool
 	again bool
+	late  bool // its time is over
 	over  bool
 }
 
@@ -137,12 +138,7 @@ func (ws *waits) park(w *wait, events uint32, timeout time.Duration) {
 		go ws.look()
 	}
 	if timeout > 0 {
-		w.timer = time.AfterFunc(timeout, func() {
-			if host, ok := ws.end(w); ok {
-				w.expire(host)
-				unix.Close(host)
-			}
-		})
+		w.timer = time.AfterFunc(timeout, func() { ws.expire(w) })
 	}
 	if events != 0 {
 		unix.EpollCtl(ws.ep, unix.EPOLL_CTL_ADD, w.fd, &unix.EpollEvent{Events: events | unix.EPOLLET, Fd: w.id})
@@ -176,10 +172,25 @@ func (ws *waits) wake(w *wait) {
 				ws.remove(w)
 				unix.Close(w.fd)
 			}
+			late := w.late
 			ws.mu.Unlock()
+			if late {
+				ws.expire(w)
+			}
 			return
 		}
 	}()
+}
+
+// expire ends a call whose time is over, or has that done by who is trying it.
+func (ws *waits) expire(w *wait) {
+	ws.mu.Lock()
+	w.late = true
+	ws.mu.Unlock()
+	if host, ok := ws.end(w); ok {
+		w.expire(host)
+		unix.Close(host)
+	}
 }
 
 // remove takes a call out, with the lock held.
