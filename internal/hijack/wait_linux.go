@@ -66,7 +66,7 @@ type wait struct {
 	status int // its /proc/TID/status, or -1
 	timer  *time.Timer
 
-	// pending is when a signal for the process was seen that the thread can take.
+	// pending is since when a signal for the process is seen that the thread can take.
 	pending time.Time
 
 	// try is called when fd is ready, by one goroutine at a time, and tells
@@ -379,6 +379,7 @@ func nudge(tid int) error {
 	return nil
 }
 
+// interrupt answers a call that a signal has come for.
 func (ws *waits) interrupt(w *wait, e unix.Errno) {
 	if _, ok := ws.end(w); ok {
 		w.fails(e)
