@@ -46,7 +46,7 @@ func (s *supervisor) known() []owners.Socket {
 	defer s.knownMu.Unlock()
 	if s.listOwners != nil && time.Since(s.knownAt) > knownFor {
 		// What cannot be asked does not count.
-		s.knownNow, _ = s.listOwners(s.ctx, s.conn.URL())
+		s.knownNow, _ = s.listOwners(s.ctx, s.url)
 		s.knownAt = time.Now()
 	}
 	return s.knownNow

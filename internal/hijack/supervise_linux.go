@@ -122,9 +122,9 @@ func supervise(ctx context.Context, o *Options, f *front) error {
 		return fmt.Errorf("exec: %w", err)
 	}
 	defer s.close()
-	s.listOwners = o.Owners
+	s.listOwners, s.url = o.Owners, owners.Resolve(conn.URL())
 	if o.TellOwners != nil {
-		teller, err := o.TellOwners(conn.URL(), s.owners)
+		teller, err := o.TellOwners(s.url, s.owners)
 		if err != nil {
 			// Without a run-time directory nobody can ask, and that is all.
 			s.say("owners: %v", err)

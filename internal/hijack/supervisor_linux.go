@@ -68,6 +68,7 @@ type supervisor struct {
 	proc     *procDir
 
 	listOwners func(ctx context.Context, url string) ([]owners.Socket, error)
+	url        string // the kernel's, as listOwners takes it
 	knownMu    sync.Mutex
 	knownNow   []owners.Socket // what listOwners said
 	knownAt    time.Time

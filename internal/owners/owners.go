@@ -24,6 +24,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"rumptools/pkg/sysproxy"
 )
 
 // Socket is one of a kernel's sockets with the program that has it.
@@ -53,8 +55,56 @@ const maxList = 16 << 20
 
 // prefix begins the names of a kernel's supervisors.
 func prefix(url string) string {
-	sum := sha256.Sum256([]byte(url))
+	sum := sha256.Sum256([]byte(Resolve(url)))
 	return "owners-" + hex.EncodeToString(sum[:8]) + "-"
+}
+
+// Resolve returns the URL that a kernel has by all paths: its path is absolute and has no symbolic
+// links. [Tell] and [List] do that themselves; who asks later resolves before, since the links may
+// be gone by then.
+func Resolve(url string) string {
+	u, err := sysproxy.ParseURL(url)
+	if err != nil || u.Network != "unix" {
+		return url
+	}
+	path := u.Address
+	if !filepath.IsAbs(path) {
+		dir, err := os.Getwd()
+		if err != nil {
+			return url
+		}
+		// Not Join, for which link/.. is nothing.
+		path = dir + "/" + path
+	}
+	links := maxLinks
+	u.Address = realPath(path, &links)
+	return u.String()
+}
+
+// maxLinks is how many links are followed that lead to nothing, as many as Linux follows of all.
+const maxLinks = 40
+
+// realPath is an absolute path without symbolic links. Nothing need be there. So many links are
+// followed at most.
+func realPath(path string, links *int) string {
+	if path, err := filepath.EvalSymlinks(path); err == nil {
+		return path
+	}
+	dir, name := filepath.Split(strings.TrimRight(path, "/"))
+	if dir == "" {
+		return "/"
+	}
+	path = filepath.Join(realPath(dir, links), name)
+	// A link stays when the kernel has ended and its socket is gone.
+	to, err := os.Readlink(path)
+	if err != nil || *links == 0 {
+		return path
+	}
+	*links--
+	if !filepath.IsAbs(to) {
+		to = filepath.Dir(path) + "/" + to
+	}
+	return realPath(to, links)
 }
 
 // A Teller tells of the sockets that this process's programs have.
@@ -109,8 +159,9 @@ func List(ctx context.Context, dir, url string) ([]Socket, error) {
 	}
 	var all []Socket
 	var errs []error
+	prefix := prefix(url)
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), prefix(url)) {
+		if !strings.HasPrefix(e.Name(), prefix) {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())
