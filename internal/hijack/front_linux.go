@@ -81,6 +81,7 @@ func Front() (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
+	letGo()
 	reports := make(chan report)
 	go func() {
 		defer close(reports)

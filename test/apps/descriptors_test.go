@@ -1,6 +1,7 @@
 package apps
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -8,7 +9,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // inherited writes to its argument which descriptors and variables this process has begun with.
@@ -146,5 +149,50 @@ func TestDescriptorsLetGo(t *testing.T) {
 	}
 	if err := os.WriteFile(end, []byte("end\n"), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestDescriptorsClosed: what a program closes of what its caller gave it is closed.
+func TestDescriptorsClosed(t *testing.T) {
+	end := filepath.Join(tempDir(t), "end")
+	if out, err := exec.Command("mkfifo", end).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	cmd := server.command(nil, "/bin/sh", "-c", `echo on 7 >&7; echo on 1; exec >&- 7>&-; read line <"$0"`, end)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	cmd.ExtraFiles = []*os.File{nil, nil, nil, nil, w}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	timer := time.AfterFunc(limit, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	for want, r := range map[string]io.Reader{"on 7\n": r, "on 1\n": out} {
+		if b, err := io.ReadAll(r); string(b) != want || err != nil {
+			t.Errorf("%q, %v, want %q", b, err, want)
+		}
+	}
+	// The program is still there to read it.
+	f, err := os.OpenFile(end, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+	for until := time.Now().Add(limit); errors.Is(err, syscall.ENXIO) && time.Now().Before(until); {
+		time.Sleep(10 * time.Millisecond)
+		f, err = os.OpenFile(end, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+	}
+	if err != nil {
+		t.Error(err)
+	} else {
+		f.WriteString("end\n")
+		f.Close()
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
 	}
 }
