@@ -136,9 +136,7 @@ func (k *kept) control(f func(fd int)) bool {
 // hungUp tells whether the programs have closed the other end.
 func (k *kept) hungUp() (hung bool) {
 	open := k.control(func(fd int) {
-		fds := []unix.PollFd{{Fd: int32(fd)}}
-		unix.Poll(fds, 0)
-		hung = fds[0].Revents&unix.POLLHUP != 0
+		hung = polled(fd, 0)&unix.POLLHUP != 0
 	})
 	return hung || !open
 }

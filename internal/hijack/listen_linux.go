@@ -336,8 +336,7 @@ func (t *trap) tryAccept(l, flags int) bool {
 	}
 	// L may be blocking, and all who accept come through here.
 	x.op.Lock()
-	fds := []unix.PollFd{{Fd: int32(l), Events: unix.POLLIN}}
-	if n, err := unix.Poll(fds, 0); n <= 0 && err == nil {
+	if polled(l, unix.POLLIN) == 0 {
 		x.op.Unlock()
 		return false
 	}

@@ -43,6 +43,17 @@ func hostTimeout(host, option int) time.Duration {
 	return time.Duration(tv.Nano())
 }
 
+// polled is what poll(2) says of a descriptor now. A signal, of those that the runtime sends
+// itself or of a child's end, is no answer.
+func polled(fd int, events int16) int16 {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: events}}
+	for {
+		if _, err := unix.Poll(fds, 0); err != unix.EINTR {
+			return fds[0].Revents
+		}
+	}
+}
+
 // waits are the calls that wait for a descriptor of the host's.
 type waits struct {
 	s  *supervisor
@@ -254,16 +265,31 @@ func (ws *waits) look() {
 			turn = append(turn, ws.ring[ws.at])
 		}
 		ws.mu.Unlock()
-		told := make(map[int]bool)
+		seen := round{told: make(map[int]bool), stopped: make(map[int]bool)}
 		for _, w := range turn {
-			ws.lookAt(w, buf, told)
+			ws.lookAt(w, buf, seen)
 		}
 	}
 }
 
-// lookAt ends a call that a signal waits for, or whose thread has gone. A signal for the
-// process is for one thread: told are the processes of which one has been told.
-func (ws *waits) lookAt(w *wait, buf []byte, told map[int]bool) {
+// round is what is known of processes while calls are looked at.
+type round struct {
+	told    map[int]bool // one of its threads has been told of a signal, which is for one only
+	stopped map[int]bool // whether its first thread is
+}
+
+// isStopped tells whether a process is being stopped.
+func (r round) isStopped(pid int) bool {
+	is, known := r.stopped[pid]
+	if !known {
+		is = stopped(pid)
+		r.stopped[pid] = is
+	}
+	return is
+}
+
+// lookAt ends a call that a signal waits for, or whose thread has gone.
+func (ws *waits) lookAt(w *wait, buf []byte, seen round) {
 	tid := w.t.TID
 	ws.mu.Lock()
 	if w.over {
@@ -292,6 +318,10 @@ func (ws *waits) lookAt(w *wait, buf []byte, told map[int]bool) {
 	switch {
 	case private&^blocked != 0:
 		ws.interrupt(w, seccomp.Restart)
+	case threads > 1 && tgid != int(tid) && seen.isStopped(tgid):
+		// The process stops when all its threads do: this one, too, and goes on with its
+		// call afterwards.
+		ws.interrupt(w, seccomp.Restart)
 	case shared&^blocked == 0:
 		w.pending = time.Time{}
 	case w.pending.IsZero():
@@ -299,9 +329,9 @@ func (ws *waits) lookAt(w *wait, buf []byte, told map[int]bool) {
 		w.pending = time.Now()
 	case threads == 1:
 		ws.interrupt(w, seccomp.Restart)
-	case told[tgid]:
+	case seen.told[tgid]:
 	case tgid == int(tid) || time.Since(w.pending) > firstThreadTime || !firstTakes(tgid, shared):
-		told[tgid] = true
+		seen.told[tgid] = true
 		ws.handOver(w)
 	}
 }

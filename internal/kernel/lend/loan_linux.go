@@ -381,7 +381,11 @@ func (l *Loan) watch(events uint32) { l.p.control(unix.EPOLL_CTL_MOD, l.fd, l.id
 // look asks the host whether both directions have ended.
 func (l *Loan) look() {
 	pfd := []unix.PollFd{{Fd: int32(l.fd)}}
-	if _, err := unix.Poll(pfd, 0); err == nil && pfd[0].Revents&unix.POLLHUP != 0 {
+	_, err := unix.Poll(pfd, 0)
+	for err == unix.EINTR {
+		_, err = unix.Poll(pfd, 0)
+	}
+	if err == nil && pfd[0].Revents&unix.POLLHUP != 0 {
 		l.hup = true
 		l.note(hostHup) // there is something to do about it
 	}

@@ -2991,8 +2991,46 @@ static void process_signal(struct for_process *f)
 	pthread_join(sends, NULL);
 }
 
+/* A process stops, with all its threads, and goes on: they accept then. */
+static void stops(int first_accepts)
+{
+	union addr a;
+	int l = listener(0, 5, &a), status = 0;
+	struct for_process f = {.l = l};
+	const char *what = first_accepts ? "the first thread accepts, too" : "the first thread sleeps";
+	pid_t pid = fork();
+	if (pid == 0) {
+		pthread_t th[3];
+		for (int i = 0; i < 3; i++)
+			pthread_create(&th[i], NULL, accepts_only, &f);
+		if (first_accepts)
+			accepts_only(&f);
+		for (int i = 0; i < 3; i++)
+			pthread_join(th[i], NULL);
+		_exit(failures);
+	}
+	pause_ms(300);
+	kill(pid, SIGTSTP);
+	pid_t r = 0;
+	for (int i = 0; i < 500 && r == 0; i++) {
+		pause_ms(10);
+		r = waitpid(pid, &status, WUNTRACED | WNOHANG);
+	}
+	say("%s: %s", what, r == pid && WIFSTOPPED(status) ? "stopped" : "not stopped");
+	int fd[4];
+	for (int i = 0; i < 3 + first_accepts; i++)
+		fd[i] = connected(&a);
+	kill(pid, SIGCONT);
+	say("goes on: %s", ended(pid));
+	for (int i = 0; i < 3 + first_accepts; i++)
+		close(fd[i]);
+	close(l);
+}
+
 static void threads(void)
 {
+	stops(0);
+	stops(1);
 	int fd[2];
 	pthread_t th[8], ec[4];
 	void *r;
@@ -3072,7 +3110,7 @@ static const struct { const char *name; void (*run)(void); int seconds; } sectio
 	{"udp", udp, 40}, {"control", control, 20}, {"multicast", multicast, 20}, {"oob", oob, 20}, {"bulk", bulk, 40}, {"smallbuf", smallbuf, 60},
 	{"options", options, 20},
 	{"mixes", mixes, 30}, {"forks", forks, 20}, {"rights", rights, 20}, {"exec", execs, 20}, {"closeall", closeall, 20}, {"emfile", emfile, 20},
-	{"signals", signals, 60}, {"jobs", jobs, 30}, {"threads", threads, 40},
+	{"signals", signals, 60}, {"jobs", jobs, 30}, {"threads", threads, 60},
 };
 
 int main(int argc, char **argv)
