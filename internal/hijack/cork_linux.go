@@ -66,9 +66,7 @@ func (l *loan) setCork(on bool) {
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT, 1+int(l.changes))
 		if !on {
 			// The host says that there is room, if there is.
-			fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-			n, err := unix.Poll(fds, 0)
-			call = n <= 0 || err != nil || fds[0].Revents&unix.POLLOUT == 0 || !setSendBufferAnew(fd)
+			call = polled(fd, unix.POLLOUT)&unix.POLLOUT == 0 || !setSendBufferAnew(fd)
 		}
 	})
 	if !on && call {

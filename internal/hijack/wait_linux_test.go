@@ -23,7 +23,7 @@ func TestLate(t *testing.T) {
 	// Whose signals are looked at.
 	sleeper := exec.Command("sleep", "600")
 	if err := sleeper.Start(); err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	defer sleeper.Wait()
 	defer sleeper.Process.Kill()

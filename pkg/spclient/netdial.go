@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -343,7 +344,7 @@ func (d *Dialer) dialTCP(ctx context.Context, k netKind, family int32, raddr net
 	fd := newNetFD(d.Conn, k.name, family, k.typ)
 	dialed, errno, err := fd.open(ctx, k.proto, sa, func(order netbsd.ByteOrder) []SocketOption {
 		var options []SocketOption
-		for _, o := range append(before, after...) {
+		for _, o := range slices.Concat(before, after) {
 			options = append(options, SocketOption{Level: o.level, Name: o.name, Value: order.AppendUint32(nil, uint32(o.value))})
 		}
 		return options

@@ -206,47 +206,37 @@ func (t *socketTable) hasTCP(local, remote endpoint) bool {
 // acceptedTCP tells whether there is the other end of a connection from one own
 // address to another, once the listeners have been asked for it.
 func (t *socketTable) acceptedTCP(from, to endpoint) bool {
-	known := func() (found bool, listeners []*tcpSocket) {
-		t.mu.RLock()
-		defer t.mu.RUnlock()
-		for _, p := range t.tcp[to.port] {
-			switch {
-			case p.remote.port == from.port && unmapped(p.remote.addr) == unmapped(from.addr):
-				return true, nil
-			case p.owner != nil && p.remote == (endpoint{}):
-				listeners = append(listeners, p.owner)
-			}
-		}
-		return false, listeners
+	if t.hasTCP(to, from) {
+		return true
 	}
-	found, listeners := known()
 	hidden := false
-	for _, l := range listeners {
+	for _, l := range t.listenersTCP(to.port) {
 		l.mu.Lock()
 		l.drain()
 		// It may be the one that the engine has, which does not tell.
 		hidden = hidden || l.waiting() > len(l.queue) || l.opt.deferAccept != 0
 		l.mu.Unlock()
 	}
-	if !found {
-		found, _ = known()
+	return t.hasTCP(to, from) || hidden
+}
+
+// listenersTCP are the sockets without a peer on a port, those that are only bound among them.
+func (t *socketTable) listenersTCP(port uint16) (listeners []*tcpSocket) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, p := range t.tcp[port] {
+		if p.owner != nil && p.remote == (endpoint{}) {
+			listeners = append(listeners, p.owner)
+		}
 	}
-	return found || hidden
+	return listeners
 }
 
 // fullTCP tells whether there are listeners on a port, and all have as many connections as they
 // may.
 func (t *socketTable) fullTCP(to endpoint) bool {
-	var listeners []*tcpSocket
-	t.mu.RLock()
-	for _, p := range t.tcp[to.port] {
-		if p.owner != nil && p.remote == (endpoint{}) {
-			listeners = append(listeners, p.owner)
-		}
-	}
-	t.mu.RUnlock()
 	full := false
-	for _, l := range listeners {
+	for _, l := range t.listenersTCP(to.port) {
 		l.mu.Lock()
 		l.drain()
 		listens, room := l.phase == tcpListening, l.waiting() <= l.most()
