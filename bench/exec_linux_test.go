@@ -25,9 +25,9 @@ import (
 // Where more is better (streams, datagrams a second, requests) it is how much of the
 // host's throughput there is.
 //
-// In rumpd one kernel serves both ends, in pair, too, past its TCP (net.inet.tcp.pair), in
-// bus each end has its own, joined by a bus, and in real both have that of BENCH_SERVER,
-// which must have 127.0.0.1. Each measurement has its time, not its number of calls, so
+// In rumpd one kernel serves both ends, in tcp, too, through its TCP (net.inet.tcp.fusion=0), in
+// pair without carrying anything (net.inet.tcp.pair), in bus each end has its own, joined by a
+// bus, and in real both have that of BENCH_SERVER, which must have 127.0.0.1. Each measurement has its time, not its number of calls, so
 // that slow kernels get figures, too.
 func BenchmarkExec(b *testing.B) {
 	rumpctl := program(b, "rumpctl")
@@ -41,11 +41,18 @@ func BenchmarkExec(b *testing.B) {
 		server, client string // kernels
 		address        string // of the server
 	}
-	rumpd, pair := startRumpd(b), startRumpd(b)
-	if out, err := exec.Command(rumpctl, "sysctl", "--server", pair, "net.inet.tcp.pair=1").CombinedOutput(); err != nil {
-		b.Fatalf("rumpctl sysctl: %v\n%s", err, out)
+	var all []ends
+	for _, e := range []struct{ name, set string }{
+		{"rumpd", "net.inet.tcp.fusion=1"},
+		{"tcp", "net.inet.tcp.fusion=0"},
+		{"pair", "net.inet.tcp.pair=1"},
+	} {
+		kernel := startRumpd(b)
+		if out, err := exec.Command(rumpctl, "sysctl", "--server", kernel, e.set).CombinedOutput(); err != nil {
+			b.Fatalf("rumpctl sysctl: %v\n%s", err, out)
+		}
+		all = append(all, ends{e.name, kernel, kernel, "127.0.0.1"})
 	}
-	all := []ends{{"rumpd", rumpd, rumpd, "127.0.0.1"}, {"pair", pair, pair, "127.0.0.1"}}
 	two := startBus(b, rumpctl, "10.0.0.1", "10.0.0.2")
 	all = append(all, ends{"bus", two[0], two[1], "10.0.0.1"})
 	if url := os.Getenv("BENCH_SERVER"); url != "" {
@@ -86,7 +93,7 @@ func BenchmarkExec(b *testing.B) {
 				{"trapped call, 4 callers", []string{"trapped", "300", "4"}},
 				{"call that is not trapped", []string{"plain", "500"}},
 			} {
-				if (e.name == "pair" || e.name == "bus") && !slices.Contains(m.args, "@") {
+				if e.name != "rumpd" && e.name != "real" && !slices.Contains(m.args, "@") {
 					continue // it is not about connections
 				}
 				b.Run(m.name, func(b *testing.B) { compare(b, onHost, onKernel, m.args) })
@@ -112,7 +119,7 @@ func BenchmarkExec(b *testing.B) {
 					})
 				}
 			})
-			if e.name == "pair" || e.name == "bus" {
+			if e.name != "rumpd" && e.name != "real" {
 				return
 			}
 			b.Run("start", func(b *testing.B) {

@@ -13,7 +13,7 @@ import (
 type Lender interface {
 	// Lend begins a loan. It fails with ENOTCONN without a connection, and EBUSY
 	// while there is another loan.
-	Lend(notify func(lend.Events)) (lend.Stream, error)
+	Lend(*lend.Loan) (lend.Stream, error)
 }
 
 // pump is the kernel's pump, which the first loan makes.

@@ -143,6 +143,31 @@ func (r *Reader) Read(p []byte) (int, error) {
 	}
 }
 
+// Splice moves bytes that Ready told of into a pipe without a copy, at most n and never all of
+// them, for the last that is taken stays. It gives their number, and fails as Read does.
+func (r *Reader) Splice(pipe, n int) (int, error) {
+	for r.stale > 0 {
+		if _, e := r.take(nil); e != 0 && e != unix.EINTR {
+			return 0, e
+		} else if e == 0 {
+			r.stale = 0
+		}
+	}
+	for {
+		m, _, e := syscall.RawSyscall6(unix.SYS_SPLICE, uintptr(r.fd), 0, uintptr(pipe), 0, uintptr(min(n, r.have-1)), unix.SPLICE_F_NONBLOCK)
+		switch {
+		case e == unix.EINTR:
+			continue
+		case e != 0:
+			return 0, e
+		case m == 0:
+			return 0, io.ErrUnexpectedEOF
+		}
+		r.have -= int(m)
+		return int(m), nil
+	}
+}
+
 // take reads the stale byte, if there is one, and then into p.
 func (r *Reader) take(p []byte) (int, syscall.Errno) {
 	if r.stale == 0 {

@@ -34,8 +34,21 @@ var pairDifferences = []difference{
 // pairKernel is a kernel of the test's own, whose connections become pairs.
 func pairKernel(t *testing.T) *host {
 	t.Helper()
+	h := ownKernel(t)
+	h.setPair(t, "1")
+	return h
+}
+
+func (h *host) setPair(t *testing.T, value string) {
+	t.Helper()
+	h.set(t, "net.inet.tcp.pair="+value)
+}
+
+// ownKernel is a kernel of the test's own.
+func ownKernel(t *testing.T) *host {
+	t.Helper()
 	twoKernels(t)
-	h := &host{name: "pair" + strings.Map(func(r rune) rune {
+	h := &host{name: "own" + strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
 			return r
 		}
@@ -51,13 +64,13 @@ func pairKernel(t *testing.T) *host {
 	run("start", h.name)
 	t.Cleanup(func() { exec.Command(rumpctl, "halt", h.name).Run() })
 	h.kernel = "unix://" + filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "rump", h.name)
-	h.setPair(t, "1")
 	return h
 }
 
-func (h *host) setPair(t *testing.T, value string) {
+// set sets a variable of the kernel.
+func (h *host) set(t *testing.T, what string) {
 	t.Helper()
-	if out, err := exec.Command(filepath.Join(bin, "rumpctl"), "sysctl", "--server", h.name, "net.inet.tcp.pair="+value).CombinedOutput(); err != nil {
+	if out, err := exec.Command(filepath.Join(bin, "rumpctl"), "sysctl", "--server", h.name, what).CombinedOutput(); err != nil {
 		t.Fatalf("rumpctl sysctl: %v\n%s", err, out)
 	}
 }
@@ -71,6 +84,18 @@ func TestSocketsPair(t *testing.T) {
 		sections = append(sections, "timeouts", "dualstack", "options", "mixes", "forks", "exec", "closeall", "emfile", "signals", "jobs", "threads")
 	}
 	transcripts(t, program, sections, h, slices.Concat(differences, pairDifferences))
+}
+
+// TestSocketsTCP: the transcripts when all bytes go through the kernel's TCP.
+func TestSocketsTCP(t *testing.T) {
+	h := ownKernel(t)
+	h.set(t, "net.inet.tcp.fusion=0")
+	program := compile(t, "sockets/sockets.c")
+	sections := []string{"halfclose", "reset", "bulk", "smallbuf"}
+	if os.Getenv("APPS") == "all" {
+		sections = append(sections, "basic", "nonblock", "timeouts", "options", "mixes", "forks", "rights")
+	}
+	transcripts(t, program, sections, h, differences)
 }
 
 // established are the connections that rnetstat lists.

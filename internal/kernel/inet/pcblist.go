@@ -222,6 +222,11 @@ func (so *tcpSocket) pcbInfo() (netbsd.KinfoPcb, bool) {
 	info.Ppcbaddr = so.kernelAddr(2)
 	info.Tstate, info.Tflags = tcpState(v.state), tfNewFlags
 	info.Rcvq, info.Sndq = uint64(so.unread(v)), uint64(v.unsent)
+	if so.loan != nil {
+		in, out := so.loan.of.Queued()
+		info.Rcvq += uint64(in)
+		info.Sndq += uint64(out)
+	}
 	if so.phase == tcpConnected {
 		info.Tflags = tfEstablishedFlags
 		if !so.passive {

@@ -65,6 +65,7 @@ func newProtocolParams() protocolParams {
 			buffer("sendbuf_max", 1095, sbMax),
 			// Not NetBSD's: a word to those that run programs on the kernel (rumpctl exec).
 			flag("pair", 1200, 0, nil),
+			flag("fusion", 1201, 1, nil),
 		),
 		udp: byName(
 			flag("checksum", 1, 1, nil),

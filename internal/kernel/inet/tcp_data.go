@@ -55,13 +55,6 @@ var sndBufUsed = func() []int {
 // has not been sent, the first that is not acknowledged, and how many a segment has. The engine
 // tells none of them; of the last, which the peer has a say in, nothing else does.
 var sender = func() (at struct{ sender, next, una, segment []int }) {
-	field := func(t reflect.Type, name string, kind reflect.Kind) reflect.StructField {
-		f, ok := t.FieldByName(name)
-		if !ok || f.Type.Kind() != kind {
-			panic("inet: this version of the engine has no " + name)
-		}
-		return f
-	}
 	snd := field(reflect.TypeFor[tcp.Endpoint](), "snd", reflect.Pointer)
 	at.sender = snd.Index
 	at.next = field(snd.Type.Elem(), "SndNxt", reflect.Uint32).Index
@@ -69,6 +62,14 @@ var sender = func() (at struct{ sender, next, una, segment []int }) {
 	at.segment = field(snd.Type.Elem(), "MaxPayloadSize", reflect.Int).Index
 	return at
 }()
+
+func field(t reflect.Type, name string, kind reflect.Kind) reflect.StructField {
+	f, ok := t.FieldByName(name)
+	if !ok || f.Type.Kind() != kind {
+		panic("inet: this version of the engine has no " + name)
+	}
+	return f
+}
 
 // nextSegment gives the bytes of a full segment, 0 without a connection, and how many have been
 // written and not sent.

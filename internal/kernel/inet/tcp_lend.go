@@ -3,6 +3,7 @@ package inet
 import (
 	"errors"
 	"io"
+	"net/netip"
 	"sync/atomic"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -17,13 +18,14 @@ import (
 // What is carried goes past the socket, whose state is looked at only when
 // something has ended.
 type loan struct {
+	of     *lend.Loan
 	so     *tcpSocket
 	ep     *tcp.Endpoint
 	entry  waiter.Entry
-	notify func(lend.Events)
 	out    batchWriter
 	drop   dropWriter
 	corked atomic.Bool // TCP_CORK is set
+	lo     struct{ local, remote netip.Addr }
 }
 
 // errDone ends a read.
@@ -68,7 +70,7 @@ var _ lend.Stream = (*loan)(nil)
 
 // Lend implements [kernel.Lender]. It fails with ENOTCONN when there is neither a
 // connection nor an attempt to make one, and with EBUSY when it is lent.
-func (so *tcpSocket) Lend(notify func(lend.Events)) (lend.Stream, error) {
+func (so *tcpSocket) Lend(of *lend.Loan) (lend.Stream, error) {
 	so.mu.Lock()
 	defer so.mu.Unlock()
 	so.sync()
@@ -80,7 +82,8 @@ func (so *tcpSocket) Lend(notify func(lend.Events)) (lend.Stream, error) {
 	case so.loan != nil:
 		return nil, netbsd.EBUSY
 	}
-	l := &loan{so: so, ep: so.ep, notify: notify}
+	l := &loan{of: of, so: so, ep: so.ep}
+	l.lo.local, l.lo.remote = unmapped(so.local.addr), unmapped(so.remote.addr)
 	l.corked.Store(so.opt.cork != 0)
 	so.loan = l
 	l.entry = waiter.NewFunctionEntry(
@@ -96,7 +99,7 @@ func (so *tcpSocket) Lend(notify func(lend.Events)) (lend.Stream, error) {
 			if mask&(waiter.EventErr|waiter.EventHUp) != 0 {
 				ev |= lend.Broken
 			}
-			notify(ev)
+			of.Notify(ev)
 		})
 	so.wq.EventRegister(&l.entry)
 	return l, nil
@@ -151,7 +154,7 @@ func (l *loan) setCork(on bool) {
 	if !on {
 		l.corked.Store(false)
 	}
-	l.notify(lend.Flush)
+	l.of.Notify(lend.Flush)
 	if on {
 		l.corked.Store(true)
 	}

@@ -139,9 +139,21 @@ func (l *Loan) corked() bool { return l.stream.Corked() != (l.cork.changes&1 != 
 // the last change is seen after that.
 func (l *Loan) lookForCork() bool {
 	c := &l.cork
-	v, e := hostOption(l.fd, unix.SO_RCVLOWAT)
-	changes := uint32(v) - 1
-	if e != 0 || changes == c.changes {
+	if !l.sawCork() {
+		return false
+	}
+	if !c.told {
+		c.told = true
+		l.watch(c.watched()) // which tells of a change since
+	}
+	return true
+}
+
+// sawCork looks at the cork, and reports whether it has been changed.
+func (l *Loan) sawCork() bool {
+	c := &l.cork
+	changes, ok := l.corkChanges()
+	if !ok {
 		return false
 	}
 	last := c.changes
@@ -153,11 +165,14 @@ func (l *Loan) lookForCork() bool {
 	if cleared != last {
 		c.push, c.cleared = true, cleared
 	}
-	if !c.told {
-		c.told = true
-		l.watch(c.watched()) // which tells of a change since
-	}
 	return true
+}
+
+// corkChanges is how often the cork has been changed, if that is not known.
+func (l *Loan) corkChanges() (changes uint32, news bool) {
+	v, e := hostOption(l.fd, unix.SO_RCVLOWAT)
+	changes = uint32(v) - 1
+	return changes, e == 0 && changes != l.cork.changes
 }
 
 // watched is what the descriptor is watched for.

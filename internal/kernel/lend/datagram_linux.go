@@ -70,7 +70,7 @@ func (p *Pump) NewDatagramLoan(fd int, open func(notify func(Events)) (Datagrams
 		unix.Close(probe)
 	}
 	l.state.Store(running)
-	s, err := open(l.notify)
+	s, err := open(l.Notify)
 	if err != nil {
 		return nil, err
 	}

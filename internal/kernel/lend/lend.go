@@ -44,6 +44,18 @@ type Stream interface {
 	Abrupt() bool
 	// Release ends the loan: nothing more is notified.
 	Release()
+
+	// Mate is the loan of the connection's other end, nil when that is not lent or not in this
+	// kernel.
+	Mate() *Loan
+	// Passable tells whether bytes may go past the stream, to its mate's program.
+	Passable() bool
+	// Mark is the end of what Send has taken, if what comes after may go past the stream.
+	Mark() (mark uint32, ok bool)
+	// Reached tells whether Recv has given all up to the mate's mark.
+	Reached(mark uint32) bool
+	// Passed tells of n bytes that have come past the stream.
+	Passed(n int)
 }
 
 // Source is what Send takes bytes from: Len of them are there. Read fails when they are

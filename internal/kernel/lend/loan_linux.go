@@ -30,6 +30,7 @@ const (
 	taken                        // TakeBack was called
 	flush                        // Flush
 	corkDue                      // something may have been held back for long enough
+	laneIn                       // there is something in the lane
 )
 
 // Loan is a stream that a program has.
@@ -43,10 +44,14 @@ type Loan struct {
 	dg     *datagrams // of a loan of datagrams
 	next   *Loan      // the next that waits for a worker; see Pump.work
 
+	// in and out are what goes past the stream, to the program and from it; see lane.
+	in, out atomic.Pointer[lane]
+
 	// state has what the loan was told and not yet done. One goroutine at a time
 	// has the loan; others leave it what there is to do, so that nobody waits.
 	state atomic.Uint32
 	turn  atomic.Uint32 // how often that was done
+	kept  atomic.Int32  // bytes that the program has no room for
 
 	// What follows is of who has the loan.
 	over     bool   // it has ended
@@ -58,21 +63,23 @@ type Loan struct {
 	full     bool   // the host's socket is, and will tell of room
 	rest     []byte // what it had no room for
 	buf      *[keep]byte
-	fill     int  // bytes in buf
-	armed    bool // the descriptor is watched for room
+	fill     int   // bytes in buf
+	tube     *tube // what it had no room for, too. Only one of the two has something
+	armed    bool  // the descriptor is watched for room
 	src      seeded.Reader
 	seeded   bool // the descriptor has a byte that nobody needs
+	nonblock bool // its mode is not to wait
 	cork     cork
 }
 
 // NewLoan makes a loan of a descriptor of a connected local stream socket of the
 // host, whose mode is not changed. seed tells whether the first byte that is there to be read,
 // or will be, is a seed (package seeded). open makes the stream, which is to notify the
-// function that it gets, from any goroutine and with any locks held. ended is
+// loan that it gets, from any goroutine and with any locks held. ended is
 // called when the loan has, with the error of [Failed]; closed when the descriptor
 // is, which NewLoan takes over unless it fails. Both may be called before Start
 // returns, and must not wait.
-func (p *Pump) NewLoan(fd int, seed bool, open func(notify func(Events)) (Stream, error), ended func(End, error), closed func()) (*Loan, error) {
+func (p *Pump) NewLoan(fd int, seed bool, open func(*Loan) (Stream, error), ended func(End, error), closed func()) (*Loan, error) {
 	if !isLocalStream(fd) {
 		return nil, ErrHost
 	}
@@ -85,7 +92,7 @@ func (p *Pump) NewLoan(fd int, seed bool, open func(notify func(Events)) (Stream
 	}
 	l := &Loan{p: p, fd: fd, seeded: seed, src: seeded.NewReader(fd, seed), ended: ended, closed: closed}
 	l.state.Store(running)
-	s, err := open(l.notify)
+	s, err := open(l)
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +125,11 @@ func isLocalStream(fd int) bool {
 
 // Start begins a loan.
 func (l *Loan) Start() {
+	if l.stream != nil {
+		if mate := l.stream.Mate(); mate != nil {
+			l.p.fuse(l, mate)
+		}
+	}
 	l.note(streamIn | streamOut | hostIn)
 	l.run()
 }
@@ -130,8 +142,19 @@ func (l *Loan) Revoke() {
 	}
 }
 
-// notify is what the stream calls, with its locks held.
-func (l *Loan) notify(ev Events) {
+// Queued is about how many bytes wait here for the program to read, and how many that it has
+// written have not been taken.
+func (l *Loan) Queued() (in, out int) {
+	l.p.mu.Lock() // so that the descriptor stays
+	defer l.p.mu.Unlock()
+	if l.p.loans[l.id] != l {
+		return 0, 0
+	}
+	return int(l.kept.Load()), seeded.Waiting(l.fd)
+}
+
+// Notify is what the stream calls, with its locks held.
+func (l *Loan) Notify(ev Events) {
 	var bits uint32
 	if ev&Readable != 0 {
 		bits |= streamIn
@@ -220,53 +243,70 @@ func (l *Loan) handle(bits uint32) (n int) {
 		}
 		l.full = false
 	}
-	if bits&(streamIn|hostOut) != 0 {
-		n += l.down()
+	if bits&(streamIn|hostOut|laneIn) != 0 {
+		n += l.down(bits&(streamIn|hostOut) != 0)
+	}
+	if bits&(corkDue|flush) != 0 {
+		l.shut() // it is for the loan to look at the cork
+		bits |= hostIn
 	}
 	if bits&corkDue != 0 && l.cork.due() || bits&flush != 0 {
 		l.cork.push = true
 		bits |= streamOut
 	}
-	if (bits&(hostIn|hostEOF|hostHup|hostErr|streamOut) != 0 || l.cork.told) && !l.over {
+	if l.cork.told && bits&hostOut != 0 {
+		bits |= hostIn // it may have been changed
+	}
+	if bits&(hostIn|hostEOF|hostHup|hostErr|streamOut) != 0 && !l.over {
 		n += l.up()
 	}
 	return n
 }
 
-// down carries what has come in to the program.
-func (l *Loan) down() (n int) {
-	if l.full || l.heard {
+// down carries what has come in to the program: what the stream has, if it may have something,
+// and then what is in the lane.
+func (l *Loan) down(stream bool) (n int) {
+	if l.full || l.heard || !l.flush() {
 		return 0
 	}
-	if len(l.rest) > 0 {
-		if !l.flush() {
-			return 0
+	w := l.in.Load()
+	if stream || !w.lives() || w.before.Load() {
+		if n, stream = l.fromStream(); !stream {
+			return n
 		}
 	}
+	if w.lives() {
+		n += l.fromLane(w)
+	}
+	return n
+}
+
+// fromStream carries what the stream has to the program. It reports whether that was all, for now.
+func (l *Loan) fromStream() (n int, all bool) {
 	for n < turnBytes {
 		m, err := l.stream.Recv(l)
 		n += m
 		ok := l.flush()
 		switch {
 		case !ok:
-			return n
+			return n, false
 		case err == nil:
 			continue
 		case err == netbsd.EAGAIN:
-			return n
+			return n, true
 		case err == io.EOF:
 			l.heard = true
 			unix.Shutdown(l.fd, unix.SHUT_WR)
 			if l.sent {
 				l.finishUp()
 			}
-			return n
+			return n, false
 		}
 		l.end(Failed, err)
-		return n
+		return n, false
 	}
 	l.note(streamIn)
-	return n
+	return n, false
 }
 
 // errFull stops Recv.
@@ -283,9 +323,7 @@ func (l *Loan) Write(p []byte) (int, error) {
 		if l.fill+len(p) > keep && !l.flush() {
 			return 0, errFull
 		}
-		if l.buf == nil {
-			l.buf = buffers.Get().(*[keep]byte)
-		}
+		l.takeBuffer()
 		l.fill += copy(l.buf[l.fill:], p)
 		l.rest = l.buf[:l.fill]
 		return len(p), nil
@@ -301,6 +339,19 @@ var buffers = sync.Pool{New: func() any { return new([keep]byte) }}
 
 // flush writes the rest. It reports whether there is none any more.
 func (l *Loan) flush() bool {
+	done := l.flushAll()
+	left := len(l.rest)
+	if l.tube != nil {
+		left += l.tube.left
+	}
+	l.kept.Store(int32(left))
+	return done
+}
+
+func (l *Loan) flushAll() bool {
+	if l.tube != nil && !l.pour() {
+		return false
+	}
 	if len(l.rest) > 0 {
 		l.rest = l.rest[l.write([][]byte{l.rest}):]
 		if len(l.rest) > 0 && !l.deaf {
@@ -357,22 +408,28 @@ func (l *Loan) write(pieces [][]byte) (n int) {
 				v[0].SetLen(int(v[0].Len) - m)
 			}
 		case unix.EINTR:
-		case unix.EAGAIN:
-			l.full = true
-			if !l.armed {
-				// Asked for now, it is told even if it is there already.
-				l.armed = true
-				l.watch(l.cork.watched() | unix.EPOLLOUT)
-			}
 		default:
-			// The program has ended its reading, or has gone; ECONNRESET is told
-			// once.
-			l.deaf = true
-			l.broken = l.broken || e == unix.ECONNRESET
-			l.look()
+			l.refused(e)
 		}
 	}
 	return n
+}
+
+// refused is told why the host's socket has not taken what was written.
+func (l *Loan) refused(e syscall.Errno) {
+	if e != unix.EAGAIN {
+		// The program has ended its reading, or has gone; ECONNRESET is told once.
+		l.deaf = true
+		l.broken = l.broken || e == unix.ECONNRESET
+		l.look()
+		return
+	}
+	l.full = true
+	if !l.armed {
+		// Asked for now, it is told even if it is there already.
+		l.armed = true
+		l.watch(l.cork.watched() | unix.EPOLLOUT)
+	}
 }
 
 // watch changes what the descriptor is watched for.
@@ -395,6 +452,9 @@ func (l *Loan) look() {
 func (l *Loan) up() (n int) {
 	if l.hup && l.stream.Abrupt() {
 		l.end(Closed, nil)
+		return 0
+	}
+	if l.pass() {
 		return 0
 	}
 	for n < turnBytes && !l.sent {
@@ -452,7 +512,7 @@ func (l *Loan) up() (n int) {
 			return n
 		default:
 			// What came before is the program's yet.
-			if l.down(); !l.over {
+			if l.down(true); !l.over {
 				l.end(Failed, err)
 			}
 			return n
@@ -486,7 +546,7 @@ func (l *Loan) upEnded(e syscall.Errno) {
 // when that was the last, or the program has closed. A host socket both halves of
 // which have ended looks as if it were closed at the other end.
 func (l *Loan) finishUp() {
-	if l.hup && (l.broken || !l.heard && (len(l.rest) > 0 || l.stream.Unread())) {
+	if l.hup && (l.broken || !l.heard && (len(l.rest) > 0 || l.tube != nil || l.stream.Unread() || l.in.Load().unread())) {
 		l.drop()
 		return
 	}
@@ -514,11 +574,16 @@ func (l *Loan) end(how End, err error) {
 	l.stream.Release()
 	l.p.control(unix.EPOLL_CTL_DEL, l.fd, l.id, 0)
 	l.p.forget(l)
+	l.unfuse()
 	if l.buf != nil {
 		buffers.Put(l.buf)
 		l.buf, l.rest = nil, nil
 	}
 	l.cork.end()
+	if l.tube != nil {
+		l.p.putTube(l.tube)
+		l.tube = nil
+	}
 	if l.seeded && (how == Closed || how == Dropped) {
 		seeded.Drain(l.fd)
 	}

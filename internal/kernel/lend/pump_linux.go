@@ -26,6 +26,8 @@ type Pump struct {
 	last   uint64 // the newest loan's number
 	closed bool
 
+	tubes tubes
+
 	work struct {
 		sync.Mutex
 		wanted      sync.Cond
@@ -204,6 +206,7 @@ func (p *Pump) finish() bool {
 	unix.Close(p.epoll)
 	unix.Close(p.wake)
 	p.epoll, p.wake = -1, -1
+	p.tubes.close()
 	p.work.Lock()
 	p.work.closed = true
 	p.work.idle = 0

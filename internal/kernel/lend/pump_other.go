@@ -17,9 +17,15 @@ func NewPump() (*Pump, error) { return nil, errors.ErrUnsupported }
 func (*Pump) Close() {}
 
 // NewLoan fails.
-func (*Pump) NewLoan(int, bool, func(func(Events)) (Stream, error), func(End, error), func()) (*Loan, error) {
+func (*Pump) NewLoan(int, bool, func(*Loan) (Stream, error), func(End, error), func()) (*Loan, error) {
 	return nil, errors.ErrUnsupported
 }
+
+// Queued is nothing.
+func (*Loan) Queued() (in, out int) { return 0, 0 }
+
+// Notify does nothing.
+func (*Loan) Notify(Events) {}
 
 // Start does nothing.
 func (*Loan) Start() {}
