@@ -206,6 +206,7 @@ func (l *etherLink) deliver(frame []byte, kind tcpip.PacketType) {
 	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(view)})
 	defer pkt.DecRef()
 	pkt.PktType = kind
+	pkt.Mark = transitMark(proto, packet)
 	if _, ok := pkt.LinkHeader().Consume(header.EthernetMinimumSize); ok {
 		d.DeliverNetworkPacket(proto, pkt)
 	}
@@ -231,7 +232,9 @@ func (l *etherLink) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error)
 		}
 		if len(frame) > header.EthernetMinimumSize {
 			packet := frame[header.EthernetMinimumSize:]
-			if pkt.NetworkPacketInfo.IsForwardedPacket && pkt.NetworkProtocolNumber == ipv4.ProtocolNumber {
+			forwarded := pkt.NetworkPacketInfo.IsForwardedPacket // the engine does not say so of what it has cut
+			restoreTransit(pkt.NetworkProtocolNumber, packet, pkt.Mark, !forwarded)
+			if forwarded && pkt.NetworkProtocolNumber == ipv4.ProtocolNumber {
 				l.correctRecordRoute(packet)
 			}
 			if pkt.NetworkProtocolNumber != arp.ProtocolNumber { // which output counts

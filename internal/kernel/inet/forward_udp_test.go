@@ -1,0 +1,84 @@
+package inet
+
+import (
+	"bytes"
+	"encoding/binary"
+	"testing"
+
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+
+	"rumptools/pkg/netbsd"
+)
+
+// TestForwardUDP: datagrams that are sent in fragments arrive through a router as they were.
+func TestForwardUDP(t *testing.T) {
+	left, right := newSegment(), newSegment()
+	a := host(t, left.join(), "10.0.0.1/24", "fd00::1/64")
+	r := host(t, left.join(), "10.0.0.254/24", "fd00::fe/64")
+	r.plug(t, "shmif1", right.join(), "10.0.1.254/24", "fd01::fe/64")
+	b := host(t, right.join(), "10.0.1.2/24", "fd01::2/64")
+	must(t, a.addStatic("default 10.0.0.254"))
+	must(t, a.addStatic("fd01::/64 fd00::fe"))
+	must(t, b.addStatic("10.0.0.0/24 10.0.1.254"))
+	must(t, b.addStatic("fd00::/64 fd01::fe"))
+	must(t, r.setParam("net.inet6.ip6.forwarding", 1))
+	exchange := func(t *testing.T) {
+		for _, to := range []string{"10.0.1.2:5000", "[fd01::2]:5000"} {
+			in := bound(t, b, to)
+			family := int32(saFamily(addr(a, to)))
+			out := open(t, a, family, netbsd.SOCK_DGRAM, 0)
+			for _, size := range []int{1, 100, 1452, 1472, 1473, 3000, 9000} {
+				p := noise(size)
+				send(t, out, p, addr(a, to))
+				if m := recv(t, in, 1<<16, 0); !bytes.Equal(m.Data, p) {
+					t.Errorf("%s: %d bytes of %d, or others", to, len(m.Data), size)
+				}
+			}
+			in.Close()
+			out.Close()
+		}
+	}
+	t.Run("as they come", exchange)
+	// The router cuts fragments into smaller ones; of IPv6 it asks for smaller ones.
+	r.ifByName["shmif1"].link.SetMTU(1300)
+	b.ifByName["shmif0"].link.SetMTU(1300)
+	t.Run("in smaller ones", func(t *testing.T) {
+		a.answered(t, "10.0.1.2", 1300, 3000)
+		in, out := bound(t, b, "10.0.1.2:5000"), open(t, a, netbsd.AF_INET, netbsd.SOCK_DGRAM, 0)
+		for _, size := range []int{1300, 1472, 1473, 3000, 9000} {
+			p := noise(size)
+			send(t, out, p, addr(a, "10.0.1.2:5000"))
+			if m := recv(t, in, 1<<16, 0); !bytes.Equal(m.Data, p) {
+				t.Errorf("%d bytes of %d, or others", len(m.Data), size)
+			}
+		}
+	})
+	// A checksum that is wrong, or not there, is the receiver's business.
+	t.Run("the checksum is not the router's", func(t *testing.T) {
+		for _, proto := range []byte{netbsd.IPPROTO_UDP, netbsd.IPPROTO_TCP} {
+			packet := make([]byte, 20+40)
+			packet[0], packet[9] = 0x45, proto
+			binary.BigEndian.PutUint16(packet[6:], 1480/8) // a later fragment
+			for i := 20; i < len(packet); i++ {
+				packet[i] = byte(i)
+			}
+			mark := transitMark(ipv4.ProtocolNumber, packet)
+			spoiled := bytes.Clone(packet)
+			at := 20 + udpChecksumOffset
+			if proto == netbsd.IPPROTO_TCP {
+				at = 20 + header.TCPChecksumOffset
+			}
+			spoiled[at], spoiled[at+1] = 0, 0
+			restoreTransit(ipv4.ProtocolNumber, spoiled, mark, false)
+			if !bytes.Equal(spoiled, packet) {
+				t.Errorf("protocol %d: % x, want % x", proto, spoiled, packet)
+			}
+			binary.BigEndian.PutUint16(spoiled[6:], 1488/8)
+			spoiled[at] = 99
+			if restoreTransit(ipv4.ProtocolNumber, spoiled, mark, false); spoiled[at] != 99 {
+				t.Errorf("protocol %d: another fragment was changed", proto)
+			}
+		}
+	})
+}
