@@ -121,7 +121,9 @@ func (x *socket) deliver(ks *spclient.NetSocket, path string) {
 				continue
 			}
 			// An ICMP error.
-			x.complain(linuxsock.Errno(err))
+			if !x.hearsErrors() {
+				x.complain(linuxsock.Errno(err))
+			}
 			continue
 		}
 		data := buf[:n]
@@ -141,10 +143,9 @@ func (x *socket) deliver(ks *spclient.NetSocket, path string) {
 		}
 		err = x.put(o, path, data, m.Name, m.Control)
 		if errors.Is(err, unix.EPERM) {
-			// S has been connected meanwhile, and takes it from K only.
-			if x.settled() {
-				err = x.put(o, path, data, m.Name, m.Control)
-			}
+			// S has been connected meanwhile, and takes it from K only, or was for a moment.
+			x.awaitGate()
+			err = x.put(o, path, data, m.Name, m.Control)
 		}
 		if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EPERM) {
 			return
@@ -152,13 +153,10 @@ func (x *socket) deliver(ks *spclient.NetSocket, path string) {
 	}
 }
 
-// settled waits until S is connected, if it is about to be, and tells whether it is.
-func (x *socket) settled() bool {
+// awaitGate waits until S is connected, or not, if that is about to change.
+func (x *socket) awaitGate() {
 	x.lending.gate.Lock()
 	defer x.lending.gate.Unlock()
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.k != nil
 }
 
 // again makes the kernel's socket again after the kernel was lost.
@@ -274,15 +272,42 @@ func (x *socket) origin(from unix.Sockaddr) (addr, control []byte, cut bool) {
 	return x.noAddr(), nil, false
 }
 
+// kernelOrigin returns the sender's address and the control messages, both NetBSD's, of a
+// datagram that S, which is not connected, received from a socket of ours or of the kernel's.
+func (x *socket) kernelOrigin(from unix.Sockaddr) (addr, control []byte, ok bool) {
+	un, ok := from.(*unix.SockaddrUnix)
+	if !ok {
+		return nil, nil, false
+	}
+	if addr, control, _, ok := x.lentOrigin(un.Name); ok {
+		return addr, control, true
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	o := x.origins.byName[un.Name]
+	if o == nil {
+		return nil, nil, false
+	}
+	return []byte(o.key[:len(o.key)-len(o.control)]), o.control, true
+}
+
 // complain tells the program of an error: S is readable, and its next call fails.
 func (x *socket) complain(e unix.Errno) {
 	x.pend(e)
 	x.queueError(e)
+	x.show()
+}
+
+// show makes the error that waits one of S's, too, as far as it can be.
+func (x *socket) show() {
 	x.mu.Lock()
 	k, path, forwarded := x.k, x.path, x.k == x.lending.forwarded
 	x.mu.Unlock()
 	switch {
 	case k == nil:
+		if x.queuesErrors() {
+			go x.turnFrom(path) // the caller may have the gate
+		}
 	case forwarded:
 		k.stopReading() // forward goes on in turnAway
 	default:
@@ -317,6 +342,64 @@ func (x *socket) turnAway(k *kept, path string) {
 	k.resumeReading()
 	for _, b := range rest {
 		x.sendDatagram(b, nil, 0, noControl)
+	}
+}
+
+// turnFrom is turnAway for an S that is not connected: it is for a moment, to a socket that
+// turns away from it. What has come to S, which would be lost with that, is put there again.
+func (x *socket) turnFrom(path string) {
+	x.lending.gate.Lock()
+	defer x.lending.gate.Unlock()
+	x.mu.Lock()
+	k, origins := x.k, x.origins
+	x.mu.Unlock()
+	s, found := x.borrow()
+	if !found {
+		return
+	}
+	defer unix.Close(s)
+	if k != nil || origins == nil || !x.hasError() {
+		return
+	}
+	// Nobody else may send to S now.
+	x.takeBack()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	name, err := autobind(fd)
+	if err == nil {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+	}
+	if err == nil {
+		err = unix.Connect(s, &unix.SockaddrUnix{Name: name})
+	}
+	if err != nil {
+		return
+	}
+	type datagram struct{ data, from, control []byte }
+	var came []datagram
+	for {
+		b := make([]byte, maxDatagram)
+		n, from, err := unix.Recvfrom(s, b, unix.MSG_DONTWAIT)
+		if err == unix.EINTR || err == unix.ECONNRESET { // of the error before
+			continue
+		}
+		if err != nil {
+			break
+		}
+		if from, control, ok := x.kernelOrigin(from); ok {
+			came = append(came, datagram{b[:n], from, control})
+		}
+	}
+	if x.hasError() { // the program has not been told meanwhile
+		unix.Sendto(s, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+		disconnect(fd)
+	}
+	disconnect(s)
+	for _, d := range came {
+		x.put(origins, path, d.data, d.from, d.control)
 	}
 }
 
@@ -439,7 +522,7 @@ func (x *socket) forward(k *kept, path string, quit *atomic.Bool) {
 		default:
 			return
 		}
-		if _, e := x.sendDatagram(buf[:n], nil, 0, noControl); e != 0 {
+		if _, e := x.sendDatagram(buf[:n], nil, 0, noControl); e != 0 && !(e == unix.ECONNREFUSED && x.hearsErrors()) {
 			x.complain(e)
 		}
 	}

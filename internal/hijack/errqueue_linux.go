@@ -8,15 +8,18 @@ import (
 	"rumptools/internal/hijack/linuxsock"
 )
 
-// Errors of datagrams are queued for programs that ask for it (IP_RECVERR in ip(7)).
-// NetBSD tells only that there was one, of sockets that are connected: it is taken for
-// one of the datagram that was sent last.
+// Errors of datagrams are queued for programs that ask for it (IP_RECVERR in ip(7)). What
+// they are to be told is in the messages of ICMP that come to the kernel, which a raw socket hears
+// (icmpEar). Without one an error that the kernel tells is taken for one of the datagram that
+// was sent last.
 
 // errorEntry is an error in the queue.
 type errorEntry struct {
-	errno unix.Errno
-	data  []byte // of the datagram
-	to    []byte // whom it was for, Linux's address
+	linuxsock.QueuedError
+	data []byte // of the datagram
+	to   []byte // whom it was for, Linux's address
+	// control are NetBSD's control messages of the packet that told of it.
+	control []byte
 }
 
 const (
@@ -24,14 +27,24 @@ const (
 	maxErrorData = 576 // as much as an ICMP message quotes
 )
 
+// queuesErrors tells whether the program asks for a queue of errors.
+func (x *socket) queuesErrors() bool {
+	x.optMu.Lock()
+	defer x.optMu.Unlock()
+	return x.opts.ErrorQueue()
+}
+
+// hearsErrors tells whether it has a queue, of what the messages of ICMP tell.
+func (x *socket) hearsErrors() bool { return x.queuesErrors() && x.s.ear.hears(x.opts.Domain) }
+
 // remember keeps the datagram that is sent, for its error.
 func (x *socket) remember(data, to []byte) {
-	x.optMu.Lock()
-	want := x.opts.ErrorQueue()
-	x.optMu.Unlock()
-	if !want {
+	if !x.queuesErrors() {
 		return
 	}
+	// Should what is bound there have been closed just now: an error is to come back.
+	x.s.ends.catchUp()
+	x.s.ear.open(x.opts.Domain)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.lastSent = append(x.lastSent[:0], data[:min(len(data), maxErrorData)]...)
@@ -40,18 +53,20 @@ func (x *socket) remember(data, to []byte) {
 	}
 }
 
-// queueError puts an error into the queue.
+// queueError puts an error that the kernel has told into the queue.
 func (x *socket) queueError(e unix.Errno) {
-	x.optMu.Lock()
-	want := x.opts.ErrorQueue()
-	x.optMu.Unlock()
-	if !want {
+	if !x.queuesErrors() {
 		return
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.queue(errorEntry{linuxsock.GuessedError(x.opts.Domain, e, x.lastTo), append([]byte(nil), x.lastSent...), x.lastTo, nil})
+}
+
+// queue puts an error into the queue; x.mu is held.
+func (x *socket) queue(e errorEntry) {
 	if len(x.errors) < maxErrors {
-		x.errors = append(x.errors, errorEntry{e, append([]byte(nil), x.lastSent...), x.lastTo})
+		x.errors = append(x.errors, e)
 	}
 }
 
@@ -65,10 +80,16 @@ func (t *trap) receiveError(m *message) (int, unix.Errno) {
 	}
 	entry := x.errors[0]
 	x.errors = x.errors[1:]
+	next := unix.Errno(0)
+	if len(x.errors) > 0 {
+		next = x.errors[0].Errno
+	}
 	x.mu.Unlock()
 	// It is told with that.
-	x.pend(0)
 	unix.GetsockoptInt(t.host, unix.SOL_SOCKET, unix.SO_ERROR)
+	if x.pend(next); next != 0 {
+		x.show()
+	}
 	n := min(len(entry.data), int(min(m.size(), maxDatagram)))
 	if e := t.scatter(m, entry.data[:n]); e != 0 {
 		return 0, e
@@ -77,8 +98,12 @@ func (t *trap) receiveError(m *message) (int, unix.Errno) {
 	if n < len(entry.data) {
 		flags |= unix.MSG_TRUNC
 	}
-	control, cut := linuxsock.ErrorControl(x.opts.Domain, entry.errno, entry.to, int(min(m.controllen, linuxsock.MaxControl)))
-	if cut {
+	room := int(min(m.controllen, linuxsock.MaxControl))
+	x.optMu.Lock()
+	control, cut := x.opts.FromControl(x.s.machine, entry.control, linuxsock.Incoming{}, room)
+	x.optMu.Unlock()
+	control, cut2 := linuxsock.ErrorControl(control, x.opts.Domain, entry.QueuedError, room)
+	if cut || cut2 {
 		flags |= unix.MSG_CTRUNC
 	}
 	if e := t.putMessage(m, entry.to, control, flags); e != 0 {

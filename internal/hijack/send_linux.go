@@ -142,6 +142,12 @@ func (t *trap) send(m *message, flags int, finished finished) {
 		done(0, e)
 		return
 	}
+	if e := x.takeError(); e != 0 {
+		// It is told with that, also to poll(2).
+		unix.GetsockoptInt(t.host, unix.SOL_SOCKET, unix.SO_ERROR)
+		done(0, e)
+		return
+	}
 	done(x.sendSegments(data, to, kernelFlags, out))
 }
 

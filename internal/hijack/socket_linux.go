@@ -336,6 +336,13 @@ func (x *socket) pend(e unix.Errno) {
 	x.optMu.Unlock()
 }
 
+// hasError tells whether an error waits for the program.
+func (x *socket) hasError() bool {
+	x.optMu.Lock()
+	defer x.optMu.Unlock()
+	return x.opts.Pending != 0
+}
+
 // takeError returns the error that waits for the program.
 func (x *socket) takeError() unix.Errno {
 	x.optMu.Lock()

@@ -50,6 +50,7 @@ type supervisor struct {
 	hub   *hub
 	waits *waits
 	ends  *ends
+	ear   icmpEar
 
 	mu      sync.Mutex
 	sockets map[uint64]*socket // by SO_COOKIE
@@ -83,6 +84,7 @@ func newSupervisor(conn *spclient.Conn, say func(string, ...any)) (_ *supervisor
 		conn: conn, machine: conn.Machine(), say: say, t: newTargets(), sockets: make(map[uint64]*socket),
 		offered: make(map[string]*socket),
 	}
+	s.ear.s = s
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.netlink = netlink.New(conn, s.ownerOf)
 	defer func() {

@@ -3,35 +3,49 @@
 package linuxsock
 
 import (
+	"net/netip"
+
 	"golang.org/x/sys/unix"
 
 	"rumptools/pkg/netbsd"
 )
 
-// ErrorControl makes the control message that comes with an error from a socket's queue
-// (IP_RECVERR in ip(7), IPV6_RECVERR): struct sock_extended_err and the address of who
-// sent the ICMP message, for a buffer of room bytes; and tells whether it was cut. NetBSD
-// tells the error only, which is taken for one that the destination sent.
-func ErrorControl(domain int, errno unix.Errno, to []byte, room int) (b []byte, truncated bool) {
+// QueuedError is an error in a socket's queue (IP_RECVERR in ip(7), IPV6_RECVERR): what struct
+// sock_extended_err says, and the address of who sent the ICMP message.
+type QueuedError struct {
+	Errno              unix.Errno
+	Origin, Type, Code byte
+	Info               uint32
+	Offender           netip.Addr
+}
+
+// GuessedError is the entry for an error of which NetBSD has told no more than its number. It is
+// taken for one that the destination sent, which is an address of Linux's.
+func GuessedError(domain int, errno unix.Errno, to []byte) QueuedError {
+	ap, ok := Addr(to)
+	q := QueuedError{Errno: errno, Origin: unix.SO_EE_ORIGIN_ICMP, Offender: ap.Addr()}
+	if domain == unix.AF_INET6 && !(ok && ap.Addr().Is4In6()) {
+		q.Origin = unix.SO_EE_ORIGIN_ICMP6
+		q.Type, q.Code = icmp6Error(errno)
+	} else {
+		q.Type, q.Code = icmpError(errno)
+	}
+	return q
+}
+
+// ErrorControl appends the control message that comes with an error to b, for a buffer of room
+// bytes, and tells whether it was cut.
+func ErrorControl(b []byte, domain int, e QueuedError, room int) (_ []byte, truncated bool) {
 	c := cmsg{level: unix.SOL_IP, typ: unix.IP_RECVERR}
-	origin := byte(unix.SO_EE_ORIGIN_ICMP)
-	typ, code := icmpError(errno)
 	if domain == unix.AF_INET6 {
 		c.level, c.typ = unix.SOL_IPV6, unix.IPV6_RECVERR
-		if ap, ok := Addr(to); !ok || !ap.Addr().Is4In6() {
-			origin = unix.SO_EE_ORIGIN_ICMP6
-			typ, code = icmp6Error(errno)
-		}
 	}
-	c.data = native.AppendUint32(nil, uint32(errno))
-	c.data = append(c.data, origin, typ, code, 0)
-	c.data = append(c.data, make([]byte, 8)...) // ee_info, ee_data
-	offender := append([]byte(nil), to...)
-	if len(offender) >= 4 {
-		offender[2], offender[3] = 0, 0 // its port
-	}
-	c.data = append(c.data, offender...)
-	b, whole := putCmsg(nil, room, c)
+	c.data = native.AppendUint32(nil, uint32(e.Errno))
+	c.data = append(c.data, e.Origin, e.Type, e.Code, 0)
+	c.data = native.AppendUint32(c.data, e.Info)
+	c.data = native.AppendUint32(c.data, 0) // ee_data
+	c.data = append(c.data, Sockaddr(netip.AddrPortFrom(e.Offender, 0), domain)...)
+	b, whole := putCmsg(b, room, c)
 	return b, !whole
 }
 

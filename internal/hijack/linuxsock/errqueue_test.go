@@ -52,11 +52,11 @@ func TestErrorControlIsNative(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, truncated := linuxsock.ErrorControl(test.domain, unix.ECONNREFUSED, peer, 256)
+			got, truncated := linuxsock.ErrorControl(nil, test.domain, linuxsock.GuessedError(test.domain, unix.ECONNREFUSED, peer), 256)
 			if !bytes.Equal(got, want[:n]) || truncated {
 				t.Errorf("% x, %v, want % x", got, truncated, want[:n])
 			}
-			if got, truncated := linuxsock.ErrorControl(test.domain, unix.ECONNREFUSED, peer, 20); len(got) != 20 || !truncated {
+			if got, truncated := linuxsock.ErrorControl(nil, test.domain, linuxsock.GuessedError(test.domain, unix.ECONNREFUSED, peer), 20); len(got) != 20 || !truncated {
 				t.Errorf("room for 20: % x, %v", got, truncated)
 			}
 		})
@@ -72,7 +72,7 @@ func TestErrorControlIsNative(t *testing.T) {
 		{unix.EMSGSIZE, "[::ffff:10.0.0.1]:9", []byte{2, 3, 4}},
 		{unix.EHOSTUNREACH, "[::ffff:10.0.0.1]:9", []byte{2, 3, 1}},
 	} {
-		b, _ := linuxsock.ErrorControl(unix.AF_INET6, test.e, sockaddr(test.peer), 256)
+		b, _ := linuxsock.ErrorControl(nil, unix.AF_INET6, linuxsock.GuessedError(unix.AF_INET6, test.e, sockaddr(test.peer)), 256)
 		data := b[unix.CmsgLen(0):]
 		if unix.Errno(native.Uint32(data)) != test.e || !bytes.Equal(data[4:7], test.want) {
 			t.Errorf("%v for %s: % x", test.e, test.peer, data)

@@ -104,6 +104,7 @@ func (s *Socket) FromRaw(m *netbsd.Machine, packet []byte) bool {
 
 // Offsets in an ICMP message, of either version.
 const (
+	icmpCode     = 1
 	icmpChecksum = 2
 	icmpID       = 4
 	icmpMinLen   = 8

@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/errqueue.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -1784,6 +1785,104 @@ static void control(void)
 	say("then %s", res(recvmsg(fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT)));
 }
 
+/* What the queue of errors has first: the error, its message of ICMP, who sent that, and of which datagram. */
+static void next_error(const char *what, int fd, const union addr *dead)
+{
+	char data[64], ctl[256];
+	union addr to;
+	memset(data, 0, sizeof data);
+	memset(&to, 0, sizeof to);
+	struct msghdr m = {.msg_name = &to, .msg_namelen = sizeof to, .msg_iov = &(struct iovec){data, sizeof data - 1}, .msg_iovlen = 1,
+		.msg_control = ctl, .msg_controllen = sizeof ctl};
+	ssize_t n = recvmsg(fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT);
+	if (n < 0) {
+		say("%s: %s", what, res(n));
+		return;
+	}
+	say("%s: \"%.*s\", flags %s, to the address: %s", what, (int)n, data, m.msg_flags & MSG_ERRQUEUE ? "MSG_ERRQUEUE" : "none", same(&to, dead));
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+		if (c->cmsg_type == (fam == AF_INET6 ? IPV6_HOPLIMIT : IP_TTL)) {
+			say("%s: level %d, type %d, length %d", what, c->cmsg_level, c->cmsg_type, (int)c->cmsg_len);
+			continue;
+		}
+		struct sock_extended_err e;
+		memcpy(&e, CMSG_DATA(c), sizeof e);
+		union addr from;
+		memset(&from, 0, sizeof from);
+		memcpy(&from, CMSG_DATA(c) + sizeof e, c->cmsg_len - CMSG_LEN(sizeof e));
+		const char *name = strerrorname_np(e.ee_errno);
+		union addr plain = *dead; /* without its port */
+		if (fam == AF_INET)
+			plain.in.sin_port = 0;
+		else
+			plain.in6.sin6_port = 0;
+		say("%s: level %d, type %d: %s, origin %d, type %d, code %d, info %u, from the host: %s", what, c->cmsg_level, c->cmsg_type,
+		    name ? name : "?", e.ee_origin, e.ee_type, e.ee_code, e.ee_info, same(&from, &plain));
+	}
+}
+
+/* Errors of datagrams, of sockets that are connected and of others. */
+static void errqueue(void)
+{
+	union addr dead, a, b;
+	int level = fam == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP, name = fam == AF_INET6 ? IPV6_RECVERR : IP_RECVERR;
+	char data[64];
+	close(bound(SOCK_DGRAM, &dead));
+	for (int connects = 0; connects < 2; connects++) {
+		const char *how = connects ? "connected" : "unconnected";
+		int fd = bound(SOCK_DGRAM, &a);
+		int other = bound(SOCK_DGRAM, &b);
+		setint(fd, level, name, 1);
+		next_error(how, fd, &dead);
+		if (connects)
+			connect(fd, &dead.sa, addrlen_of(fam));
+		for (int i = 0; i < 2; i++) {
+			say("%s: send = %s", how, res(sendto(fd, "lost", 4, 0, connects ? NULL : &dead.sa, connects ? 0 : addrlen_of(fam))));
+			say("%s: poll %s", how, awaits(fd, POLLERR));
+			next_error(how, fd, &dead);
+			next_error(how, fd, &dead);
+			say("%s: then SO_ERROR %d, poll %s", how, getint(fd, SOL_SOCKET, SO_ERROR), polled(fd, POLLIN, 50));
+		}
+		/* The error is the next call's, and stays in the queue. */
+		timeout_of(fd, SO_RCVTIMEO, 5000);
+		sendto(fd, "again", 5, 0, connects ? NULL : &dead.sa, connects ? 0 : addrlen_of(fam));
+		socklen_t len = sizeof b;
+		say("%s: recvfrom = %s", how, res(recvfrom(fd, data, sizeof data, 0, &b.sa, &len)));
+		setint(fd, level, fam == AF_INET6 ? IPV6_RECVHOPLIMIT : IP_RECVTTL, 1);
+		next_error(how, fd, &dead);
+		b = sockname(other);
+		/* Datagrams that wait are not lost. */
+		if (!connects) {
+			for (int i = 0; i < 3; i++) {
+				snprintf(data, sizeof data, "kept %d", i);
+				sendto(other, data, 6, 0, &a.sa, addrlen_of(fam));
+			}
+			say("%s: poll %s", how, awaits(fd, POLLIN));
+			pause_ms(100);
+			sendto(fd, "two", 3, 0, &dead.sa, addrlen_of(fam));
+			say("%s: poll %s", how, awaits(fd, POLLERR));
+			say("%s: send = %s", how, res(sendto(fd, "three", 5, 0, &dead.sa, addrlen_of(fam))));
+			say("%s: send = %s", how, res(sendto(fd, "three", 5, 0, &dead.sa, addrlen_of(fam))));
+			pause_ms(200);
+			next_error(how, fd, &dead);
+			say("%s: with one more poll %s", how, awaits(fd, POLLERR));
+			next_error(how, fd, &dead);
+			for (int i = 0; i < 3; i++) {
+				union addr from;
+				len = sizeof from;
+				ssize_t n = recvfrom(fd, data, sizeof data, 0, &from.sa, &len);
+				say("%s: recvfrom = %s, from %s", how, res(n), n < 0 ? "nobody" : same(&from, &b));
+			}
+			say("%s: in the end poll %s", how, polled(fd, POLLIN, 50));
+		}
+		sendto(other, "goes on", 7, 0, &a.sa, addrlen_of(fam));
+		if (!connects)
+			say("%s: recv = %s", how, res(recv(fd, data, sizeof data, 0)));
+		close(fd);
+		close(other);
+	}
+}
+
 static void multicast(void)
 {
 	union addr a, b, group;
@@ -3108,7 +3207,7 @@ static void idle(int seconds, int n)
 static const struct { const char *name; void (*run)(void); int seconds; } sections[] = {
 	{"fresh", fresh, 20}, {"basic", basic, 20}, {"halfclose", halfclose, 20}, {"reset", reset, 30}, {"timeouts", timeouts, 30},
 	{"nonblock", nonblock, 30}, {"backlog", backlog, 60}, {"accepts", accepts, 40}, {"inuse", inuse, 20}, {"dualstack", dualstack, 20},
-	{"udp", udp, 40}, {"control", control, 20}, {"multicast", multicast, 20}, {"oob", oob, 20}, {"bulk", bulk, 40}, {"smallbuf", smallbuf, 60},
+	{"udp", udp, 40}, {"control", control, 20}, {"errqueue", errqueue, 40}, {"multicast", multicast, 20}, {"oob", oob, 20}, {"bulk", bulk, 40}, {"smallbuf", smallbuf, 60},
 	{"options", options, 20},
 	{"mixes", mixes, 30}, {"forks", forks, 20}, {"rights", rights, 20}, {"exec", execs, 20}, {"closeall", closeall, 20}, {"emfile", emfile, 20},
 	{"signals", signals, 60}, {"jobs", jobs, 30}, {"threads", threads, 60},
