@@ -42,8 +42,6 @@ func (x *socket) remember(data, to []byte) {
 	if !x.queuesErrors() {
 		return
 	}
-	// Should what is bound there have been closed just now: an error is to come back.
-	x.s.ends.catchUp()
 	x.s.ear.open(x.opts.Domain)
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -61,6 +59,26 @@ func (x *socket) queueError(e unix.Errno) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.queue(errorEntry{linuxsock.GuessedError(x.opts.Domain, e, x.lastTo), append([]byte(nil), x.lastSent...), x.lastTo, nil})
+}
+
+// longestPacket is a length, in bytes with headers, that kernels send a packet of, in fragments.
+const longestPacket = 1<<16 - 1
+
+// queueTooLong puts into the queue that a datagram cannot be sent, as IPv6 does.
+func (x *socket) queueTooLong(to []byte) {
+	if x.opts.Domain != unix.AF_INET6 || !x.queuesErrors() {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	addr := x.peer
+	if to != nil {
+		addr = x.linuxAddr(to)
+	}
+	x.queue(errorEntry{
+		QueuedError: linuxsock.QueuedError{Errno: unix.EMSGSIZE, Origin: unix.SO_EE_ORIGIN_LOCAL, Info: longestPacket},
+		to:          addr,
+	})
 }
 
 // queue puts an error into the queue; x.mu is held.

@@ -99,16 +99,16 @@ func (t *trap) send(m *message, flags int, finished finished) {
 		t.sendStream(m, flags, finished)
 		return
 	}
-	if m.size() >= maxDatagram {
-		done(0, unix.EMSGSIZE)
-		return
-	}
-	data, e := t.gather(m, maxDatagram)
-	if e != 0 {
-		done(0, e)
-		return
-	}
 	var to []byte
+	if x.opts.Type == unix.SOCK_DGRAM {
+		answer := done
+		done = func(n int, e unix.Errno) {
+			if e == unix.EMSGSIZE {
+				x.queueTooLong(to)
+			}
+			answer(n, e)
+		}
+	}
 	if m.name != 0 {
 		sa, e := t.sockaddr(m.name, m.namelen)
 		if e == 0 {
@@ -118,6 +118,15 @@ func (t *trap) send(m *message, flags int, finished finished) {
 			done(0, e)
 			return
 		}
+	}
+	if m.size() >= maxDatagram {
+		done(0, unix.EMSGSIZE)
+		return
+	}
+	data, e := t.gather(m, maxDatagram)
+	if e != 0 {
+		done(0, e)
+		return
 	}
 	var control []byte
 	if m.controllen > 0 {
@@ -141,6 +150,10 @@ func (t *trap) send(m *message, flags int, finished finished) {
 	if e != 0 {
 		done(0, e)
 		return
+	}
+	if x.queuesErrors() {
+		// Should what is bound there have been closed just now: an error is to come back.
+		x.s.ends.catchUp()
 	}
 	if e := x.takeError(); e != 0 {
 		// It is told with that, also to poll(2).

@@ -44,7 +44,11 @@ func ErrorControl(b []byte, domain int, e QueuedError, room int) (_ []byte, trun
 	c.data = append(c.data, e.Origin, e.Type, e.Code, 0)
 	c.data = native.AppendUint32(c.data, e.Info)
 	c.data = native.AppendUint32(c.data, 0) // ee_data
-	c.data = append(c.data, Sockaddr(netip.AddrPortFrom(e.Offender, 0), domain)...)
+	offender := Sockaddr(netip.AddrPortFrom(e.Offender, 0), domain)
+	if !e.Offender.IsValid() {
+		clear(offender) // it is this host
+	}
+	c.data = append(c.data, offender...)
 	b, whole := putCmsg(b, room, c)
 	return b, !whole
 }

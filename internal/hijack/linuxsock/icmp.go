@@ -27,6 +27,7 @@ type ICMPError struct {
 const (
 	ipv4MinLen  = 20
 	ipv6Len     = 40
+	fragmentLen = 8
 	upperLen    = 8 // of UDP, and of an echo request
 	icmpQuote   = 8 // where an error quotes the packet
 	udpDstPort  = 2
@@ -70,7 +71,7 @@ func ipv4Parts(b []byte) (src, dst netip.Addr, proto int, payload []byte, ok boo
 }
 
 // ParseICMP6 reads a message of ICMPv6, which came from an address. It reports false when that
-// tells of no error of a datagram. A packet with extension headers is not looked into.
+// tells of no error of a datagram. Of extension headers only a first fragment's is looked behind.
 func ParseICMP6(msg []byte, from netip.Addr) (e ICMPError, ok bool) {
 	if len(msg) < icmpQuote+ipv6Len {
 		return e, false
@@ -87,7 +88,11 @@ func ParseICMP6(msg []byte, from netip.Addr) (e ICMPError, ok bool) {
 	if b[0]>>4 != 6 {
 		return e, false
 	}
-	return e, e.quotes(netip.AddrFrom16([16]byte(b[8:])), netip.AddrFrom16([16]byte(b[24:])), int(b[6]), b[ipv6Len:])
+	proto, upper := int(b[6]), b[ipv6Len:]
+	if proto == unix.IPPROTO_FRAGMENT && len(upper) >= fragmentLen && binary.BigEndian.Uint16(upper[2:])>>3 == 0 {
+		proto, upper = int(upper[0]), upper[fragmentLen:]
+	}
+	return e, e.quotes(netip.AddrFrom16([16]byte(b[8:])), netip.AddrFrom16([16]byte(b[24:])), proto, upper)
 }
 
 // quotes fills in what is known of the packet.

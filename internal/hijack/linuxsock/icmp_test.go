@@ -74,6 +74,8 @@ func TestParseICMP(t *testing.T) {
 			linuxsock.ICMPError{Type: 11, Protocol: unix.IPPROTO_ICMP, From: netip.MustParseAddrPort("10.0.0.1:43981"), To: netip.MustParseAddrPort("10.0.9.9:0"), Data: []byte("x")}, unix.EHOSTUNREACH},
 		{"nobody has the port", message(icmp.Message{Type: ipv6.ICMPTypeDestinationUnreachable, Code: 4, Body: &icmp.DstUnreach{Data: quoted6}}),
 			linuxsock.ICMPError{V6: true, Type: 1, Code: 4, Protocol: unix.IPPROTO_UDP, From: from6, To: to6, Data: []byte("data")}, unix.ECONNREFUSED},
+		{"of a first fragment", message(icmp.Message{Type: ipv6.ICMPTypeTimeExceeded, Body: &icmp.TimeExceeded{Data: packet6("fd00::1", "fd09::9", unix.IPPROTO_FRAGMENT, append([]byte{unix.IPPROTO_UDP, 0, 0, 1, 0, 0, 0, 7}, data...))}}),
+			linuxsock.ICMPError{V6: true, Type: 3, Protocol: unix.IPPROTO_UDP, From: from6, To: to6, Data: []byte("data")}, unix.EHOSTUNREACH},
 		{"forbidden", message(icmp.Message{Type: ipv6.ICMPTypeDestinationUnreachable, Code: 1, Body: &icmp.DstUnreach{Data: quoted6}}),
 			linuxsock.ICMPError{V6: true, Type: 1, Code: 1, Protocol: unix.IPPROTO_UDP, From: from6, To: to6, Data: []byte("data")}, unix.EACCES},
 		{"too long", message(icmp.Message{Type: ipv6.ICMPTypePacketTooBig, Body: &icmp.PacketTooBig{MTU: 1400, Data: quoted6}}),
