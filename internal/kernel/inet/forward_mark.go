@@ -79,7 +79,7 @@ func transportOf(proto tcpip.NetworkProtocolNumber, packet []byte) (at, offset i
 		h := header.IPv4(packet)
 		return int(h.HeaderLength()), int(h.FragmentOffset()), h.TransportProtocol()
 	case proto == ipv6.ProtocolNumber && len(packet) >= header.IPv6MinimumSize:
-		return header.IPv6MinimumSize, 0, header.IPv6(packet).TransportProtocol()
+		return header.IPv6MinimumSize, 0, tcpip.TransportProtocolNumber(header.IPv6(packet).NextHeader())
 	}
 	return 0, 0, 0
 }

@@ -158,6 +158,17 @@ func TestFusion(t *testing.T) {
 			t.Error("it went through the engine")
 		}
 	})
+	t.Run("over IPv6", func(t *testing.T) {
+		l := listener(t, f.Stack, "[::1]:0", 5)
+		defer l.Close()
+		client := open(t, f.Stack, netbsd.AF_INET6, stream, 0)
+		must(t, connect(t, client, name(t, l)))
+		server, _ := accept(t, l)
+		a, b := lendEnd(t, f.pump, client), lendEnd(t, f.pump, server)
+		if !past(t, a, b) || !past(t, b, a) {
+			t.Error("it went through the engine")
+		}
+	})
 	t.Run("what came before is first", func(t *testing.T) {
 		client, server := f.connection(t)
 		a := lendEnd(t, f.pump, client)
