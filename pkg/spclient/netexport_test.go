@@ -10,6 +10,14 @@ func Pending(c *Conn) int {
 	return len(s.pending)
 }
 
+// Polling tells whether sockets are waited for, and somebody wants that.
+func Polling(c *Conn) bool {
+	p := &c.session().net
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.running && p.waiting > 0
+}
+
 // PausePoll and ResumePoll are what an exec does.
 func PausePoll(ctx context.Context, c *Conn) error { return c.session().pausePoll(ctx) }
 func ResumePoll(c *Conn)                           { c.session().resumePoll() }

@@ -28,6 +28,21 @@ func waitPending(t *testing.T, c *spclient.Conn, n int) {
 	}
 }
 
+// waitPolling waits until sockets are waited for, and nothing else is under way: for a while, since
+// who waits for one makes calls before, and the wait for those before may go on until then.
+func waitPolling(t *testing.T, c *spclient.Conn) {
+	t.Helper()
+	end := time.Now().Add(testTimeout / 2)
+	for since := time.Now(); time.Since(since) < 20*time.Millisecond; time.Sleep(time.Millisecond) {
+		if !spclient.Polling(c) || spclient.Pending(c) != 1 {
+			since = time.Now()
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d calls under way, want the wait for sockets", spclient.Pending(c))
+		}
+	}
+}
+
 // readAsync reads a byte in the background.
 func readAsync(nc net.Conn) <-chan error {
 	done := make(chan error, 1)
@@ -53,7 +68,7 @@ func TestPausePoll(t *testing.T) {
 		spclient.ResumePoll(c)
 
 		first := readAsync(a)
-		waitPending(t, c, 1)
+		waitPolling(t, c)
 		fastest := time.Hour
 		for range 5 {
 			start := time.Now()
@@ -66,7 +81,7 @@ func TestPausePoll(t *testing.T) {
 			}
 			if fastest > 500*time.Millisecond {
 				spclient.ResumePoll(c)
-				waitPending(t, c, 1)
+				waitPolling(t, c)
 				continue
 			}
 			break
@@ -94,7 +109,7 @@ func TestPausePoll(t *testing.T) {
 		}
 		// One that does not want to wait for it.
 		third := readAsync(a)
-		waitPending(t, c, 1)
+		waitPolling(t, c)
 		ended, cancel := context.WithCancel(ctx)
 		cancel()
 		if err := spclient.PausePoll(ended, c); err != nil && !errors.Is(err, context.Canceled) {
@@ -122,7 +137,7 @@ func TestLostQueue(t *testing.T) {
 		for range 3 {
 			done := readAsync(a)
 			waitIdle(t, c)
-			waitPending(t, c, 1)
+			waitPolling(t, c)
 			kq := spclient.PollQueue(c)
 			closed := make(chan error, 1)
 			go func() { closed <- c.CloseFD(ctx, kq) }()
@@ -167,7 +182,7 @@ func TestReconnected(t *testing.T) {
 	defer c.Close()
 	a, b, l := pipe(t, c, c, "tcp", "127.0.0.1:0")
 	waiting := readAsync(a)
-	waitPending(t, c, 1)
+	waitPolling(t, c)
 	end()
 	if err := <-waiting; !errors.Is(err, spclient.ErrLost) {
 		t.Errorf("read: %v", err)
