@@ -18,16 +18,6 @@ import (
 	"rumptools/pkg/spclient/spclienttest"
 )
 
-// waitPending waits until n calls are under way.
-func waitPending(t *testing.T, c *spclient.Conn, n int) {
-	t.Helper()
-	for end := time.Now().Add(testTimeout / 2); spclient.Pending(c) != n; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d calls under way, want %d", spclient.Pending(c), n)
-		}
-	}
-}
-
 // waitPolling waits until sockets are waited for, and nothing else is under way: for a while, since
 // who waits for one makes calls before, and the wait for those before may go on until then.
 func waitPolling(t *testing.T, c *spclient.Conn) {
