@@ -3,6 +3,7 @@ package inet
 import (
 	"bytes"
 	"io"
+	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"sync"
@@ -295,4 +296,12 @@ func (s *Stack) linkLocalOf(name string) string {
 	defer s.mu.Unlock()
 	a, _ := netbsd.ExtractScope(s.ifByName[name].linkLocal().addr)
 	return a.WithZone(name).String()
+}
+
+// noise is n bytes, the same each time, of which no piece is like another.
+func noise(n int) []byte {
+	p := make([]byte, n)
+	rng := rand.NewChaCha8([32]byte{1})
+	rng.Read(p)
+	return p
 }

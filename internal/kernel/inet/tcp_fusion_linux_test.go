@@ -119,13 +119,6 @@ func carry(t *testing.T, from, to *lentEnd, p []byte) {
 	}
 }
 
-func noise(n int) []byte {
-	p := make([]byte, n)
-	rng := rand.NewChaCha8([32]byte{1})
-	rng.Read(p)
-	return p
-}
-
 // position is how far the engine's sender is.
 func (e *lentEnd) position() uint32 {
 	_, waiting := nextSegment(e.so.ep)
