@@ -221,19 +221,26 @@ func (x *socket) put(o *origins, path string, data, from, control []byte) error 
 
 // newOrigin makes a socket for a sender, which is connected to S.
 func newOrigin(path string) (*origin, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, name, err := connectedTo(path)
 	if err != nil {
 		return nil, err
 	}
-	name, err := autobind(fd)
-	if err == nil {
+	return &origin{file: os.NewFile(uintptr(fd), "origin"), name: name}, nil
+}
+
+// connectedTo makes a socket with a name of its own that is connected to S.
+func connectedTo(path string) (fd int, name string, err error) {
+	if fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
+		return -1, "", err
+	}
+	if name, err = autobind(fd); err == nil {
 		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
 	}
 	if err != nil {
 		unix.Close(fd)
-		return nil, err
+		return -1, "", err
 	}
-	return &origin{file: os.NewFile(uintptr(fd), "origin"), name: name}, nil
+	return fd, name, nil
 }
 
 // autobind has the host give a socket a name that nobody else has.
@@ -363,19 +370,12 @@ func (x *socket) turnFrom(path string) {
 	}
 	// Nobody else may send to S now.
 	x.takeBack()
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, name, err := connectedTo(path)
 	if err != nil {
 		return
 	}
 	defer unix.Close(fd)
-	name, err := autobind(fd)
-	if err == nil {
-		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
-	}
-	if err == nil {
-		err = unix.Connect(s, &unix.SockaddrUnix{Name: name})
-	}
-	if err != nil {
+	if unix.Connect(s, &unix.SockaddrUnix{Name: name}) != nil {
 		return
 	}
 	type datagram struct{ data, from, control []byte }

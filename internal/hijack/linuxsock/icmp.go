@@ -27,7 +27,6 @@ type ICMPError struct {
 
 // Lengths and places in headers.
 const (
-	ipv4MinLen  = 20
 	ipv6Len     = 40
 	fragmentLen = 8
 	upperLen    = 8 // of UDP, and of an echo request
@@ -62,11 +61,11 @@ func ParseICMP(packet []byte) (e ICMPError, ok bool) {
 // ipv4Parts takes a packet apart. Of one that is quoted the end may be missing, so that its
 // lengths are not looked at.
 func ipv4Parts(b []byte) (src, dst netip.Addr, proto int, payload []byte, ok bool) {
-	if len(b) < ipv4MinLen || b[0]>>4 != 4 {
+	if len(b) < ipMinLen || b[0]>>4 != 4 {
 		return src, dst, 0, nil, false
 	}
 	n := int(b[0]&15) * 4
-	if n < ipv4MinLen || n > len(b) {
+	if n < ipMinLen || n > len(b) {
 		return src, dst, 0, nil, false
 	}
 	return netip.AddrFrom4([4]byte(b[12:])), netip.AddrFrom4([4]byte(b[16:])), int(b[9]), b[n:], true

@@ -13,16 +13,7 @@ import (
 
 // TestForwardUDP: datagrams that are sent in fragments arrive through a router as they were.
 func TestForwardUDP(t *testing.T) {
-	left, right := newSegment(), newSegment()
-	a := host(t, left.join(), "10.0.0.1/24", "fd00::1/64")
-	r := host(t, left.join(), "10.0.0.254/24", "fd00::fe/64")
-	r.plug(t, "shmif1", right.join(), "10.0.1.254/24", "fd01::fe/64")
-	b := host(t, right.join(), "10.0.1.2/24", "fd01::2/64")
-	must(t, a.addStatic("default 10.0.0.254"))
-	must(t, a.addStatic("fd01::/64 fd00::fe"))
-	must(t, b.addStatic("10.0.0.0/24 10.0.1.254"))
-	must(t, b.addStatic("fd00::/64 fd01::fe"))
-	must(t, r.setParam("net.inet6.ip6.forwarding", 1))
+	a, r, b, _ := inARow(t)
 	exchange := func(t *testing.T) {
 		for _, to := range []string{"10.0.1.2:5000", "[fd01::2]:5000"} {
 			in := bound(t, b, to)

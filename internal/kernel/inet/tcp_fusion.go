@@ -17,14 +17,11 @@ import (
 
 // Mate implements [lend.Stream].
 func (l *loan) Mate() *lend.Loan {
-	l.so.mu.Lock()
-	local, remote := l.so.local, l.so.remote
-	l.so.mu.Unlock()
-	if !l.so.stack.isLocal(l.lo.remote) {
+	if !l.so.stack.isLocal(l.remote) {
 		return nil
 	}
-	mate := l.so.stack.sockets.endTCP(remote, local)
-	if mate == nil || mate == l.so {
+	mate := l.so.mate()
+	if mate == nil {
 		return nil
 	}
 	mate.mu.Lock()
@@ -39,7 +36,7 @@ func (l *loan) Mate() *lend.Loan {
 func (l *loan) Passable() bool {
 	s := l.so.stack
 	return s.sockets.params.tcp["fusion"].value.Load() != 0 && s.lo0.tap.Load() == nil &&
-		s.isLocal(l.lo.local) && s.isLocal(l.lo.remote) && s.net.CheckNIC(s.lo0.NICID)
+		s.isLocal(l.local) && s.isLocal(l.remote) && s.net.CheckNIC(s.lo0.NICID)
 }
 
 // Mark implements [lend.Stream].
@@ -83,7 +80,7 @@ var receiver = func() (at struct{ receiver, next []int }) {
 // none that acknowledge.
 func (l *loan) Passed(n int) {
 	s := l.so.stack
-	ip4 := l.lo.remote.Is4()
+	ip4 := l.remote.Is4()
 	head := header.TCPMinimumSize + header.IPv6MinimumSize
 	if ip4 {
 		head = header.TCPMinimumSize + header.IPv4MinimumSize
@@ -98,13 +95,11 @@ func (l *loan) Passed(n int) {
 	t := s.net.Stats().TCP
 	t.SegmentsSent.IncrementBy(segments)
 	t.ValidSegmentsReceived.IncrementBy(segments)
+	count, which := s.stats.ip6[:], [...]int{netbsd.IP6_STAT_LOCALOUT, netbsd.IP6_STAT_TOTAL, netbsd.IP6_STAT_DELIVERED}
 	if ip4 {
-		s.stats.ip[netbsd.IP_STAT_LOCALOUT].Add(segments)
-		s.stats.ip[netbsd.IP_STAT_TOTAL].Add(segments)
-		s.stats.ip[netbsd.IP_STAT_DELIVERED].Add(segments)
-	} else {
-		s.stats.ip6[netbsd.IP6_STAT_LOCALOUT].Add(segments)
-		s.stats.ip6[netbsd.IP6_STAT_TOTAL].Add(segments)
-		s.stats.ip6[netbsd.IP6_STAT_DELIVERED].Add(segments)
+		count, which = s.stats.ip[:], [...]int{netbsd.IP_STAT_LOCALOUT, netbsd.IP_STAT_TOTAL, netbsd.IP_STAT_DELIVERED}
+	}
+	for _, i := range which {
+		count[i].Add(segments)
 	}
 }

@@ -25,7 +25,8 @@ type loan struct {
 	out    batchWriter
 	drop   dropWriter
 	corked atomic.Bool // TCP_CORK is set
-	lo     struct{ local, remote netip.Addr }
+	// local and remote are the addresses, those of IPv4 as such.
+	local, remote netip.Addr
 }
 
 // errDone ends a read.
@@ -82,8 +83,7 @@ func (so *tcpSocket) Lend(of *lend.Loan) (lend.Stream, error) {
 	case so.loan != nil:
 		return nil, netbsd.EBUSY
 	}
-	l := &loan{of: of, so: so, ep: so.ep}
-	l.lo.local, l.lo.remote = unmapped(so.local.addr), unmapped(so.remote.addr)
+	l := &loan{of: of, so: so, ep: so.ep, local: unmapped(so.local.addr), remote: unmapped(so.remote.addr)}
 	l.corked.Store(so.opt.cork != 0)
 	so.loan = l
 	l.entry = waiter.NewFunctionEntry(

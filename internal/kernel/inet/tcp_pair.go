@@ -5,13 +5,21 @@ import "rumptools/internal/kernel"
 // Pairing implements [kernel.Pairer].
 func (so *tcpSocket) Pairing() *kernel.Pairing { return &so.pairing }
 
-// PairMate implements [kernel.Pairer]. The ends of a connection have the same addresses
-// the other way round, also when one of them is of an IPv6 socket.
+// PairMate implements [kernel.Pairer].
 func (so *tcpSocket) PairMate() kernel.Pairer {
+	if mate := so.mate(); mate != nil {
+		return mate
+	}
+	return nil
+}
+
+// mate is the socket of the connection's other end, nil when it has none here. The ends have the
+// same addresses the other way round, also when one of them is of an IPv6 socket.
+func (so *tcpSocket) mate() *tcpSocket {
 	so.mu.Lock()
 	local, remote := so.local, so.remote
 	so.mu.Unlock()
-	if mate := so.stack.sockets.endTCP(remote, local); mate != nil && mate != so {
+	if mate := so.stack.sockets.endTCP(remote, local); mate != so {
 		return mate
 	}
 	return nil

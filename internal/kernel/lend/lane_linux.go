@@ -172,12 +172,8 @@ func (l *Loan) take(from *Loan) (n int, state uint32) {
 		return 0, laneOpen
 	case len(c.held) > 0:
 		l.takeBuffer()
-		from.src.Limit(here)
-		c.from = heldSource{from, len(c.held)}
-		n, _ = c.from.Read(l.buf[:])
-		if len(c.held) == 0 {
-			c.empty()
-		}
+		n = copy(l.buf[:], c.held) // which is no longer
+		c.empty()
 	case have >= tubeWorth && !l.deaf && l.fillTube(&from.src):
 		n = l.tube.left
 		c.push = c.push && n < have

@@ -73,7 +73,7 @@ type Loan struct {
 }
 
 // NewLoan makes a loan of a descriptor of a connected local stream socket of the
-// host, whose mode is not changed. seed tells whether the first byte that is there to be read,
+// host, whose mode may become not to wait (O_NONBLOCK). seed tells whether the first byte that is there to be read,
 // or will be, is a seed (package seeded). open makes the stream, which is to notify the
 // loan that it gets, from any goroutine and with any locks held. ended is
 // called when the loan has, with the error of [Failed]; closed when the descriptor
