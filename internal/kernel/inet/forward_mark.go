@@ -7,6 +7,8 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+
+	"rumptools/pkg/netbsd"
 )
 
 // The engine computes the checksums of TCP and UDP anew in what it forwards. A router is to leave
@@ -72,14 +74,29 @@ func restoreTransit(proto tcpip.NetworkProtocolNumber, packet []byte, mark uint3
 }
 
 // transportOf tells where what IP carries begins in a packet, at which offset of the whole that
-// is, and what the header says that it is. The engine does not look behind extension headers.
+// is, and what the header says that it is.
 func transportOf(proto tcpip.NetworkProtocolNumber, packet []byte) (at, offset int, transport tcpip.TransportProtocolNumber) {
 	switch {
 	case proto == ipv4.ProtocolNumber && len(packet) >= header.IPv4MinimumSize:
 		h := header.IPv4(packet)
 		return int(h.HeaderLength()), int(h.FragmentOffset()), h.TransportProtocol()
 	case proto == ipv6.ProtocolNumber && len(packet) >= header.IPv6MinimumSize:
-		return header.IPv6MinimumSize, 0, tcpip.TransportProtocolNumber(header.IPv6(packet).NextHeader())
+		next := packet[6]
+		for at = header.IPv6MinimumSize; at+8 <= len(packet); {
+			n := 8 * (1 + int(packet[at+1]))
+			switch next {
+			case netbsd.IPPROTO_HOPOPTS, netbsd.IPPROTO_DSTOPTS, netbsd.IPPROTO_ROUTING:
+			case netbsd.IPPROTO_FRAGMENT:
+				if offset = int(binary.BigEndian.Uint16(packet[at+2:]) &^ 7); offset > 0 {
+					return at + 8, offset, 0 // which the engine leaves alone
+				}
+				n = 8
+			default:
+				return at, offset, tcpip.TransportProtocolNumber(next)
+			}
+			next = packet[at]
+			at += n
+		}
 	}
 	return 0, 0, 0
 }

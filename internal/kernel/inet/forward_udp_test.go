@@ -31,6 +31,22 @@ func TestForwardUDP(t *testing.T) {
 		}
 	}
 	t.Run("as they come", exchange)
+	t.Run("behind extension headers", func(t *testing.T) {
+		in := bound(t, b, "[fd01::2]:5000")
+		out := open(t, a, netbsd.AF_INET6, netbsd.SOCK_DGRAM, 0)
+		for _, header := range []int32{netbsd.IPV6_HOPOPTS, netbsd.IPV6_DSTOPTS} {
+			must(t, out.SetOption(nil, netbsd.IPPROTO_IPV6, header, []byte{0, 0, 1, 4, 0, 0, 0, 0}))
+			for _, size := range []int{1, 1400, 3000} {
+				p := noise(size)
+				send(t, out, p, addr(a, "[fd01::2]:5000"))
+				if m := recv(t, in, 1<<16, 0); !bytes.Equal(m.Data, p) {
+					t.Errorf("%d bytes of %d, or others", len(m.Data), size)
+				}
+			}
+		}
+		in.Close()
+		out.Close()
+	})
 	// The router cuts fragments into smaller ones; of IPv6 it asks for smaller ones.
 	r.ifByName["shmif1"].link.SetMTU(1300)
 	b.ifByName["shmif0"].link.SetMTU(1300)
