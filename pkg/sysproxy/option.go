@@ -15,6 +15,29 @@ const (
 // their type of service. The control message is an IP_TOS of one byte.
 const IPRecvTOS = 0x4c0d
 
+// IPMTUDiscover of the level IPPROTO_IP is ip(7)'s IP_MTU_DISCOVER, for sockets of both families: how
+// datagrams for IPv4, or a TCP connection, may be fragmented and find the path's MTU, one of
+// PMTUDisc*. NetBSD's kernel treats datagrams as [PMTUDiscDont].
+const IPMTUDiscover = 0x4c0a
+
+// Such options of the level IPPROTO_IPV6.
+const (
+	IPv6MTUDiscover = 0x4c17 // ipv6(7)'s IPV6_MTU_DISCOVER: one of PMTUDisc*, for datagrams
+	IPv6MTU         = 0x4c18 // IPV6_MTU: the longest fragment to send, in bytes with headers; 0 is the path's MTU
+)
+
+// Values of [IPMTUDiscover] and [IPv6MTUDiscover]: Linux's IP_PMTUDISC_*. What a datagram may be as
+// long as is the path's MTU, as far as routers have told, or the interface's; what is longer
+// is fragmented or fails with EMSGSIZE; routers may fragment a datagram for IPv4 that has not IP_DF.
+const (
+	PMTUDiscDont      = 0 // the path's, fragmented
+	PMTUDiscWant      = 1 // the path's, fragmented; IP_DF if it need not be
+	PMTUDiscDo        = 2 // the path's, EMSGSIZE; IP_DF
+	PMTUDiscProbe     = 3 // the interface's, EMSGSIZE; IP_DF
+	PMTUDiscInterface = 4 // the interface's, EMSGSIZE
+	PMTUDiscOmit      = 5 // the interface's, fragmented
+)
+
 // CorkAnswer is the SO_PRIORITY of the server's end of a loan, once the server knows of so many
 // changes of the cork, the last of which took it off (docs/sysproxy-extensions.md).
 func CorkAnswer(changes uint32) int { return int((changes+1)/2%2) + 1 }

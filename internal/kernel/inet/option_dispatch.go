@@ -2,6 +2,7 @@ package inet
 
 import (
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // setOption sets an option of the socket's or of the network's level, as
@@ -20,7 +21,7 @@ func (so *socket) setOption(level, name int32, value []byte, isBound func() bool
 		so.mu.Lock()
 		defer so.mu.Unlock()
 		return so.setSocketOption(name, value)
-	case level == netbsd.IPPROTO_IP && (so.family == netbsd.AF_INET || isMulticastOption(name)):
+	case level == netbsd.IPPROTO_IP && (so.family == netbsd.AF_INET || isForBoth(name)):
 		so.mu.Lock()
 		o := so.ip4
 		so.mu.Unlock()
@@ -56,7 +57,7 @@ func (so *socket) option(level, name int32) ([]byte, error) {
 	switch {
 	case level == netbsd.IPPROTO_IP && name == netbsd.IP_ERRORMTU && so.family == netbsd.AF_INET:
 		return intOpt(so.m, errorMTU), nil
-	case level == netbsd.IPPROTO_IP && (so.family == netbsd.AF_INET || isMulticastOption(name)):
+	case level == netbsd.IPPROTO_IP && (so.family == netbsd.AF_INET || isForBoth(name)):
 		return so.stack.ipOption(so.m, &ip4, name)
 	case level == netbsd.IPPROTO_IPV6 && so.family == netbsd.AF_INET6:
 		return so.ip6Option(&ip6, name)
@@ -73,8 +74,8 @@ func isMembership(level, name int32) bool {
 	return false
 }
 
-// isMulticastOption tells whether an option of the level IPPROTO_IP is one
-// that IPv6 sockets have as well, for IPv4-mapped groups.
-func isMulticastOption(name int32) bool {
-	return name >= netbsd.IP_MULTICAST_IF && name <= netbsd.IP_DROP_MEMBERSHIP
+// isForBoth tells whether an option of the level IPPROTO_IP is one that IPv6 sockets have
+// as well, for IPv4-mapped addresses.
+func isForBoth(name int32) bool {
+	return name >= netbsd.IP_MULTICAST_IF && name <= netbsd.IP_DROP_MEMBERSHIP || name == sysproxy.IPMTUDiscover
 }

@@ -42,6 +42,7 @@ type ip4Options struct {
 	tos, ttl uint8
 	minTTL   uint8
 	recvTOS  bool // sysproxy.IPRecvTOS
+	discover discovery
 	portAlgo int32
 	// header are the IP options of what is sent, and via the first hop of
 	// a source route: a datagram's own destination is the route's last.
@@ -81,7 +82,8 @@ func (s *Stack) setIP(m *netbsd.Machine, o *ip4Options, name int32, value []byte
 	}
 	bit, isFlag := inpOptions[name]
 	switch name {
-	case netbsd.IP_TOS, netbsd.IP_TTL, netbsd.IP_MINTTL, netbsd.IP_PORTRANGE, netbsd.IP_PORTALGO, sysproxy.IPRecvTOS:
+	case netbsd.IP_TOS, netbsd.IP_TTL, netbsd.IP_MINTTL, netbsd.IP_PORTRANGE, netbsd.IP_PORTALGO, sysproxy.IPRecvTOS,
+		sysproxy.IPMTUDiscover:
 	default:
 		if !isFlag {
 			// IPsec policies among others: there is no IPsec.
@@ -122,6 +124,8 @@ func (s *Stack) setIP(m *netbsd.Machine, o *ip4Options, name int32, value []byte
 		o.portAlgo = v
 	case name == sysproxy.IPRecvTOS:
 		o.recvTOS = v != 0
+	case name == sysproxy.IPMTUDiscover:
+		return o.discover.set(v)
 	}
 	return nil
 }
@@ -154,6 +158,8 @@ func (s *Stack) ipOption(m *netbsd.Machine, o *ip4Options, name int32) ([]byte, 
 		return intOpt(m, o.portAlgo), nil
 	case sysproxy.IPRecvTOS:
 		return boolOpt(m, o.recvTOS), nil
+	case sysproxy.IPMTUDiscover:
+		return intOpt(m, int32(o.discover)), nil
 	case netbsd.IP_MULTICAST_IF, netbsd.IP_MULTICAST_TTL, netbsd.IP_MULTICAST_LOOP,
 		netbsd.IP_ADD_MEMBERSHIP, netbsd.IP_DROP_MEMBERSHIP:
 		return s.multicast4(o, name)

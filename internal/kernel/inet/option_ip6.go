@@ -6,6 +6,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // Bits of in6p_flags (<netinet6/in6_pcb.h>), as socket lists show them.
@@ -79,7 +80,9 @@ type pktOptions struct {
 	minMTU   int32 // IPV6_USE_MIN_MTU
 	tempAddr int32 // IPV6_PREFER_TEMPADDR
 	dontFrag bool
-	hbh      []byte // extension headers, as given
+	discover discovery // sysproxy.IPv6MTUDiscover
+	longest  int32     // sysproxy.IPv6MTU, 0: not set
+	hbh      []byte    // extension headers, as given
 	dst1     []byte
 	rthdr    []byte
 	dst2     []byte
@@ -136,7 +139,7 @@ func (so *socket) setIP6(o *ip6Options, name int32, value []byte, bound bool) er
 		}
 		return so.setPktOption(&o.out, name, value, true)
 	case netbsd.IPV6_OTCLASS, netbsd.IPV6_TCLASS, netbsd.IPV6_DONTFRAG, netbsd.IPV6_USE_MIN_MTU,
-		netbsd.IPV6_PREFER_TEMPADDR:
+		netbsd.IPV6_PREFER_TEMPADDR, sysproxy.IPv6MTUDiscover, sysproxy.IPv6MTU:
 		return so.setPktOption(&o.out, name, value, true)
 	case netbsd.IPV6_MULTICAST_IF, netbsd.IPV6_MULTICAST_HOPS, netbsd.IPV6_MULTICAST_LOOP:
 		return so.setMulticast6(o, name, value)
@@ -272,6 +275,10 @@ func (so *socket) pktOption(o *pktOptions, name int32) ([]byte, error) {
 		return boolOpt(m, o.dontFrag), nil
 	case netbsd.IPV6_PREFER_TEMPADDR:
 		return intOpt(m, o.tempAddr), nil
+	case sysproxy.IPv6MTUDiscover:
+		return intOpt(m, int32(o.discover)), nil
+	case sysproxy.IPv6MTU:
+		return intOpt(m, o.longest), nil
 	}
 	return nil, netbsd.ENOPROTOOPT
 }
@@ -345,6 +352,18 @@ func (so *socket) setPktOption(o *pktOptions, name int32, value []byte, sticky b
 			return err
 		}
 		o.minMTU = v
+	case sysproxy.IPv6MTUDiscover:
+		v, err := optInt(m, value)
+		if err != nil {
+			return err
+		}
+		return o.discover.set(v)
+	case sysproxy.IPv6MTU:
+		v, err := asInt(0, maxInt32)
+		if err != nil || v != 0 && v < minMTU6 {
+			return netbsd.EINVAL
+		}
+		o.longest = v
 	case netbsd.IPV6_PREFER_TEMPADDR:
 		v, err := asInt(-1, 1)
 		if err != nil {

@@ -211,7 +211,7 @@ func (so *rawSocket) output4(m *kernel.Message, dst netip.Addr) error {
 	h.src = so.local.addr
 	whole := so.ip4.flags&inpHdrIncl != 0
 	if !whole {
-		h.options = so.ip4.header
+		h.options, h.discover = so.ip4.header, so.ip4.discover
 		if so.ip4.via.IsValid() {
 			h.dst = so.ip4.via
 		}

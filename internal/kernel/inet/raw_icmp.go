@@ -23,6 +23,10 @@ type icmpState struct {
 // icmpMinLen is the least length of an ICMP message in bytes (ICMP_MINLEN).
 const icmpMinLen = 8
 
+// icmpNextMTU is where a message that asks for smaller packets has the MTU of the next hop
+// (icmp_nextmtu).
+const icmpNextMTU = 6
+
 // rawHook sees packets of a protocol before the engine does: it is how raw
 // sockets are given the messages that the engine handles itself.
 type rawHook struct {
@@ -90,9 +94,12 @@ func (s *Stack) icmpInput(pkt *stack.PacketBuffer) {
 		}
 		if errno != 0 && inner[9] == netbsd.IPPROTO_UDP {
 			ports := inner[4*int(inner[0]&15):]
-			s.udpError(errno,
-				endpoint{netip.AddrFrom4([4]byte(inner[12:])), binary.BigEndian.Uint16(ports)},
-				endpoint{dst, binary.BigEndian.Uint16(ports[2:])})
+			local := endpoint{netip.AddrFrom4([4]byte(inner[12:])), binary.BigEndian.Uint16(ports)}
+			remote := endpoint{dst, binary.BigEndian.Uint16(ports[2:])}
+			s.udpError(errno, local, remote)
+			if errno == netbsd.EMSGSIZE {
+				s.tooBig4(local, remote, int(binary.BigEndian.Uint16(b[icmpNextMTU:])), int(binary.BigEndian.Uint16(inner[2:])))
+			}
 		}
 	}
 	s.rawInput(p)

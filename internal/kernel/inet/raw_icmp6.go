@@ -44,11 +44,15 @@ func (s *Stack) icmp6Deliver(p *packet) {
 	s.rawInput(p)
 }
 
-// icmp6Error tells UDP of an ICMPv6 error.
+// icmp6MTU is where a message that a packet is too big has the MTU (icmp6_mtu).
+const icmp6MTU = 4
+
+// icmp6Error tells UDP of an ICMPv6 error, and the routing table of a path's MTU.
 func (s *Stack) icmp6Error(p *packet) {
 	b := p.payload
 	errno := icmp6Errno(b[0], b[1])
-	if errno == 0 || len(b) < icmpMinLen+header.IPv6MinimumSize {
+	tooBig := b[0] == netbsd.ICMP6_PACKET_TOO_BIG
+	if errno == 0 && !tooBig || len(b) < icmpMinLen+header.IPv6MinimumSize {
 		return
 	}
 	inner := b[icmpMinLen:]
@@ -65,11 +69,16 @@ func (s *Stack) icmp6Error(p *packet) {
 		s.udpHostError(errno, remote.addr)
 		return
 	}
-	if next != netbsd.IPPROTO_UDP || len(rest) < 4 {
-		return
+	udp := next == netbsd.IPPROTO_UDP && len(rest) >= 4
+	if udp {
+		local.port, remote.port = binary.BigEndian.Uint16(rest), binary.BigEndian.Uint16(rest[2:])
 	}
-	local.port, remote.port = binary.BigEndian.Uint16(rest), binary.BigEndian.Uint16(rest[2:])
-	s.udpError(errno, local, remote)
+	switch {
+	case tooBig && next != netbsd.IPPROTO_TCP:
+		s.tooBig6(local, remote, binary.BigEndian.Uint32(b[icmp6MTU:]), udp)
+	case udp && !tooBig:
+		s.udpError(errno, local, remote)
+	}
 }
 
 // icmp6Errno gives what an ICMPv6 error means to a socket (inet6ctlerrmap), 0

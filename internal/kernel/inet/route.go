@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"rumptools/pkg/netbsd"
 )
@@ -25,6 +26,8 @@ type route struct {
 	// rmx are the metrics. Expire is in seconds of uptime.
 	rmx netbsd.RtMetrics
 	use int32
+	// pathTimer ends the MTU that a router has told of; nil mostly.
+	pathTimer *time.Timer
 }
 
 // routeKey is what a route is for. Two routes to the same prefix may exist,

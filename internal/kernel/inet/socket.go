@@ -6,6 +6,7 @@ import (
 
 	"rumptools/internal/kernel"
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // socket is what all sockets of the internet families have in common: the part
@@ -93,6 +94,9 @@ func (so *socket) init(s *Stack, m *netbsd.Machine, family, typ, proto int32, se
 	so.snd = sockbuf{hiwat: send, lowat: min(sendLowat, send)}
 	so.rcv = sockbuf{hiwat: recv, lowat: 1}
 	so.ip4.init(s)
+	if typ == netbsd.SOCK_STREAM {
+		so.ip4.discover = sysproxy.PMTUDiscWant // as the engine does
+	}
 	so.ip6.init(s)
 	so.errorMTU = -1
 	so.seq = s.sockets.nextSeq()

@@ -11,6 +11,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // sendPath says where a datagram goes.
@@ -197,6 +198,7 @@ type ip4Header struct {
 	off             uint16 // IP_DF and the like
 	src, dst        netip.Addr
 	options         []byte // a multiple of 4 bytes
+	discover        discovery
 }
 
 // encode writes the header for a datagram with n bytes of payload to the start
@@ -223,12 +225,15 @@ func (s *Stack) write4(r *stack.Route, h ip4Header, payload []byte) (mtu int, er
 	if total > netbsd.IP_MAXPACKET {
 		return 0, netbsd.EMSGSIZE
 	}
-	mtu = int(r.MTU()) + header.IPv4MinimumSize
+	mtu = h.discover.mtu(s, r) + header.IPv4MinimumSize
 	if total <= mtu {
+		if h.discover.marks() {
+			h.off |= netbsd.IP_DF
+		}
 		return mtu, s.write4Packet(r, h, payload)
 	}
 	// Broadcasts are not fragmented.
-	if h.off&netbsd.IP_DF != 0 || r.IsOutboundBroadcast() {
+	if h.off&netbsd.IP_DF != 0 || h.discover.refuses() || r.IsOutboundBroadcast() {
 		return mtu, netbsd.EMSGSIZE
 	}
 	size := (mtu - hlen) &^ 7
@@ -321,8 +326,7 @@ type ip6Header struct {
 	out                 *pktOptions
 }
 
-// write6 sends an IPv6 datagram. The engine fragments it if need be, which
-// IPV6_DONTFRAG forbids.
+// write6 sends an IPv6 datagram, in fragments if need be.
 func (s *Stack) write6(r *stack.Route, h ip6Header, payload []byte) error {
 	type ext struct {
 		typ  uint8
@@ -334,6 +338,7 @@ func (s *Stack) write6(r *stack.Route, h ip6Header, payload []byte) error {
 			exts = append(exts, ext{typ, data})
 		}
 	}
+	whole := 0 // how many of exts each fragment has
 	if o := h.out; o != nil {
 		add(netbsd.IPPROTO_HOPOPTS, o.hbh)
 		if o.rthdr != nil {
@@ -342,16 +347,18 @@ func (s *Stack) write6(r *stack.Route, h ip6Header, payload []byte) error {
 			h.dst = sourceRoute6(rthdr, h.dst)
 			add(netbsd.IPPROTO_ROUTING, rthdr)
 		}
+		whole = len(exts)
 		add(netbsd.IPPROTO_DSTOPTS, o.dst2)
 	}
+	head := header.IPv6MinimumSize // bytes of what each fragment has
 	n := len(payload)
-	for _, e := range exts {
+	for i, e := range exts {
 		n += len(e.data)
+		if i < whole {
+			head += len(e.data)
+		}
 	}
 	if n > netbsd.IP_MAXPACKET {
-		return netbsd.EMSGSIZE
-	}
-	if h.out != nil && h.out.dontFrag && n > int(r.MTU()) {
 		return netbsd.EMSGSIZE
 	}
 	v := buffer.NewViewSize(header.IPv6MinimumSize + n)
@@ -363,16 +370,81 @@ func (s *Stack) write6(r *stack.Route, h ip6Header, payload []byte) error {
 	src, dst := h.src.As16(), h.dst.As16()
 	copy(b[8:], src[:])
 	copy(b[24:], dst[:])
-	at := header.IPv6MinimumSize
-	for _, e := range exts {
+	at, nextAfterHead := header.IPv6MinimumSize, next
+	for i, e := range exts {
 		*next = e.typ
 		copy(b[at:], e.data)
 		next = &b[at]
 		at += len(e.data)
+		if i < whole {
+			nextAfterHead = next
+		}
 	}
 	*next = h.proto
 	copy(b[at:], payload)
-	return writePacket(r, v)
+	mtu, refuses := h.mtu(s, r)
+	switch {
+	case n <= mtu:
+		return writePacket(r, v)
+	case refuses:
+		v.Release()
+		return netbsd.EMSGSIZE
+	}
+	defer v.Release()
+	return s.writeFragments6(r, b, head, nextAfterHead, mtu+header.IPv6MinimumSize)
+}
+
+// mtu is the most bytes that may follow the IP header, and whether it fails when there are
+// more (ip6_output).
+func (h *ip6Header) mtu(s *Stack, r *stack.Route) (mtu int, refuses bool) {
+	o := h.out
+	if o == nil {
+		return int(r.MTU()), false
+	}
+	d := o.discover
+	if o.dontFrag && d.usesPath() && d != sysproxy.PMTUDiscDo {
+		d = sysproxy.PMTUDiscProbe // NetBSD's IPV6_DONTFRAG asks for the interface's MTU only
+	}
+	mtu = d.mtu(s, r)
+	if o.minMTU == 1 || o.minMTU < 0 && h.dst.IsMulticast() {
+		mtu = min(mtu, minMTU6-header.IPv6MinimumSize)
+	}
+	if o.longest > 0 {
+		mtu = min(mtu, int(o.longest)-header.IPv6MinimumSize)
+	}
+	return mtu, d.refuses()
+}
+
+// writeFragments6 sends a packet in fragments of at most mtu bytes, each of which has its first head
+// bytes; next is where these say what follows.
+func (s *Stack) writeFragments6(r *stack.Route, packet []byte, head int, next *byte, mtu int) error {
+	size := (mtu - head - header.IPv6FragmentHeaderSize) &^ 7
+	if size < 8 {
+		return netbsd.EMSGSIZE
+	}
+	fragment := [header.IPv6FragmentHeaderSize]byte{0: *next}
+	*next = netbsd.IPPROTO_FRAGMENT
+	binary.BigEndian.PutUint32(fragment[4:], s.sockets.ipID.Add(1))
+	data := packet[head:]
+	for off := 0; off < len(data); off += size {
+		part := data[off:]
+		at := uint16(off)
+		if len(part) > size {
+			part = part[:size]
+			at |= 1 // more
+		}
+		binary.BigEndian.PutUint16(fragment[2:], at)
+		v := buffer.NewViewSize(head + len(fragment) + len(part))
+		b := v.AsSlice()
+		copy(b, packet[:head])
+		copy(b[head:], fragment[:])
+		copy(b[head+len(fragment):], part)
+		binary.BigEndian.PutUint16(b[4:], uint16(len(b)-header.IPv6MinimumSize))
+		if err := writePacket(r, v); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sourceRoute6 has a routing header of type 0 end at dst; the result is the

@@ -64,6 +64,11 @@ type Stack struct {
 
 	events eventQueue
 	worker sync.WaitGroup
+
+	// pathRoutes counts the routes whose MTU a router has told. pathNews counts what routers
+	// have told and nobody has looked at yet.
+	pathRoutes int
+	pathNews   atomic.Int32
 }
 
 // New makes a stack that has lo0 with its addresses, and adds the address

@@ -120,6 +120,7 @@ func (so *tcpSocket) applyOwn(name int32) {
 
 // applyHeader tells the endpoint what the headers of its packets have.
 func (so *tcpSocket) applyHeader() {
+	so.applyDiscovery()
 	ttl, tos := int(so.ip4.ttl), int(so.ip4.tos)
 	if so.family == netbsd.AF_INET6 {
 		ttl, tos = int(so.ip6.hops), int(max(so.ip6.out.tclass, 0))
@@ -131,6 +132,15 @@ func (so *tcpSocket) applyHeader() {
 	}
 	so.ep.SetSockOptInt(tcpip.IPv4TTLOption, ttl)
 	so.ep.SetSockOptInt(tcpip.IPv4TOSOption, tos)
+}
+
+// applyDiscovery tells the endpoint whether routers may fragment what it sends for IPv4.
+func (so *tcpSocket) applyDiscovery() {
+	strategy := tcpip.PMTUDiscoveryDont
+	if so.ip4.discover.marks() {
+		strategy = tcpip.PMTUDiscoveryWant
+	}
+	so.ep.SetSockOptInt(tcpip.MTUDiscoverOption, int(strategy))
 }
 
 // SetOption implements [kernel.Socket].

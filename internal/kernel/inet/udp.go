@@ -247,7 +247,11 @@ func (so *udpSocket) Send(_ *kernel.Call, m *kernel.Message) (int, error) {
 			}
 		}
 	}
-	if len(m.Data) > netbsd.IP_MAXPACKET-header.UDPMinimumSize-header.IPv4MinimumSize {
+	most := netbsd.IP_MAXPACKET - header.UDPMinimumSize
+	if unmapped(remote.addr).Is4() {
+		most -= header.IPv4MinimumSize
+	}
+	if len(m.Data) > most {
 		return 0, netbsd.EMSGSIZE
 	}
 	err = so.output(m, local, remote)
@@ -275,6 +279,7 @@ func (so *udpSocket) output(m *kernel.Message, local, remote endpoint) error {
 		h.src = normal(unmapped(local.addr))
 	}
 	so.mu.Lock()
+	h.discover = so.ip4.discover
 	if so.family == netbsd.AF_INET {
 		h.ttl, h.tos, h.options = so.ip4.ttl, so.ip4.tos, so.ip4.header
 		if so.ip4.via.IsValid() {
