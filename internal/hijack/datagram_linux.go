@@ -300,9 +300,22 @@ func (x *socket) kernelOrigin(from unix.Sockaddr) (addr, control []byte, ok bool
 
 // complain tells the program of an error: S is readable, and its next call fails.
 func (x *socket) complain(e unix.Errno) {
+	if e == unix.EMSGSIZE && x.refusesTooLong() && !x.queuesErrors() {
+		// S could have a reset only, which says that all is over. Who looks for the MTU of
+		// a path takes a datagram that is lost for one that was too long.
+		x.s.say("%v", e)
+		return
+	}
 	x.pend(e)
 	x.queueError(e)
 	x.show()
+}
+
+// refusesTooLong tells whether datagrams that are too long are to fail.
+func (x *socket) refusesTooLong() bool {
+	x.optMu.Lock()
+	defer x.optMu.Unlock()
+	return x.opts.RefusesTooLong()
 }
 
 // show makes the error that waits one of S's, too, as far as it can be.

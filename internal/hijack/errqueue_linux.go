@@ -3,9 +3,13 @@
 package hijack
 
 import (
+	"net/netip"
+	"strconv"
+
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/linuxsock"
+	"rumptools/internal/hijack/netview"
 )
 
 // Errors of datagrams are queued for programs that ask for it (IP_RECVERR in ip(7)). What
@@ -64,21 +68,47 @@ func (x *socket) queueError(e unix.Errno) {
 // longestPacket is a length, in bytes with headers, that kernels send a packet of, in fragments.
 const longestPacket = 1<<16 - 1
 
-// queueTooLong puts into the queue that a datagram cannot be sent, as IPv6 does.
-func (x *socket) queueTooLong(to []byte) {
-	if x.opts.Domain != unix.AF_INET6 || !x.queuesErrors() {
+// queueTooLong puts into the queue that a datagram of size bytes cannot be sent. IPv4 does not get as
+// far with one that none of its packets would hold.
+func (x *socket) queueTooLong(size uint64, to []byte) {
+	inet6 := x.opts.Domain == unix.AF_INET6
+	if !x.queuesErrors() || !inet6 && size > longestPacket {
 		return
 	}
 	x.mu.Lock()
-	defer x.mu.Unlock()
 	addr := x.peer
 	if to != nil {
 		addr = x.linuxAddr(to)
 	}
-	x.queue(errorEntry{
+	if x.peer == nil && !inet6 {
+		addr = append([]byte(nil), addr...)
+		addr[2], addr[3] = 0, 0 // the port is that of the peer, of whom there is none
+	}
+	x.mu.Unlock()
+	e := errorEntry{
 		QueuedError: linuxsock.QueuedError{Errno: unix.EMSGSIZE, Origin: unix.SO_EE_ORIGIN_LOCAL, Info: longestPacket},
 		to:          addr,
-	})
+	}
+	if dst, ok := linuxsock.Addr(addr); ok {
+		if mtu, ok := x.mtuTo(dst.Addr()); ok {
+			e.Info = uint32(mtu)
+		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.queue(e)
+}
+
+// mtuTo asks the kernel how long a packet to an address may be.
+func (x *socket) mtuTo(dst netip.Addr) (mtu int, ok bool) {
+	index := 0
+	if zone := dst.Zone(); zone != "" {
+		index, _ = strconv.Atoi(zone)
+	}
+	path, link, err := netview.PathMTU(x.s.ctx, x.s.conn, dst.Unmap().WithZone(""), index)
+	x.optMu.Lock()
+	defer x.optMu.Unlock()
+	return x.opts.MTU(path, link), err == nil
 }
 
 // queue puts an error into the queue; x.mu is held.

@@ -32,12 +32,18 @@ func (t *trap) sendmsg() {
 }
 
 // plain tells whether the host's own call does with a message what it should: the
-// message has neither address nor control data.
+// message has neither address nor control data, and is not too long for a datagram.
 func (x *socket) plain(m *message) bool {
+	if x.opts.Type == unix.SOCK_DGRAM && (m.size() > plainDatagram || x.refusesTooLong()) {
+		return false
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return m.name == 0 && m.controllen == 0 && x.state == connected
 }
+
+// plainDatagram is a length in bytes that datagrams of both families may have.
+const plainDatagram = 65507
 
 // sendmmsg is sendmmsg(2).
 func (t *trap) sendmmsg() {
@@ -104,7 +110,7 @@ func (t *trap) send(m *message, flags int, finished finished) {
 		answer := done
 		done = func(n int, e unix.Errno) {
 			if e == unix.EMSGSIZE {
-				x.queueTooLong(to)
+				x.queueTooLong(m.size(), to)
 			}
 			answer(n, e)
 		}

@@ -119,6 +119,10 @@ func ownNetwork() *syscall.SysProcAttr {
 	return attr
 }
 
+// lo0MTU is the MTU in bytes of lo0 of a kernel of 64 bits.
+const lo0MTU = 33624
+
+// loopbackUp brings lo up, as lo0 is.
 func loopbackUp() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -127,6 +131,10 @@ func loopbackUp() error {
 	defer unix.Close(fd)
 	ifreq, err := unix.NewIfreq("lo")
 	if err != nil {
+		return err
+	}
+	ifreq.SetUint32(lo0MTU)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFMTU, ifreq); err != nil {
 		return err
 	}
 	ifreq.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)

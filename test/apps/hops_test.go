@@ -42,9 +42,11 @@ func TestTracepath(t *testing.T) {
 		{"shmif1", "linkstr", bus("2")},
 		{"shmif1", "inet", "10.7.2.2/24"},
 		{"shmif1", "inet6", "fd07:2::2/64"},
+		{"shmif1", "mtu", "1400"},
 	} {
 		run("rifconfig", append([]string{"--server", router.kernel}, args...)...)
 	}
+	run("rifconfig", "--server", far.kernel, "shmif0", "mtu", "1400")
 	run("rifconfig", "--server", router.kernel, "-w", "30")
 	run("rumpctl", "sysctl", "--server", router.name, "net.inet6.ip6.forwarding=1")
 	near.route(t, "10.7.2.0/24", "10.7.1.2")
@@ -56,7 +58,7 @@ func TestTracepath(t *testing.T) {
 		{"-6", "fd07:2::1", "fd07:1::2"},
 	} {
 		r := start(t, near.command(nil, tracepath, test.family, "-n", test.to)).finish(limit)
-		want := regexp.MustCompile(`(?s)\n? 1:  ` + test.router + ` +[0-9.]+ms .*\n 2:  ` + test.to + ` +[0-9.]+ms reached\n +Resume: pmtu [0-9]+ hops 2 back 2`)
+		want := regexp.MustCompile(`(?s)\n? 1:  ` + test.router + ` +[0-9.]+ms .*\n 2:  ` + test.to + ` +[0-9.]+ms reached\n +Resume: pmtu 1400 hops 2 back 2`)
 		if r.Code != 0 || !want.MatchString(r.Stdout) {
 			t.Errorf("%s: exit %d\n%s%s", test.to, r.Code, r.Stdout, r.Stderr)
 		}

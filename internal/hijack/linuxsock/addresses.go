@@ -82,3 +82,15 @@ func (a *Addresses) Own(ctx context.Context, k rtsock.Kernel, addr netip.Addr) b
 	list, err := a.Interfaces(ctx, k)
 	return err == nil && interfaceWith(k.Machine(), list, addr) != nil
 }
+
+// interfaceWith finds the interface that has an address.
+func interfaceWith(m *netbsd.Machine, list []rtsock.Interface, addr netip.Addr) *rtsock.Interface {
+	for i := range list {
+		for _, a := range list[i].Addresses {
+			if sa, err := netbsd.ParseSockaddr(m, a.Addr()); err == nil && sa.ExtractScope().Addr() == addr {
+				return &list[i]
+			}
+		}
+	}
+	return nil
+}

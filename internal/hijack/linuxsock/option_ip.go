@@ -3,11 +3,8 @@
 package linuxsock
 
 import (
-	"net/netip"
-
 	"golang.org/x/sys/unix"
 
-	"rumptools/internal/rtsock"
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/sysproxy"
 )
@@ -42,9 +39,8 @@ var ipOptions = map[int]*option{
 	unix.IP_RECVTOS:  {name: "IP_RECVTOS", at: inKernel, set: number(setRecvTOS), get: get(0)},
 	unix.IP_PKTOPTIONS: (&option{name: "IP_PKTOPTIONS", why: "TCP's control messages, of which there are none", get: empty}).
 		only((*Socket).isTCP, unix.ENOPROTOOPT),
-	unix.IP_MTU_DISCOVER: {name: "IP_MTU_DISCOVER", at: idle, why: "NetBSD discovers for TCP, and has datagrams fragmented; name servers end without it",
-		set: storeRange(unix.IP_PMTUDISC_DONT, unix.IP_PMTUDISC_OMIT), get: get(unix.IP_PMTUDISC_WANT)},
-	unix.IP_MTU: {name: "IP_MTU", at: inKernel, get: getMTU},
+	unix.IP_MTU_DISCOVER: {name: "IP_MTU_DISCOVER", at: inKernel, set: number(setMTUDiscover), get: get(unix.IP_PMTUDISC_WANT)},
+	unix.IP_MTU:          {name: "IP_MTU", at: inKernel, get: getMTU},
 	unix.IP_RECVERR: {name: "IP_RECVERR", why: "the caller keeps the queue of errors, see ErrorQueue",
 		set: storeBool, get: get(0)},
 	unix.IP_RECVERR_RFC4884: {name: "IP_RECVERR_RFC4884", at: refused, why: "the messages do not have it", set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
@@ -251,48 +247,4 @@ func (r *request) storeBlob(value []byte) {
 		r.s.blobs = make(map[optionKey][]byte)
 	}
 	r.s.blobs[r.key] = value
-}
-
-// getMTU is IP_MTU and IPV6_MTU: that of the interface that the socket's own
-// address is on, of a connected socket.
-func getMTU(r *request) ([]byte, unix.Errno) {
-	mtu, errno := r.mtu()
-	return intValue(mtu), errno
-}
-
-func (r *request) mtu() (int32, unix.Errno) {
-	if !r.fd.Valid() {
-		return 0, unix.ENOTCONN
-	}
-	if _, err := r.k.Getpeername(r.ctx, r.fd); err != nil {
-		return 0, Errno(err)
-	}
-	sa, err := r.k.Getsockname(r.ctx, r.fd)
-	if err != nil {
-		return 0, Errno(err)
-	}
-	own, err := netbsd.ParseSockaddr(r.k.Machine(), sa)
-	if err != nil {
-		return 0, unix.ENOTCONN
-	}
-	list, err := rtsock.Interfaces(r.ctx, r.k)
-	if err != nil {
-		return 0, Errno(err)
-	}
-	if ifp := interfaceWith(r.k.Machine(), list, own.ExtractScope().Addr().Unmap()); ifp != nil {
-		return int32(ifp.Data.Mtu), 0
-	}
-	return 0, unix.ENOTCONN
-}
-
-// interfaceWith finds the interface that has an address.
-func interfaceWith(m *netbsd.Machine, list []rtsock.Interface, addr netip.Addr) *rtsock.Interface {
-	for i := range list {
-		for _, a := range list[i].Addresses {
-			if sa, err := netbsd.ParseSockaddr(m, a.Addr()); err == nil && sa.ExtractScope().Addr() == addr {
-				return &list[i]
-			}
-		}
-	}
-	return nil
 }

@@ -3,8 +3,6 @@
 package linuxsock
 
 import (
-	"encoding/binary"
-
 	"golang.org/x/sys/unix"
 
 	"rumptools/pkg/netbsd"
@@ -28,9 +26,6 @@ const (
 
 	preferSrcDefault = preferSrcPubTmpDef | preferSrcHome
 )
-
-// minMTU6 is the least MTU of IPv6.
-const minMTU6 = 1280
 
 // ip6Options are the options of the level SOL_IPV6.
 var ip6Options = map[int]*option{
@@ -61,14 +56,7 @@ var ip6Options = map[int]*option{
 		}
 		return r.store(v)
 	}), get: get(0)},
-	unix.IPV6_DONTFRAG: {name: "IPV6_DONTFRAG", at: inKernel, get: get(0),
-		set: loose(number(func(r *request, v int32) unix.Errno {
-			v = boolInt(v != 0)
-			if errno := r.kernelInt(netbsd.IPPROTO_IPV6, netbsd.IPV6_DONTFRAG, v); errno != 0 {
-				return errno
-			}
-			return r.store(v)
-		}))},
+	unix.IPV6_DONTFRAG:     {name: "IPV6_DONTFRAG", at: inKernel, get: get(0), set: loose(number(setDontFrag6))},
 	unix.IPV6_RECVPKTINFO:  recvFlag("IPV6_RECVPKTINFO", netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVPKTINFO),
 	unix.IPV6_RECVHOPLIMIT: recvFlag("IPV6_RECVHOPLIMIT", netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVHOPLIMIT),
 	unix.IPV6_RECVTCLASS:   recvFlag("IPV6_RECVTCLASS", netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVTCLASS),
@@ -81,24 +69,10 @@ var ip6Options = map[int]*option{
 	unix.IPV6_2292HOPLIMIT: recvFlag("IPV6_2292HOPLIMIT", netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVHOPLIMIT),
 	unix.IPV6_PKTINFO:      {name: "IPV6_PKTINFO", at: inKernel, set: setPktinfo6},
 
-	unix.IPV6_MTU_DISCOVER: {name: "IPV6_MTU_DISCOVER", at: idle, why: "NetBSD discovers for all that it sends; name servers end without it",
-		set: storeRange(unix.IPV6_PMTUDISC_DONT, unix.IPV6_PMTUDISC_OMIT), get: get(unix.IPV6_PMTUDISC_WANT)},
-	unix.IPV6_MTU: {name: "IPV6_MTU", at: idle, why: "NetBSD can be asked for 1280 only, and rumpd does not act on it; name servers end without it",
-		set: number(func(r *request, v int32) unix.Errno {
-			least := int32(-1) // as the kernel finds right
-			switch {
-			case v == minMTU6:
-				least = 1
-			case v != 0 && v < minMTU6:
-				return unix.EINVAL
-			}
-			if errno := r.kernelInt(netbsd.IPPROTO_IPV6, netbsd.IPV6_USE_MIN_MTU, least); errno != 0 {
-				return errno
-			}
-			return r.store(v)
-		}), get: getMTU},
-	unix.IPV6_PATHMTU:     {name: "IPV6_PATHMTU", at: inKernel, get: getPathMTU},
-	unix.IPV6_RECVPATHMTU: notTold("IPV6_RECVPATHMTU"),
+	unix.IPV6_MTU_DISCOVER: {name: "IPV6_MTU_DISCOVER", at: inKernel, set: number(setMTUDiscover6), get: get(unix.IPV6_PMTUDISC_WANT)},
+	unix.IPV6_MTU:          {name: "IPV6_MTU", at: inKernel, set: number(setMTU6), get: getMTU},
+	unix.IPV6_PATHMTU:      {name: "IPV6_PATHMTU", at: inKernel, get: getPathMTU},
+	unix.IPV6_RECVPATHMTU:  notTold("IPV6_RECVPATHMTU"),
 	unix.IPV6_RECVERR: {name: "IPV6_RECVERR", why: "the caller keeps the queue of errors, see ErrorQueue",
 		set: storeBool, get: get(0)},
 	unix.IPV6_RECVERR_RFC4884: {name: "IPV6_RECVERR_RFC4884", at: refused, why: "the messages do not have it", set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
@@ -177,28 +151,6 @@ func setPktinfo6(r *request, value []byte) unix.Errno {
 		return unix.ENODEV
 	}
 	return errno
-}
-
-// getPathMTU is IPV6_PATHMTU: struct ip6_mtuinfo, the peer's address and the
-// MTU.
-func getPathMTU(r *request) ([]byte, unix.Errno) {
-	if r.size < unix.SizeofIPv6MTUInfo {
-		return nil, unix.EINVAL
-	}
-	mtu, errno := r.mtu()
-	if errno != 0 {
-		return nil, errno
-	}
-	sa, err := r.k.Getpeername(r.ctx, r.fd)
-	if err != nil {
-		return nil, Errno(err)
-	}
-	peer := FromNetBSD(r.k.Machine(), sa)
-	if len(peer) != sizeofSockaddrIn6 {
-		return nil, unix.ENOTCONN
-	}
-	binary.BigEndian.PutUint16(peer[2:], 0)
-	return native.AppendUint32(peer, uint32(mtu)), 0
 }
 
 // setPreferences is IPV6_ADDR_PREFERENCES, of which NetBSD knows temporary and

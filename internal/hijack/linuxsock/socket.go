@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"rumptools/internal/rtsock"
+	"rumptools/internal/hijack/netview"
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
 )
@@ -18,10 +18,9 @@ import (
 // Kernel is what this package needs of a kernel's client: an [spclient.Conn]
 // has it.
 type Kernel interface {
-	rtsock.Kernel
+	netview.Kernel
 	Setsockopt(ctx context.Context, fd spclient.FD, level, name int32, value []byte) error
 	Getsockopt(ctx context.Context, fd spclient.FD, level, name int32, buf []byte) (int, error)
-	Getsockname(ctx context.Context, fd spclient.FD) ([]byte, error)
 	Getpeername(ctx context.Context, fd spclient.FD) ([]byte, error)
 	Ioctl(ctx context.Context, fd spclient.FD, cmd uint32, data []byte) error
 }

@@ -291,6 +291,30 @@ func Lookup(ctx context.Context, k Kernel, dst netip.Addr, index int) (Route, er
 	return r, nil
 }
 
+// PathMTU gives the MTU in bytes of the path to an address, as far as routers have told, and that of
+// the interface that it begins with. See [Lookup] for the rest.
+func PathMTU(ctx context.Context, k Kernel, dst netip.Addr, index int) (path, link int, err error) {
+	links, err := Links(ctx, k)
+	if err != nil {
+		return 0, 0, err
+	}
+	rt, err := lookup(ctx, k, dst, index)
+	if err != nil {
+		return 0, 0, err
+	}
+	const most = netbsd.IP_MAXPACKET
+	link = most
+	for i := range links {
+		if links[i].Index == int(rt.Index) {
+			link = int(min(links[i].Data.Mtu, most))
+		}
+	}
+	if path = int(min(rt.Rmx.Mtu, most)); path == 0 || path > link {
+		path = link
+	}
+	return path, link, nil
+}
+
 // discard is a port to connect to where nothing is sent.
 const discard = 9
 
