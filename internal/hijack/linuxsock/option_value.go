@@ -108,17 +108,6 @@ func onlyOff(errno unix.Errno) func(*request, []byte) unix.Errno { return onlyDe
 // storeBool remembers a boolean.
 var storeBool = number(func(r *request, v int32) unix.Errno { return r.store(boolInt(v != 0)) })
 
-// storeRange remembers a number between two, which are both allowed; others are
-// EINVAL.
-func storeRange(low, high int32) func(*request, []byte) unix.Errno {
-	return number(func(r *request, v int32) unix.Errno {
-		if v < low || v > high {
-			return unix.EINVAL
-		}
-		return r.store(v)
-	})
-}
-
 // remembered is a boolean option that changes nothing, and why that is right.
 func remembered(name, why string) *option {
 	return &option{name: name, why: why, set: storeBool, get: get(0)}

@@ -159,10 +159,8 @@ func TestPathMTUEnds(t *testing.T) {
 	}
 	settle := func() {
 		done := make(chan struct{})
-		a.events.post(func() { close(done) })
+		a.events.post(func() { close(done) }) // in order
 		<-done
-		a.mu.Lock() // and what was posted is over
-		a.mu.Unlock()
 	}
 	want := func(dst string, mtu uint64, dynamic bool) {
 		t.Helper()
@@ -224,6 +222,23 @@ func TestPathMTUEnds(t *testing.T) {
 	if rt := a.routes.find(mustAddr("fd01::2")); !rt.is(netbsd.RTF_STATIC | netbsd.RTF_HOST) {
 		t.Errorf("the route to the host has flags %#x", rt.flags)
 	}
+}
+
+// TestEchoPathMTU: pings of any size are answered, whatever the path takes.
+func TestEchoPathMTU(t *testing.T) {
+	a, b, _ := narrow(t)
+	a.answered(t, "fd01::2", 56)
+	b.answered(t, "fd00::1", 56)
+	if msg, _ := a.echo(t, "fd01::2", 2000, 64); msg[0] != netbsd.ICMP6_PACKET_TOO_BIG {
+		t.Errorf("type %d", msg[0])
+	}
+	eventually(t, "the path's MTU", func() bool {
+		mtu, _ := a.pathMTU("fd01::2")
+		return mtu == 1300
+	})
+	// The answer is not one that somebody would find too big.
+	b.ifByName["shmif0"].link.SetMTU(1500)
+	a.answered(t, "fd01::2", 1300, 2000, 5000)
 }
 
 // TestPathMTUErrors: a connected socket that wants its datagrams whole hears of it.

@@ -21,16 +21,44 @@ func (s *Stack) icmp6Input(pkt *stack.PacketBuffer) {
 	s.icmp6Deliver(p)
 }
 
-// icmp6Handler is given echo requests and replies by the engine. Those that
-// came in fragments have not been seen before; the engine shows no others.
+// icmp6Handler is given echo requests and replies by the engine, of which it answers the former. Those
+// that came in fragments have not been seen before; the engine shows no others.
 func (s *Stack) icmp6Handler(_ stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
 	if pkt.NetworkProtocolNumber != header.IPv6ProtocolNumber {
 		return s.rawHandler(pkt)
 	}
-	if p := readPacket(pkt); !p.isAtomic() {
+	p := readPacket(pkt)
+	if !p.isAtomic() {
 		s.icmp6Deliver(p)
 	}
-	return false // the engine answers requests
+	if len(p.payload) < icmpMinLen || p.payload[0] != netbsd.ICMP6_ECHO_REQUEST {
+		return false
+	}
+	s.icmp6Reflect(p)
+	return true
+}
+
+// icmp6Reflect answers an echo request (icmp6_reflect): in fragments that each path takes, since nobody
+// would send again what a router found too big.
+func (s *Stack) icmp6Reflect(p *packet) {
+	if p.src.IsUnspecified() || p.src.IsMulticast() {
+		return
+	}
+	r, err := s.findRoute(sendPath{dst: p.src})
+	if err != nil {
+		return
+	}
+	defer r.Release()
+	h := ip6Header{hops: uint8(s.params.get("net.inet6.ip6.hlim")), proto: netbsd.IPPROTO_ICMPV6}
+	h.out = &pktOptions{minMTU: 1}
+	h.dst, _ = netbsd.ExtractScope(p.src)
+	if h.src, _ = netbsd.ExtractScope(p.dst); p.group {
+		h.src = netipAddr(r.LocalAddress())
+	}
+	reply := append([]byte(nil), p.payload...)
+	reply[0], reply[2], reply[3] = netbsd.ICMP6_ECHO_REPLY, 0, 0
+	binary.BigEndian.PutUint16(reply[icmp6ChecksumOffset:], internetChecksum(netbsd.IPPROTO_ICMPV6, h.src, h.dst, reply))
+	_ = s.write6(r, h, reply)
 }
 
 func (s *Stack) icmp6Deliver(p *packet) {

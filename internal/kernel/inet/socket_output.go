@@ -406,7 +406,7 @@ func (h *ip6Header) mtu(s *Stack, r *stack.Route) (mtu int, refuses bool) {
 		d = sysproxy.PMTUDiscProbe // NetBSD's IPV6_DONTFRAG asks for the interface's MTU only
 	}
 	mtu = d.mtu(s, r)
-	if o.minMTU == 1 || o.minMTU < 0 && h.dst.IsMulticast() {
+	if !o.dontFrag && (o.minMTU == 1 || o.minMTU < 0 && h.dst.IsMulticast()) {
 		mtu = min(mtu, minMTU6-header.IPv6MinimumSize)
 	}
 	if o.longest > 0 {
