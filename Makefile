@@ -40,13 +40,16 @@ demo: build
 bench: build
 	$(GO) test -run '^$$' -bench . -benchmem ./bench/...
 
-# Each fuzz target for FUZZTIME.
+# Each fuzz target for FUZZTIME. What is fuzzed is built once for all targets of a package.
 fuzz:
-	@for pkg in $$($(GO) list ./...); do \
-		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && cache=$$($(GO) env GOCACHE)/fuzz && \
+	for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		$(GO) test -c -fuzz . -o "$$dir/fuzz" $$pkg && \
+		for target in $$(cd $$pkg && "$$dir/fuzz" -test.list '^Fuzz'); do \
 			echo "$$pkg $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg || exit 1; \
-		done; \
+			(cd $$pkg && "$$dir/fuzz" -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) \
+				-test.fuzzminimizetime 10x -test.fuzzcachedir "$$cache/$$pkg") || exit 1; \
+		done || exit 1; \
 	done
 
 # Checks the manual pages where there is a program for it.
