@@ -92,6 +92,8 @@ var notOnNetBSD = map[string]string{
 	"TCP_LINGER2":      "cannot be set",
 	"TCP_DEFER_ACCEPT": "cannot be set",
 	"IP_RECVTOS":       "cannot be set",
+	"IP_MTU_DISCOVER":  "cannot forbid fragments",
+	"IPV6_MTU":         "is 1280 only",
 	"TCP_CORK":         "is the supervisor's, not these tests'",
 }
 

@@ -1883,55 +1883,67 @@ static void errqueue(void)
 	}
 }
 
+/* Datagrams of a socket that finds the MTU of its path as it is told, and what the queue of errors has of each. */
+static void discovers(int v)
+{
+	int v6 = fam == AF_INET6, level = v6 ? IPPROTO_IPV6 : IPPROTO_IP, discover = v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER;
+	static char data[70000];
+	union addr a;
+	int to = bound(SOCK_DGRAM, &a);
+	timeout_of(to, SO_RCVTIMEO, 5000);
+	for (int connects = 0; connects < 2; connects++) {
+		int fd = sock(SOCK_DGRAM);
+		setint(fd, level, v6 ? IPV6_RECVERR : IP_RECVERR, 1);
+		const char *set = res(setint(fd, level, discover, v));
+		say("discover %d = %s, then %d", v, set, getint(fd, level, discover));
+		int other = sock(SOCK_DGRAM);
+		if (connect(other, &a.sa, addrlen_of(fam)) < 0 || connects && connect(fd, &a.sa, addrlen_of(fam)) < 0)
+			fatal("connect");
+		int most = getint(other, level, v6 ? IPV6_MTU : IP_MTU) - (v6 ? 40 : 20) - 8;
+		union addr none = a;
+		if (!v6 && !connects)
+			none.in.sin_port = 0; /* that of the peer, of whom there is none */
+		int sizes[] = {1, most, most + 1, 60000, 65508, 65536};
+		for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+			char what[64];
+			snprintf(what, sizeof what, "discover %d, %sconnected, %d bytes", v, connects ? "" : "un", sizes[i]);
+			struct msghdr m = {.msg_iov = &(struct iovec){data, sizes[i]}, .msg_iovlen = 1};
+			if (!connects)
+				m.msg_name = &a, m.msg_namelen = addrlen_of(fam);
+			ssize_t n = sendmsg(fd, &m, 0);
+			say("%s: sendmsg = %s", what, res(n));
+			if (n >= 0)
+				say("%s: recv = %s", what, res(recv(to, data, sizeof data, 0)));
+			say("%s: SO_ERROR %d", what, soerror(fd));
+			next_error(what, fd, &none);
+		}
+		close(fd);
+		close(other);
+	}
+	close(to);
+}
+
 /* How long datagrams may be, and what becomes of those that are longer. */
 static void mtu(void)
 {
-	int v6 = fam == AF_INET6;
-	int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP, discover = v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER;
+	int v6 = fam == AF_INET6, level = v6 ? IPPROTO_IPV6 : IPPROTO_IP, discover = v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER;
 	int asks = v6 ? IPV6_MTU : IP_MTU;
 	static char data[70000];
-	union addr a, none;
+	union addr a;
 	int to = bound(SOCK_DGRAM, &a);
 	timeout_of(to, SO_RCVTIMEO, 5000);
 	int fd = sock(SOCK_DGRAM);
 	say("unconnected: MTU %s", res(getsockopt(fd, level, asks, data, &(socklen_t){4})));
 	if (connect(fd, &a.sa, addrlen_of(fam)) < 0)
 		fatal("connect");
-	int most = getint(fd, level, asks), head = (v6 ? 40 : 20) + 8;
-	say("connected: MTU %d", most);
+	int most = getint(fd, level, asks) - (v6 ? 40 : 20) - 8;
+	say("connected: at most %d bytes", most);
+	for (int v = -1; v <= 6; v += 7)
+		say("discover %d = %s, then %d", v, res(setint(fd, level, discover, v)), getint(fd, level, discover));
 	close(fd);
-	for (int v = -1; v <= 6; v++) {
-		for (int connects = 0; connects < 2; connects++) {
-			fd = sock(SOCK_DGRAM);
-			setint(fd, level, v6 ? IPV6_RECVERR : IP_RECVERR, 1);
-			const char *set = res(setint(fd, level, discover, v));
-			say("discover %d = %s, then %d", v, set, getint(fd, level, discover));
-			if (v < 0 || v > 5) {
-				close(fd);
-				break;
-			}
-			if (connects && connect(fd, &a.sa, addrlen_of(fam)) < 0)
-				fatal("connect");
-			none = a;
-			if (!v6 && !connects)
-				none.in.sin_port = 0; /* that of the peer, of whom there is none */
-			int sizes[] = {1, most - head, most - head + 1, 60000, 65508, 65536};
-			for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-				char what[64];
-				snprintf(what, sizeof what, "discover %d, %sconnected, %d bytes", v, connects ? "" : "un", sizes[i]);
-				struct msghdr m = {.msg_iov = &(struct iovec){data, sizes[i]}, .msg_iovlen = 1};
-				if (!connects)
-					m.msg_name = &a, m.msg_namelen = addrlen_of(fam);
-				ssize_t n = sendmsg(fd, &m, 0);
-				say("%s: sendmsg = %s", what, res(n));
-				if (n >= 0)
-					say("%s: recv = %s", what, res(recv(to, data, sizeof data, 0)));
-				say("%s: SO_ERROR %d", what, soerror(fd));
-				next_error(what, fd, &none);
-			}
-			close(fd);
-		}
-	}
+	discovers(IP_PMTUDISC_DONT);
+	discovers(IP_PMTUDISC_WANT);
+	discovers(IP_PMTUDISC_OMIT);
 	if (v6) {
 		fd = sock(SOCK_DGRAM);
 		int sizes[] = {-1, 0, 1, 1279, 1280, 1500, 70000, 0};
@@ -1941,10 +1953,19 @@ static void mtu(void)
 			say("then recv = %s", res(recv(to, data, sizeof data, 0)));
 		}
 		say("IPV6_DONTFRAG = %s", res(setint(fd, level, IPV6_DONTFRAG, 1)));
-		say("then sendto = %s", res(sendto(fd, data, most - head + 1, 0, &a.sa, addrlen_of(fam))));
+		say("then sendto = %s", res(sendto(fd, data, most + 1, 0, &a.sa, addrlen_of(fam))));
 		say("IPV6_DONTFRAG off = %s", res(setint(fd, level, IPV6_DONTFRAG, 0)));
-		say("then sendto = %s", res(sendto(fd, data, most - head + 1, 0, &a.sa, addrlen_of(fam))));
+		say("then sendto = %s", res(sendto(fd, data, most + 1, 0, &a.sa, addrlen_of(fam))));
 	}
+}
+
+/* Those that are not to be fragmented. */
+static void whole(void)
+{
+	int v6 = fam == AF_INET6, level = v6 ? IPPROTO_IPV6 : IPPROTO_IP, discover = v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER;
+	discovers(IP_PMTUDISC_DO);
+	discovers(IP_PMTUDISC_PROBE);
+	discovers(IP_PMTUDISC_INTERFACE);
 	/* A stream may be asked as well. */
 	int c = sock(SOCK_STREAM);
 	for (int v = -1; v <= 6; v++)
@@ -3275,7 +3296,7 @@ static void idle(int seconds, int n)
 static const struct { const char *name; void (*run)(void); int seconds; } sections[] = {
 	{"fresh", fresh, 20}, {"basic", basic, 20}, {"halfclose", halfclose, 20}, {"reset", reset, 30}, {"timeouts", timeouts, 30},
 	{"nonblock", nonblock, 30}, {"backlog", backlog, 60}, {"accepts", accepts, 40}, {"inuse", inuse, 20}, {"dualstack", dualstack, 20},
-	{"udp", udp, 40}, {"control", control, 20}, {"errqueue", errqueue, 40}, {"mtu", mtu, 40}, {"multicast", multicast, 20}, {"oob", oob, 20}, {"bulk", bulk, 40}, {"smallbuf", smallbuf, 60},
+	{"udp", udp, 40}, {"control", control, 20}, {"errqueue", errqueue, 40}, {"mtu", mtu, 40}, {"whole", whole, 40}, {"multicast", multicast, 20}, {"oob", oob, 20}, {"bulk", bulk, 40}, {"smallbuf", smallbuf, 60},
 	{"options", options, 20},
 	{"mixes", mixes, 30}, {"forks", forks, 20}, {"rights", rights, 20}, {"exec", execs, 20}, {"closeall", closeall, 20}, {"emfile", emfile, 20},
 	{"signals", signals, 60}, {"jobs", jobs, 30}, {"threads", threads, 60},
