@@ -1860,12 +1860,12 @@ static void errqueue(void)
 			say("%s: poll %s", how, awaits(fd, POLLIN));
 			pause_ms(100);
 			sendto(fd, "two", 3, 0, &dead.sa, addrlen_of(fam));
-			say("%s: poll %s", how, awaits(fd, POLLERR));
+			say("%s: poll %s", how, awaits(fd, POLLIN | POLLERR));
 			say("%s: send = %s", how, res(sendto(fd, "three", 5, 0, &dead.sa, addrlen_of(fam))));
 			say("%s: send = %s", how, res(sendto(fd, "three", 5, 0, &dead.sa, addrlen_of(fam))));
 			pause_ms(200);
 			next_error(how, fd, &dead);
-			say("%s: with one more poll %s", how, awaits(fd, POLLERR));
+			say("%s: with one more poll %s", how, awaits(fd, POLLIN | POLLERR));
 			next_error(how, fd, &dead);
 			for (int i = 0; i < 3; i++) {
 				union addr from;
