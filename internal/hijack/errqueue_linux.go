@@ -80,7 +80,7 @@ func (x *socket) queueTooLong(size uint64, to []byte) {
 	if to != nil {
 		addr = x.linuxAddr(to)
 	}
-	if x.peer == nil && !inet6 {
+	if x.peer == nil && addr != nil && !inet6 {
 		addr = append([]byte(nil), addr...)
 		addr[2], addr[3] = 0, 0 // the port is that of the peer, of whom there is none
 	}

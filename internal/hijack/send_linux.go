@@ -106,14 +106,12 @@ func (t *trap) send(m *message, flags int, finished finished) {
 		return
 	}
 	var to []byte
-	if x.opts.Type == unix.SOCK_DGRAM {
-		answer := done
-		done = func(n int, e unix.Errno) {
-			if e == unix.EMSGSIZE {
-				x.queueTooLong(m.size(), to)
-			}
-			answer(n, e)
+	answer := done
+	done = func(n int, e unix.Errno) {
+		if e == unix.EMSGSIZE {
+			x.queueTooLong(m.size(), to)
 		}
+		answer(n, e)
 	}
 	if m.name != 0 {
 		sa, e := t.sockaddr(m.name, m.namelen)

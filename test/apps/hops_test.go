@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"rumptools/internal/rtsock"
@@ -15,10 +16,11 @@ import (
 )
 
 // TestTracepath: tracepath(8), whose socket is not connected, hears of each hop by its queue of
-// errors: of a router on the way, and of the host at the end, where nobody has the port.
+// errors: of a router on the way, of the MTU behind it, and of the host at the end, where nobody has the
+// port. ping(8) goes by that MTU then.
 func TestTracepath(t *testing.T) {
 	twoKernels(t)
-	tracepath := find(t, "tracepath")
+	tracepath, ping := find(t, "tracepath"), find(t, "ping")
 	run := func(command string, args ...string) {
 		t.Helper()
 		if out, err := exec.Command(filepath.Join(bin, command), args...).CombinedOutput(); err != nil {
@@ -61,6 +63,18 @@ func TestTracepath(t *testing.T) {
 		want := regexp.MustCompile(`(?s)\n? 1:  ` + test.router + ` +[0-9.]+ms .*\n 2:  ` + test.to + ` +[0-9.]+ms reached\n +Resume: pmtu 1400 hops 2 back 2`)
 		if r.Code != 0 || !want.MatchString(r.Stdout) {
 			t.Errorf("%s: exit %d\n%s%s", test.to, r.Code, r.Stdout, r.Stderr)
+		}
+		// The path's MTU is known now. Who forbids fragments is told so, and others send them.
+		r = start(t, near.command(nil, ping, test.family, "-n", "-c", "1", "-W", "1", "-M", "do", "-s", "1400", test.to)).finish(limit)
+		if !strings.Contains(r.Stderr, "local error: message too long, mtu") || !strings.Contains(r.Stderr, "1400\n") {
+			t.Errorf("ping -M do %s: exit %d\n%s%s", test.to, r.Code, r.Stdout, r.Stderr)
+		}
+		for _, args := range [][]string{{"-M", "do", "-s", "1300"}, {"-s", "3000"}} {
+			args = append([]string{test.family, "-n", "-c", "1", test.to}, args...)
+			r = start(t, near.command(nil, ping, args...)).finish(limit)
+			if r.Code != 0 || !strings.Contains(r.Stdout, " 1 received,") {
+				t.Errorf("ping %v: exit %d\n%s%s", args, r.Code, r.Stdout, r.Stderr)
+			}
 		}
 	}
 }

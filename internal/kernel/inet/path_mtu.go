@@ -60,26 +60,36 @@ const (
 // interfaces here have larger ones.
 var plateaus = [...]int{1492, 1006, 508, leastPathMTU4}
 
-// tooBig4 learns the MTU of the path to a host from ICMP's message about a datagram of total bytes, if
-// the socket that sent it asks for that.
-func (s *Stack) tooBig4(local, remote endpoint, mtu, total int) {
-	so := s.sockets.findUDP(remote, local)
-	if so == nil {
-		return
+// seeksPath4 tells whether the socket that has sent a datagram of a protocol for IPv4 asks for the MTU of
+// its path.
+func (s *Stack) seeksPath4(proto uint8, local, remote endpoint) bool {
+	seeks := func(so *socket) bool {
+		so.mu.Lock()
+		defer so.mu.Unlock()
+		return so.ip4.discover.marks() && so.ip4.discover.usesPath()
 	}
-	so.mu.Lock()
-	d := so.ip4.discover
-	so.mu.Unlock()
-	if !d.marks() || !d.usesPath() {
-		return
+	if proto == netbsd.IPPROTO_UDP {
+		if so := s.sockets.findUDP(remote, local); so != nil && seeks(&so.socket) {
+			return true
+		}
 	}
+	for _, so := range s.sockets.raw(netbsd.AF_INET) {
+		if (so.ipProto == proto || so.ipProto == netbsd.IPPROTO_RAW) && seeks(&so.socket) {
+			return true
+		}
+	}
+	return false
+}
+
+// tooBig4 learns the MTU of the path to a host from ICMP's message about a datagram of total bytes.
+func (s *Stack) tooBig4(dst netip.Addr, mtu, total int) {
 	for i := 0; mtu == 0 && i < len(plateaus); i++ {
 		if plateaus[i] < total {
 			mtu = plateaus[i]
 		}
 	}
 	if mtu >= leastPathMTU4 {
-		s.learnPathMTU(remote.addr, mtu, true)
+		s.learnPathMTU(dst, mtu, true)
 	}
 }
 

@@ -320,3 +320,28 @@ func TestFragmentSize6(t *testing.T) {
 		}
 	}
 }
+
+// TestPathMTURaw: what raw sockets send finds the MTU of its path, too, if they ask for that.
+func TestPathMTURaw(t *testing.T) {
+	a, _, _ := narrow(t)
+	a.answered(t, "10.0.1.2", 1)
+	so := open(t, a, netbsd.AF_INET, netbsd.SOCK_RAW, netbsd.IPPROTO_ICMP)
+	to := addr(a, "10.0.1.2:0")
+	ping := func(size int) []byte { return echoRequest(netbsd.ICMP_ECHO, 7, 1, make([]byte, size)) }
+	must(t, write(so, ping(1400), to)) // in fragments, of which the router makes more
+	setInt(t, so, a.machine, netbsd.IPPROTO_IP, sysproxy.IPMTUDiscover, sysproxy.PMTUDiscDo)
+	must(t, write(so, ping(1400), to))
+	eventually(t, "the path's MTU", func() bool {
+		mtu, dynamic := a.pathMTU("10.0.1.2")
+		return mtu == 1300 && dynamic
+	})
+	check(t, "then", write(so, ping(1400), to), netbsd.EMSGSIZE)
+	if mtu := getInt(t, so, a.machine, netbsd.IPPROTO_IP, netbsd.IP_ERRORMTU); mtu != 1300 {
+		t.Errorf("IP_ERRORMTU is %d", mtu)
+	}
+	must(t, write(so, ping(1272), to))
+	// With a header of the program's own.
+	setInt(t, so, a.machine, netbsd.IPPROTO_IP, netbsd.IP_HDRINCL, 1)
+	check(t, "with a header", write(so, ip(a, netbsd.IPPROTO_ICMP, "10.0.1.2", 0, ping(1400)), to), netbsd.EMSGSIZE)
+	must(t, write(so, ip(a, netbsd.IPPROTO_ICMP, "10.0.1.2", 0, ping(1272)), to))
+}

@@ -209,9 +209,9 @@ func (so *rawSocket) output4(m *kernel.Message, dst netip.Addr) error {
 	payload := m.Data
 	so.mu.Lock()
 	h.src = so.local.addr
-	whole := so.ip4.flags&inpHdrIncl != 0
+	whole, discover := so.ip4.flags&inpHdrIncl != 0, so.ip4.discover
 	if !whole {
-		h.options, h.discover = so.ip4.header, so.ip4.discover
+		h.options = so.ip4.header
 		if so.ip4.via.IsValid() {
 			h.dst = so.ip4.via
 		}
@@ -223,6 +223,7 @@ func (so *rawSocket) output4(m *kernel.Message, dst netip.Addr) error {
 			return err
 		}
 	}
+	h.discover = discover
 	if !h.dst.IsValid() {
 		h.dst = netip.IPv4Unspecified()
 	}

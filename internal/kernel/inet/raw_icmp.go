@@ -92,14 +92,16 @@ func (s *Stack) icmpInput(pkt *stack.PacketBuffer) {
 			count(netbsd.ICMP_STAT_BADCODE)
 			break
 		}
-		if errno != 0 && inner[9] == netbsd.IPPROTO_UDP {
+		local, remote := endpoint{addr: netip.AddrFrom4([4]byte(inner[12:]))}, endpoint{addr: dst}
+		if inner[9] == netbsd.IPPROTO_UDP {
 			ports := inner[4*int(inner[0]&15):]
-			local := endpoint{netip.AddrFrom4([4]byte(inner[12:])), binary.BigEndian.Uint16(ports)}
-			remote := endpoint{dst, binary.BigEndian.Uint16(ports[2:])}
-			s.udpError(errno, local, remote)
-			if errno == netbsd.EMSGSIZE {
-				s.tooBig4(local, remote, int(binary.BigEndian.Uint16(b[icmpNextMTU:])), int(binary.BigEndian.Uint16(inner[2:])))
+			local.port, remote.port = binary.BigEndian.Uint16(ports), binary.BigEndian.Uint16(ports[2:])
+			if errno != 0 {
+				s.udpError(errno, local, remote)
 			}
+		}
+		if errno == netbsd.EMSGSIZE && s.seeksPath4(inner[9], local, remote) {
+			s.tooBig4(dst, int(binary.BigEndian.Uint16(b[icmpNextMTU:])), int(binary.BigEndian.Uint16(inner[2:])))
 		}
 	}
 	s.rawInput(p)
