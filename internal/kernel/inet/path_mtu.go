@@ -10,10 +10,10 @@ import (
 	"rumptools/pkg/sysproxy"
 )
 
-// The MTU of the path to a host, for datagrams: what a router says is too big makes a route to
-// the host that has that MTU, for a time, as NetBSD has it (icmp_mtudisc, icmp6_mtudisc_update). NetBSD
-// does so for UDP over IPv6 only, since its datagrams for IPv4 may always be fragmented. The engine
-// sees to TCP, connection by connection.
+// The MTU of the path to a host: what a router says is too big makes a route to the host that has
+// that MTU, for a time, as NetBSD has it (icmp_mtudisc, icmp6_mtudisc_update). For datagrams over IPv4
+// NetBSD does not, since those may always be fragmented. A connection that is told so is the engine's to
+// mend; those after it begin with the route.
 
 // discovery is how a socket's datagrams find the MTU of their path, one of sysproxy.PMTUDisc*.
 type discovery int32
@@ -60,15 +60,18 @@ const (
 // interfaces here have larger ones.
 var plateaus = [...]int{1492, 1006, 508, leastPathMTU4}
 
-// seeksPath4 tells whether the socket that has sent a datagram of a protocol for IPv4 asks for the MTU of
-// its path.
+// seeksPath4 tells whether what has sent a packet of a protocol for IPv4 asks for the MTU of its path: a
+// connection, or a socket that is to.
 func (s *Stack) seeksPath4(proto uint8, local, remote endpoint) bool {
 	seeks := func(so *socket) bool {
 		so.mu.Lock()
 		defer so.mu.Unlock()
 		return so.ip4.discover.marks() && so.ip4.discover.usesPath()
 	}
-	if proto == netbsd.IPPROTO_UDP {
+	switch proto {
+	case netbsd.IPPROTO_TCP:
+		return s.sockets.endTCP(local, remote) != nil
+	case netbsd.IPPROTO_UDP:
 		if so := s.sockets.findUDP(remote, local); so != nil && seeks(&so.socket) {
 			return true
 		}
@@ -93,15 +96,18 @@ func (s *Stack) tooBig4(dst netip.Addr, mtu, total int) {
 	}
 }
 
-// tooBig6 learns the MTU of the path to a host from an ICMPv6 message about a packet of udp's, or of
-// another protocol. It tells the socket that asks for that.
-func (s *Stack) tooBig6(local, remote endpoint, mtu uint32, udp bool) {
-	var so *udpSocket
-	if udp {
-		so = s.sockets.findUDP(remote, local)
-	}
+// tooBig6 learns the MTU of the path to a host from an ICMPv6 message about a packet of a protocol. It
+// tells the socket that asks for that.
+func (s *Stack) tooBig6(proto uint8, local, remote endpoint, mtu uint32) {
 	connected := false
-	if so != nil {
+	switch proto {
+	case netbsd.IPPROTO_TCP:
+		connected = s.sockets.endTCP(local, remote) != nil
+	case netbsd.IPPROTO_UDP:
+		so := s.sockets.findUDP(remote, local)
+		if so == nil {
+			break
+		}
 		so.mu.Lock()
 		d := so.ip6.out.discover
 		connected = so.connected

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -344,4 +345,44 @@ func TestPathMTURaw(t *testing.T) {
 	setInt(t, so, a.machine, netbsd.IPPROTO_IP, netbsd.IP_HDRINCL, 1)
 	check(t, "with a header", write(so, ip(a, netbsd.IPPROTO_ICMP, "10.0.1.2", 0, ping(1400)), to), netbsd.EMSGSIZE)
 	must(t, write(so, ip(a, netbsd.IPPROTO_ICMP, "10.0.1.2", 0, ping(1272)), to))
+}
+
+// TestPathMTUTCP: a stream finds a way through a network whose MTU neither end knows.
+func TestPathMTUTCP(t *testing.T) {
+	for _, to := range []string{"10.0.1.2:5000", "[fd01::2]:5000"} {
+		a, b, _ := narrow(t)
+		b.ifByName["shmif0"].link.SetMTU(1500)
+		c, srv := connected(t, a, b, to)
+		p := noise(300_000)
+		go func() {
+			for rest := p; len(rest) > 0; {
+				n, err := c.Send(nil, &kernel.Message{Data: rest})
+				if err == netbsd.EAGAIN {
+					time.Sleep(time.Millisecond)
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				rest = rest[n:]
+			}
+		}()
+		if got := readAll(t, srv, len(p)); !bytes.Equal(got, p) {
+			t.Errorf("%s: %d bytes of %d, or others", to, len(got), len(p))
+		}
+		// Those that come later need not find out.
+		dst := netip.MustParseAddrPort(to).Addr()
+		if mtu, dynamic := a.pathMTU(dst.String()); mtu != 1300 || !dynamic {
+			t.Errorf("%s: MTU %d, %v", to, mtu, dynamic)
+		}
+		later, _ := connected(t, a, b, strings.Replace(to, "5000", "5001", 1))
+		head := 40
+		if dst.Is6() {
+			head = 60
+		}
+		if mss := getInt(t, later, a.machine, netbsd.IPPROTO_TCP, netbsd.TCP_MAXSEG); mss != int32(1300-head) {
+			t.Errorf("%s: segments of %d bytes", to, mss)
+		}
+	}
 }

@@ -93,10 +93,10 @@ func (s *Stack) icmpInput(pkt *stack.PacketBuffer) {
 			break
 		}
 		local, remote := endpoint{addr: netip.AddrFrom4([4]byte(inner[12:]))}, endpoint{addr: dst}
-		if inner[9] == netbsd.IPPROTO_UDP {
+		if proto := inner[9]; proto == netbsd.IPPROTO_UDP || proto == netbsd.IPPROTO_TCP {
 			ports := inner[4*int(inner[0]&15):]
 			local.port, remote.port = binary.BigEndian.Uint16(ports), binary.BigEndian.Uint16(ports[2:])
-			if errno != 0 {
+			if errno != 0 && proto == netbsd.IPPROTO_UDP {
 				s.udpError(errno, local, remote)
 			}
 		}

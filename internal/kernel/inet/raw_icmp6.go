@@ -97,14 +97,14 @@ func (s *Stack) icmp6Error(p *packet) {
 		s.udpHostError(errno, remote.addr)
 		return
 	}
-	udp := next == netbsd.IPPROTO_UDP && len(rest) >= 4
-	if udp {
+	hasPorts := (next == netbsd.IPPROTO_UDP || next == netbsd.IPPROTO_TCP) && len(rest) >= 4
+	if hasPorts {
 		local.port, remote.port = binary.BigEndian.Uint16(rest), binary.BigEndian.Uint16(rest[2:])
 	}
 	switch {
-	case tooBig && next != netbsd.IPPROTO_TCP:
-		s.tooBig6(local, remote, binary.BigEndian.Uint32(b[icmp6MTU:]), udp)
-	case udp && !tooBig:
+	case tooBig:
+		s.tooBig6(next, local, remote, binary.BigEndian.Uint32(b[icmp6MTU:]))
+	case hasPorts && next == netbsd.IPPROTO_UDP:
 		s.udpError(errno, local, remote)
 	}
 }
