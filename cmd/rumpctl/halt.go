@@ -22,17 +22,16 @@ func haltCommand() *cobra.Command {
 			if len(names) > 0 && (server != "" || all) || server != "" && all {
 				return errors.New("halt: names, --server and --all exclude each other")
 			}
+			var errs []error
 			if all {
 				kernels, err := registry.List(cmd.Context())
-				if err != nil {
-					return err
-				}
 				for _, k := range kernels {
 					names = append(names, k.Name)
 				}
 				if len(names) == 0 {
-					return nil
+					return err
 				}
+				errs = append(errs, err)
 			}
 			if len(names) == 0 {
 				names = []string{server}
@@ -47,7 +46,6 @@ func haltCommand() *cobra.Command {
 			if nosync {
 				howto |= netbsd.RB_NOSYNC
 			}
-			var errs []error
 			for _, name := range names {
 				errs = append(errs, haltOne(cmd, name, howto))
 			}

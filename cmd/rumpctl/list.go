@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -19,13 +20,14 @@ func listCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			kernels, err := registry.List(cmd.Context())
-			if err != nil {
+			if err != nil && len(kernels) == 0 {
 				return err
 			}
+			show := listText
 			if asJSON {
-				return listJSON(cmd.OutOrStdout(), kernels)
+				show = listJSON
 			}
-			return listText(cmd.OutOrStdout(), kernels)
+			return errors.Join(show(cmd.OutOrStdout(), kernels), err)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")

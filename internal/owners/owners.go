@@ -53,10 +53,10 @@ const answerTime = 2 * time.Second
 // maxList bounds what is read of one.
 const maxList = 16 << 20
 
-// prefix begins the names of a kernel's supervisors.
+// prefix begins the names of a kernel's supervisors. No kernel's name begins with a dot.
 func prefix(url string) string {
 	sum := sha256.Sum256([]byte(Resolve(url)))
-	return "owners-" + hex.EncodeToString(sum[:8]) + "-"
+	return ".owners-" + hex.EncodeToString(sum[:8]) + "-"
 }
 
 // Resolve returns the URL that a kernel has by all paths: its path is absolute and has no symbolic

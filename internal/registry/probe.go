@@ -95,25 +95,26 @@ func probe(ctx context.Context, name, url string, repair func(path string) error
 	return k, nil
 }
 
-// List looks at every named kernel.
+// List looks at every named kernel. Those that can be looked at are returned also when there is an
+// error.
 func List(ctx context.Context) ([]Kernel, error) {
 	names, err := Names()
 	if err != nil {
 		return nil, err
 	}
 	kernels := make([]Kernel, 0, len(names))
+	var errs []error
 	for _, name := range names {
 		url, err := URL(name)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			var k Kernel
+			if k, err = Probe(ctx, name, url); err == nil {
+				kernels = append(kernels, k)
+			}
 		}
-		k, err := Probe(ctx, name, url)
-		if err != nil {
-			return nil, err
-		}
-		kernels = append(kernels, k)
+		errs = append(errs, err)
 	}
-	return kernels, nil
+	return kernels, errors.Join(errs...)
 }
 
 // haltTime is how long a halted kernel may take to be gone.

@@ -1,11 +1,14 @@
 package registry
 
 import (
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"rumptools/internal/owners"
 )
 
 func TestResolve(t *testing.T) {
@@ -107,5 +110,50 @@ func TestNames(t *testing.T) {
 	names, err := Names()
 	if err != nil || strings.Join(names, " ") != "a b" {
 		t.Errorf("Names() = %q, %v; want a and b", names, err)
+	}
+}
+
+// TestList: what else listens in the directory is in nobody's way.
+func TestList(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	dir, err := Dir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve := func(name, greeting string) string {
+		l, err := net.Listen("unix", filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				io.WriteString(c, greeting)
+				c.Close()
+			}
+		}()
+		return "unix://" + l.Addr().String()
+	}
+	kernel := serve("kernel", "RUMPSP-0.5-NetBSD-7.99.34/amd64\n")
+	supervisor, err := TellOwners(kernel, func() []owners.Socket { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer supervisor.Close()
+	kernels, err := List(t.Context())
+	if err != nil || len(kernels) != 1 || kernels[0].Name != "kernel" || kernels[0].State != Running {
+		t.Errorf("beside a supervisor: %+v, %v", kernels, err)
+	}
+	if _, err := Owners(t.Context(), kernel); err != nil {
+		t.Error(err)
+	}
+	serve("another", "220 mail ready\n")
+	kernels, err = List(t.Context())
+	if len(kernels) != 1 || kernels[0].Name != "kernel" || err == nil || !strings.Contains(err.Error(), "another") {
+		t.Errorf("beside what is no kernel: %+v, %v", kernels, err)
 	}
 }

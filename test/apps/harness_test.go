@@ -184,7 +184,9 @@ func run(m *testing.M) (code int) {
 		return fail(err)
 	}
 	defer func() {
-		exec.Command(filepath.Join(bin, "rumpctl"), "halt", "--all").Run()
+		if out, err := exec.Command(filepath.Join(bin, "rumpctl"), "halt", "--all").CombinedOutput(); err != nil {
+			code = fail(fmt.Errorf("rumpctl halt --all: %v\n%s", err, out))
+		}
 		awaitDescendants(os.Getpid(), lastTime)
 		if left := killDescendants(os.Getpid()); len(left) > 0 {
 			code = fail(fmt.Errorf("processes left behind: %s", strings.Join(left, "; ")))
