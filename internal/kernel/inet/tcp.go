@@ -330,9 +330,14 @@ func (so *tcpSocket) most() int {
 // net.core.somaxconn.
 const maxCounted = 4096
 
-// room is how many more connections may wait in the engine. That takes 0 for a closed listener;
-// drain leaves it the one.
-func (so *tcpSocket) room() int { return max(so.most()+1-len(so.queue), 1) }
+// room is how many more connections may wait in the engine; drain leaves it the one. There is
+// none beside the only one of a client that accepts for others.
+func (so *tcpSocket) room() int {
+	if so.counts && so.backlog == 0 && len(so.queue)+int(int32(so.given-so.taken)) > 0 {
+		return 0
+	}
+	return max(so.most()+1-len(so.queue), 1)
+}
 
 // Taken implements [kernel.TakenCounter].
 func (so *tcpSocket) Taken(n uint32) error {

@@ -998,6 +998,28 @@ static void backlog(void)
 	}
 	close(l);
 
+	/* One waits with a backlog of 0, too. */
+	l = listener(0, 0, &a);
+	n = 0;
+	for (int i = 0; i < 3; i++) {
+		fd[i] = sock(SOCK_STREAM | SOCK_NONBLOCK);
+		connect(fd[i], &a.sa, addrlen_of(fam));
+		if (strcmp(polled(fd[i], POLLOUT, 300), "OUT") == 0)
+			n++;
+	}
+	say("of 3 to a backlog of 0, %d are connected at first", n);
+	for (int i = 0; i < 3; i++) {
+		s[i] = accept(l, NULL, NULL);
+		say("accept = %s", ok(s[i]));
+	}
+	for (int i = 0; i < 3; i++)
+		say("%d: %s", i, awaits(fd[i], POLLOUT));
+	for (int i = 0; i < 3; i++) {
+		close(fd[i]);
+		close(s[i]);
+	}
+	close(l);
+
 	/* What clients do before accept. */
 	l = listener(0, 5, &a);
 	fd[0] = connected(&a);
