@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"testing"
 	"time"
@@ -48,6 +49,42 @@ func TestNetSocketClosed(t *testing.T) {
 	}
 	if _, err := s.Recvmsg(ctx, &spclient.Message{Buffers: [][]byte{make([]byte, 10)}}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("recvmsg: %v", err)
+	}
+}
+
+// Who does not want to know from whom a datagram is need not be told, and may change his mind while
+// there is none.
+func TestNetSocketReceive(t *testing.T) {
+	c := dialKernel(t, kernelURL(t, netbsd.AMD64))
+	ctx := testContext(t)
+	s, err := c.NetSocket(ctx, netbsd.AF_INET, netbsd.SOCK_DGRAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Bind(netbsd.Sockaddr(c.Machine(), netip.MustParseAddrPort("127.0.0.1:0"))); err != nil {
+		t.Fatal(err)
+	}
+	sa, err := s.Getsockname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ first, then bool }{{false, false}, {true, true}, {false, true}, {true, false}} {
+		asked := 0
+		m := spclient.Message{Name: make([]byte, 20), Buffers: [][]byte{make([]byte, 10)}, Control: make([]byte, 20)}
+		n, err := s.Receive(ctx, &m, func() bool {
+			if asked++; asked > 1 {
+				return test.then
+			}
+			time.AfterFunc(20*time.Millisecond, func() { s.Sendto([]byte("hello"), sa) })
+			return test.first
+		})
+		if err != nil || string(m.Buffers[0][:n]) != "hello" || asked < 2 {
+			t.Fatalf("%+v: %q, %v, asked %d times", test, m.Buffers[0][:n], err, asked)
+		}
+		if bare := m.Name == nil; bare != test.then || !bare && !bytes.Equal(m.Name, sa) {
+			t.Errorf("%+v: from %x", test, m.Name)
+		}
 	}
 }
 
