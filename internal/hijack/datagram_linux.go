@@ -110,7 +110,7 @@ func (x *socket) deliver(ks *spclient.NetSocket, path string) {
 		}
 		m := spclient.Message{Name: name, Buffers: [][]byte{buf}, Control: control}
 		only := onlyPeer{x: x}
-		n, err := ks.Receive(x.s.ctx, &m, only.is)
+		n, err := ks.Receive(x.s.ctx, &m, only.wanted)
 		if only.peer != nil {
 			m.Name = only.peer
 		}
@@ -168,11 +168,11 @@ type onlyPeer struct {
 	peer  []byte // NetBSD's address, if it is so
 }
 
-// is tells it of the call that follows.
-func (o *onlyPeer) is() bool {
+// wanted gives what is to be told by the call that follows.
+func (o *onlyPeer) wanted() spclient.Wanted {
 	x := o.x
 	x.optMu.Lock()
-	told := x.opts.HasControl()
+	control := x.opts.HasControl()
 	x.optMu.Unlock()
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -183,11 +183,14 @@ func (o *onlyPeer) is() bool {
 		x.draining, x.drainedBytes = o.asked, 0
 	}
 	o.peer = nil
-	if x.k == nil || told || x.drained != x.association || x.opts.Type != unix.SOCK_DGRAM || x.ping() {
-		return false
+	switch {
+	case control:
+		return spclient.WantControl
+	case x.k == nil, x.drained != x.association, x.opts.Type != unix.SOCK_DGRAM, x.ping():
+		return spclient.WantSender
 	}
 	o.peer = []byte(x.kKey)
-	return true
+	return spclient.WantData
 }
 
 // received counts what the call gave.

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/linuxsock"
+	"rumptools/pkg/spclient"
 )
 
 // TestOnlyPeer: a kernel is not asked from whom datagrams are once nobody else's can be there.
@@ -20,8 +21,12 @@ func TestOnlyPeer(t *testing.T) {
 	only := onlyPeer{x: x}
 	want := func(what, peer string) {
 		t.Helper()
-		if is := only.is(); is != (peer != "") || string(only.peer) != peer {
-			t.Errorf("%s: %v, %q; want %q", what, is, only.peer, peer)
+		wanted := spclient.WantSender
+		if peer != "" {
+			wanted = spclient.WantData
+		}
+		if got := only.wanted(); got != wanted || string(only.peer) != peer {
+			t.Errorf("%s: %v, %q; want %q", what, got, only.peer, peer)
 		}
 	}
 	want("not connected", "")
@@ -40,7 +45,7 @@ func TestOnlyPeer(t *testing.T) {
 	for range mostWaiting/1000 + 1 {
 		only.received(1000)
 		only = onlyPeer{x: x}
-		if only.is() {
+		if only.wanted() == spclient.WantData {
 			break
 		}
 	}

@@ -69,21 +69,33 @@ func TestNetSocketReceive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, test := range []struct{ first, then bool }{{false, false}, {true, true}, {false, true}, {true, false}} {
-		asked := 0
-		m := spclient.Message{Name: make([]byte, 20), Buffers: [][]byte{make([]byte, 10)}, Control: make([]byte, 20)}
-		n, err := s.Receive(ctx, &m, func() bool {
-			if asked++; asked > 1 {
-				return test.then
+	if err := s.Use(func(fd spclient.FD) error {
+		return c.SetsockoptInt(ctx, fd, netbsd.SOL_SOCKET, netbsd.SO_TIMESTAMP, 1)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	all := []spclient.Wanted{spclient.WantData, spclient.WantSender, spclient.WantControl}
+	for _, first := range all {
+		for _, then := range all {
+			asked := 0
+			m := spclient.Message{Name: make([]byte, 20), Buffers: [][]byte{make([]byte, 10)}, Control: make([]byte, 100)}
+			n, err := s.Receive(ctx, &m, func() spclient.Wanted {
+				if asked++; asked > 1 {
+					return then
+				}
+				time.AfterFunc(20*time.Millisecond, func() { s.Sendto([]byte("hello"), sa) })
+				return first
+			})
+			if err != nil || string(m.Buffers[0][:n]) != "hello" || asked < 2 {
+				t.Fatalf("%v, then %v: %q, %v, asked %d times", first, then, m.Buffers[0][:n], err, asked)
 			}
-			time.AfterFunc(20*time.Millisecond, func() { s.Sendto([]byte("hello"), sa) })
-			return test.first
-		})
-		if err != nil || string(m.Buffers[0][:n]) != "hello" || asked < 2 {
-			t.Fatalf("%+v: %q, %v, asked %d times", test, m.Buffers[0][:n], err, asked)
-		}
-		if bare := m.Name == nil; bare != test.then || !bare && !bytes.Equal(m.Name, sa) {
-			t.Errorf("%+v: from %x", test, m.Name)
+			var sender []byte
+			if then >= spclient.WantSender {
+				sender = sa
+			}
+			if !bytes.Equal(m.Name, sender) || (len(m.Control) > 0) != (then == spclient.WantControl) {
+				t.Errorf("%v, then %v: from %x, control messages %x", first, then, m.Name, m.Control)
+			}
 		}
 	}
 }
