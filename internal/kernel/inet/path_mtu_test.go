@@ -307,6 +307,15 @@ func TestFragmentSize6(t *testing.T) {
 		check(t, "IPV6_MTU_DISCOVER", so.SetOption(nil, netbsd.IPPROTO_IPV6, sysproxy.IPv6MTUDiscover, value), netbsd.EINVAL)
 		check(t, "IP_MTU_DISCOVER", so.SetOption(nil, netbsd.IPPROTO_IP, sysproxy.IPMTUDiscover, value), netbsd.EINVAL)
 	}
+	// What must not be fragmented goes by the interface's MTU, whatever else is asked for.
+	whole := open(t, a, netbsd.AF_INET6, netbsd.SOCK_DGRAM, 0)
+	setInt(t, whole, a.machine, netbsd.IPPROTO_IPV6, netbsd.IPV6_DONTFRAG, 1)
+	setInt(t, whole, a.machine, netbsd.IPPROTO_IPV6, netbsd.IPV6_USE_MIN_MTU, 1)
+	for d := int32(sysproxy.PMTUDiscDont); d <= sysproxy.PMTUDiscOmit; d++ {
+		setInt(t, whole, a.machine, netbsd.IPPROTO_IPV6, sysproxy.IPv6MTUDiscover, d)
+		must(t, write(whole, noise(1452), addr(a, "[fd01::fe]:5000")))
+		check(t, "too long", write(whole, noise(1453), addr(a, "[fd01::fe]:5000")), netbsd.EMSGSIZE)
+	}
 	// An extension header that each fragment has, and one that only the first has.
 	in := bound(t, b, "[fd01::2]:5000")
 	options := []byte{0, 0, 1, 4, 0, 0, 0, 0}

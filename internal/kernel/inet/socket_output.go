@@ -402,8 +402,8 @@ func (h *ip6Header) mtu(s *Stack, r *stack.Route) (mtu int, refuses bool) {
 		return int(r.MTU()), false
 	}
 	d := o.discover
-	if o.dontFrag && d.usesPath() && d != sysproxy.PMTUDiscDo {
-		d = sysproxy.PMTUDiscProbe // NetBSD's IPV6_DONTFRAG asks for the interface's MTU only
+	if o.dontFrag && !d.refuses() {
+		d = sysproxy.PMTUDiscProbe // IPV6_DONTFRAG goes by the interface's MTU
 	}
 	mtu = d.mtu(s, r)
 	if !o.dontFrag && (o.minMTU == 1 || o.minMTU < 0 && h.dst.IsMulticast()) {
