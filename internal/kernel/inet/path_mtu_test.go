@@ -256,11 +256,10 @@ func TestPathMTUErrors(t *testing.T) {
 		}
 		must(t, so.Connect(sa))
 		must(t, write(so, noise(1400), nil))
-		_, err := so.Recv(nil, &kernel.Message{Data: make([]byte, 1)})
-		for err == netbsd.EAGAIN {
-			time.Sleep(time.Millisecond)
-			_, err = so.Recv(nil, &kernel.Message{Data: make([]byte, 1)})
-		}
+		err := await(t, so, func() error {
+			_, err := so.Recv(nil, &kernel.Message{Data: make([]byte, 1)})
+			return err
+		})
 		check(t, to, err, netbsd.EMSGSIZE)
 	}
 }

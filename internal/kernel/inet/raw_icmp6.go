@@ -41,7 +41,14 @@ func (s *Stack) icmp6Handler(_ stack.TransportEndpointID, pkt *stack.PacketBuffe
 // icmp6Reflect answers an echo request (icmp6_reflect): in fragments that each path takes, since nobody
 // would send again what a router found too big.
 func (s *Stack) icmp6Reflect(p *packet) {
-	if p.src.IsUnspecified() || p.src.IsMulticast() {
+	reply := append([]byte(nil), p.payload...)
+	reply[0] = netbsd.ICMP6_ECHO_REPLY
+	s.icmp6Answer(p, reply, &pktOptions{minMTU: 1})
+}
+
+// icmp6Answer sends an ICMPv6 message, but for its checksum, back to where p came from.
+func (s *Stack) icmp6Answer(p *packet, msg []byte, out *pktOptions) {
+	if !p.src.IsValid() || p.src.IsUnspecified() || p.src.IsMulticast() {
 		return
 	}
 	r, err := s.findRoute(sendPath{dst: p.src})
@@ -49,16 +56,14 @@ func (s *Stack) icmp6Reflect(p *packet) {
 		return
 	}
 	defer r.Release()
-	h := ip6Header{hops: uint8(s.params.get("net.inet6.ip6.hlim")), proto: netbsd.IPPROTO_ICMPV6}
-	h.out = &pktOptions{minMTU: 1}
+	h := ip6Header{hops: uint8(s.params.get("net.inet6.ip6.hlim")), proto: netbsd.IPPROTO_ICMPV6, out: out}
 	h.dst, _ = netbsd.ExtractScope(p.src)
 	if h.src, _ = netbsd.ExtractScope(p.dst); p.group {
 		h.src = netipAddr(r.LocalAddress())
 	}
-	reply := append([]byte(nil), p.payload...)
-	reply[0], reply[2], reply[3] = netbsd.ICMP6_ECHO_REPLY, 0, 0
-	binary.BigEndian.PutUint16(reply[icmp6ChecksumOffset:], internetChecksum(netbsd.IPPROTO_ICMPV6, h.src, h.dst, reply))
-	_ = s.write6(r, h, reply)
+	msg[icmp6ChecksumOffset], msg[icmp6ChecksumOffset+1] = 0, 0
+	binary.BigEndian.PutUint16(msg[icmp6ChecksumOffset:], internetChecksum(netbsd.IPPROTO_ICMPV6, h.src, h.dst, msg))
+	_ = s.write6(r, h, msg)
 }
 
 func (s *Stack) icmp6Deliver(p *packet) {

@@ -175,17 +175,9 @@ func (s *Stack) icmpUnreach(p *packet, code uint8) {
 // icmp6ParamProblem sends the ICMPv6 message that says that p's protocol is
 // unknown.
 func (s *Stack) icmp6ParamProblem(p *packet) {
-	if !p.src.IsValid() || p.src.IsUnspecified() || !s.net.AllowICMPMessage() {
+	if !s.net.AllowICMPMessage() {
 		return
 	}
-	r, err := s.findRoute(sendPath{dst: p.src})
-	if err != nil {
-		return
-	}
-	defer r.Release()
-	h := ip6Header{hops: uint8(s.params.get("net.inet6.ip6.hlim")), proto: netbsd.IPPROTO_ICMPV6}
-	h.src, _ = netbsd.ExtractScope(p.dst)
-	h.dst, _ = netbsd.ExtractScope(p.src)
 	b := make([]byte, icmpMinLen, minMTU6)
 	b[0], b[1] = netbsd.ICMP6_PARAM_PROB, netbsd.ICMP6_PARAMPROB_NEXTHEADER
 	b[7] = 6 // where the next header's number is
@@ -194,6 +186,5 @@ func (s *Stack) icmp6ParamProblem(p *packet) {
 	}
 	whole := append(append([]byte(nil), p.header...), p.payload...)
 	b = append(b, whole[:min(len(whole), minMTU6-header.IPv6MinimumSize-icmpMinLen)]...)
-	binary.BigEndian.PutUint16(b[2:], internetChecksum(netbsd.IPPROTO_ICMPV6, h.src, h.dst, b))
-	_ = s.write6(r, h, b)
+	s.icmp6Answer(p, b, nil)
 }
