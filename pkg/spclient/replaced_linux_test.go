@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -115,6 +117,9 @@ func replacedConnection(url string) error {
 		if err != nil {
 			return err
 		}
+		if err := awaitWatched(ctx, conn); err != nil {
+			return err
+		}
 		check := func(int) error { return nil }
 		switch kind := os.Getenv(replacement); kind {
 		case "nothing":
@@ -156,6 +161,36 @@ func replacedConnection(url string) error {
 		unix.Close(conn)
 	}
 	return nil
+}
+
+// awaitWatched waits until nobody reads from the connection, whose descriptor epoll
+// watches. A thread that has looked at the descriptor and is about to read would take
+// what has come in its place in that moment: the host has no call that does both.
+func awaitWatched(ctx context.Context, conn int) error {
+	watched := regexp.MustCompile(fmt.Sprintf(`(?m)^tfd: +%d events: +([0-9a-f]+)`, conn))
+	for ctx.Err() == nil {
+		infos, err := filepath.Glob("/proc/self/fdinfo/*")
+		if err != nil {
+			return err
+		}
+		for _, name := range infos {
+			// Not all that are listed are still there.
+			info, _ := os.ReadFile(name)
+			m := watched.FindSubmatch(info)
+			if m == nil {
+				continue
+			}
+			events, err := strconv.ParseUint(string(m[1]), 16, 32)
+			if err != nil {
+				return err
+			}
+			if events&unix.EPOLLIN != 0 {
+				return nil
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return fmt.Errorf("the connection is not watched: %w", ctx.Err())
 }
 
 // closeFrom does what closefrom(3) does, but for what Go's runtime needs to live: its
@@ -200,6 +235,11 @@ func replacedWhileWaiting(url string) error {
 	time.Sleep(50 * time.Millisecond)
 	conn, err := connectionFD()
 	if err != nil {
+		return err
+	}
+	ctx, cancel := contextFor(testTimeout)
+	defer cancel()
+	if err := awaitWatched(ctx, conn); err != nil {
 		return err
 	}
 	null, err := unix.Open("/dev/null", unix.O_RDWR, 0)

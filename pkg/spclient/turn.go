@@ -268,6 +268,12 @@ func (s *session) read() {
 func (s *session) readFailed(err error) {
 	var v violation
 	if errors.As(err, &v) {
+		// A descriptor that was replaced between the look at it and the read
+		// brings what another file has.
+		if err := s.tr.check(); err != nil {
+			s.end(&LostError{s.url, err})
+			return
+		}
 		s.end(&ProtocolError{s.url, v.err})
 		return
 	}
