@@ -1120,9 +1120,21 @@ static void accepts(void)
 	close(s);
 	close(fd);
 	SAY2("TCP_DEFER_ACCEPT = %s, read back %s", res(setint(l, IPPROTO_TCP, TCP_DEFER_ACCEPT, 60)), res(getint(l, IPPROTO_TCP, TCP_DEFER_ACCEPT)));
-	double since = now();
-	fd = connected(&a);
-	say("connected %s", now() - since < 0.2 ? "soon" : "late");
+	/* One that has to wait for its data before it can tell takes a quarter of a second, each time. */
+	double soonest = 10;
+	for (int i = 0;; i++) {
+		double since = now();
+		fd = connected(&a);
+		if (now() - since < soonest)
+			soonest = now() - since;
+		if (i == 4)
+			break;
+		write(fd, "data", 4);
+		awaits(l, POLLIN);
+		close(accept(l, NULL, NULL));
+		close(fd);
+	}
+	say("connected %s", soonest < 0.2 ? "soon" : "late");
 	say("connected: poll %s", polled(l, POLLIN, 300));
 	write(fd, "data", 4);
 	say("with data: poll %s", awaits(l, POLLIN));
