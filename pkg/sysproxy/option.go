@@ -11,6 +11,10 @@ const (
 	TCPUserTimeout = 0x4c12 // TCP_USER_TIMEOUT: milliseconds without an answer until a connection is given up; 0 is TCP's own time
 )
 
+// SOBindToDevice is such an option of the level SOL_SOCKET, socket(7)'s SO_BINDTOIFINDEX: the index of the
+// only interface that the socket sends by and receives from; 0 is any.
+const SOBindToDevice = 0x4c19
+
 // IPRecvTOS is such an option of the level IPPROTO_IP, ip(7)'s IP_RECVTOS: whether datagrams come with
 // their type of service. The control message is an IP_TOS of one byte.
 const IPRecvTOS = 0x4c0d

@@ -2,6 +2,7 @@ package apps
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -21,24 +22,11 @@ import (
 func TestTracepath(t *testing.T) {
 	twoKernels(t)
 	tracepath, ping := find(t, "tracepath"), find(t, "ping")
-	run := func(command string, args ...string) {
-		t.Helper()
-		if out, err := exec.Command(filepath.Join(bin, command), args...).CombinedOutput(); err != nil {
-			t.Fatalf("%s %v: %v\n%s", command, args, err, out)
-		}
-	}
 	dir := tempDir(t)
 	bus := func(name string) string { return filepath.Join(dir, name) }
-	url := func(name string) string { return "unix://" + filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "rump", name) }
-	near, router, far := &host{name: "near", kernel: url("near")}, &host{name: "router", kernel: url("router")}, &host{name: "far", kernel: url("far")}
-	for h, args := range map[*host][]string{
-		near:   {"--bus", bus("1"), "--address", "10.7.1.1/24", "--address", "fd07:1::1/64"},
-		router: {"--bus", bus("1"), "--address", "10.7.1.2/24", "--address", "fd07:1::2/64"},
-		far:    {"--bus", bus("2"), "--address", "10.7.2.1/24", "--address", "fd07:2::1/64"},
-	} {
-		run("rumpctl", append([]string{"start", h.name}, args...)...)
-		t.Cleanup(func() { exec.Command(filepath.Join(bin, "rumpctl"), "halt", h.name).Run() })
-	}
+	near := startKernel(t, "near", "--bus", bus("1"), "--address", "10.7.1.1/24", "--address", "fd07:1::1/64")
+	router := startKernel(t, "router", "--bus", bus("1"), "--address", "10.7.1.2/24", "--address", "fd07:1::2/64")
+	far := startKernel(t, "far", "--bus", bus("2"), "--address", "10.7.2.1/24", "--address", "fd07:2::1/64")
 	for _, args := range [][]string{
 		{"shmif1", "create"},
 		{"shmif1", "linkstr", bus("2")},
@@ -46,11 +34,11 @@ func TestTracepath(t *testing.T) {
 		{"shmif1", "inet6", "fd07:2::2/64"},
 		{"shmif1", "mtu", "1400"},
 	} {
-		run("rifconfig", append([]string{"--server", router.kernel}, args...)...)
+		tool(t, "rifconfig", append([]string{"--server", router.kernel}, args...)...)
 	}
-	run("rifconfig", "--server", far.kernel, "shmif0", "mtu", "1400")
-	run("rifconfig", "--server", router.kernel, "-w", "30")
-	run("rumpctl", "sysctl", "--server", router.name, "net.inet6.ip6.forwarding=1")
+	tool(t, "rifconfig", "--server", far.kernel, "shmif0", "mtu", "1400")
+	tool(t, "rifconfig", "--server", router.kernel, "-w", "30")
+	tool(t, "rumpctl", "sysctl", "--server", router.name, "net.inet6.ip6.forwarding=1")
 	near.route(t, "10.7.2.0/24", "10.7.1.2")
 	near.route(t, "fd07:2::/64", "fd07:1::2")
 	far.route(t, "10.7.1.0/24", "10.7.2.2")
@@ -76,6 +64,62 @@ func TestTracepath(t *testing.T) {
 				t.Errorf("ping %v: exit %d\n%s%s", args, r.Code, r.Stdout, r.Stderr)
 			}
 		}
+	}
+}
+
+// tool runs one of our programs.
+func tool(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(filepath.Join(bin, name), args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+}
+
+// startKernel starts a rumpd for the test.
+func startKernel(t *testing.T, name string, args ...string) *host {
+	t.Helper()
+	tool(t, "rumpctl", append([]string{"start", name}, args...)...)
+	t.Cleanup(func() { exec.Command(filepath.Join(bin, "rumpctl"), "halt", name).Run() })
+	return &host{name: name, kernel: "unix://" + filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "rump", name)}
+}
+
+// TestBindToDevice: a program that wants an interface, with SO_BINDTODEVICE, has that one and no other.
+func TestBindToDevice(t *testing.T) {
+	twoKernels(t)
+	ping, curl, socat := find(t, "ping"), find(t, "curl"), find(t, "socat")
+	dir := tempDir(t)
+	here := startKernel(t, "here", "--bus", filepath.Join(dir, "1"), "--address", "10.8.1.1/24")
+	first := startKernel(t, "first", "--bus", filepath.Join(dir, "1"), "--address", "10.8.1.2/24")
+	second := startKernel(t, "second", "--bus", filepath.Join(dir, "2"), "--address", "10.8.2.2/24")
+	tool(t, "rifconfig", "--server", here.kernel, "shmif1", "create")
+	tool(t, "rifconfig", "--server", here.kernel, "shmif1", "linkstr", filepath.Join(dir, "2"))
+	tool(t, "rifconfig", "--server", here.kernel, "shmif1", "inet", "10.8.2.1/24")
+	tool(t, "rifconfig", "--server", here.kernel, "-w", "30")
+
+	for _, test := range []struct {
+		ifname, to, want string
+		code             int
+	}{
+		{"shmif0", "10.8.1.2", " 1 received,", 0},
+		{"shmif1", "10.8.2.2", " 1 received,", 0},
+		{"shmif0", "10.8.2.2", " 0 received,", 1},
+		{"nonesuch0", "10.8.1.2", "nonesuch0", 2},
+	} {
+		r := start(t, here.command(nil, ping, "-n", "-c", "1", "-W", "5", "-I", test.ifname, test.to)).finish(limit)
+		if r.Code != test.code || !strings.Contains(r.Stdout+r.Stderr, test.want) {
+			t.Errorf("ping -I %s %s: exit %d\n%s%s", test.ifname, test.to, r.Code, r.Stdout, r.Stderr)
+		}
+	}
+
+	p, answer := port(t), filepath.Join(dir, "answer")
+	write(t, answer, "HTTP/1.0 200 OK\r\n\r\nby shmif1")
+	here.serve(t, "tcp", p, here.command(nil, socat, fmt.Sprintf("TCP-LISTEN:%d,fork,so-bindtodevice=shmif1", p),
+		"SYSTEM:cat "+answer))
+	if got := second.want(t, curl, "-sS", "--interface", "shmif0", fmt.Sprintf("http://10.8.2.1:%d/", p)); got != "by shmif1" {
+		t.Errorf("curl by the second interface: %q", got)
+	}
+	if r := first.run(t, curl, "-sS", fmt.Sprintf("http://10.8.1.1:%d/", p)); r.Code != 7 {
+		t.Errorf("curl by the first interface: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 }
 

@@ -90,19 +90,9 @@ var socketOptions = map[int]*option{
 	unix.SO_TIMESTAMPING_OLD: {name: "SO_TIMESTAMPING", at: inKernel, set: number(setTimestamping), get: getTimestamping},
 	unix.SO_TIMESTAMPING_NEW: {name: "SO_TIMESTAMPING_NEW", at: inKernel, set: number(setTimestamping), get: getTimestamping},
 
-	// What would act on the host's devices.
-	unix.SO_BINDTODEVICE: {name: "SO_BINDTODEVICE", at: refused, why: "NetBSD cannot bind a socket to an interface",
-		set: setBindToDevice, get: empty},
-	unix.SO_BINDTOIFINDEX: {name: "SO_BINDTOIFINDEX", at: refused, why: "as SO_BINDTODEVICE",
-		set: number(func(_ *request, v int32) unix.Errno {
-			switch {
-			case v < 0:
-				return unix.EINVAL
-			case v > 0:
-				return unix.EPERM
-			}
-			return 0
-		}), get: get(0)},
+	unix.SO_BINDTODEVICE:  {name: "SO_BINDTODEVICE", at: inKernel, set: setBindToDevice, get: getBindToDevice},
+	unix.SO_BINDTOIFINDEX: {name: "SO_BINDTOIFINDEX", at: inKernel, set: number(setBindToIfindex), get: get(0)},
+
 	unix.SO_MARK: {name: "SO_MARK", at: refused, why: "needs privilege", set: deny(unix.EPERM), get: get(0)},
 	unix.SO_RCVMARK: {name: "SO_RCVMARK", at: refused, why: "packets of the kernel have no marks",
 		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
@@ -442,28 +432,6 @@ func getPeerName(r *request) ([]byte, unix.Errno) {
 		return nil, unix.EINVAL
 	}
 	return peer, 0
-}
-
-// setBindToDevice is SO_BINDTODEVICE, whose value is a name; an empty one ends
-// what no socket has.
-func setBindToDevice(r *request, value []byte) unix.Errno {
-	name := netbsd.CString(value[:min(len(value), unix.IFNAMSIZ-1)])
-	switch {
-	case name == "":
-		return 0
-	case !r.fd.Valid():
-		return unix.EPERM
-	}
-	m := r.k.Machine()
-	req := netbsd.Marshal(m, &netbsd.Ifreq{Name: netbsd.IfName(name)})
-	switch err := r.k.Ioctl(r.ctx, r.fd, netbsd.SIOCGIFINDEX.Cmd(m), req); Errno(err) {
-	case 0:
-		return unix.EPERM
-	case unix.ENXIO:
-		return unix.ENODEV
-	default:
-		return Errno(err)
-	}
 }
 
 // unlimited is SO_MAX_PACING_RATE when there is no limit.

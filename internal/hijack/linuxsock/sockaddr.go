@@ -284,12 +284,14 @@ func (s *Socket) address6(use Use, sa []byte) (netip.AddrPort, unix.Errno) {
 	}
 	if addr.IsLinkLocalUnicast() && !addr.Is4In6() {
 		switch {
+		case addr.Zone() != "" && s.device() != 0 && addr.Zone() != s.zone():
+			return netip.AddrPort{}, unix.EINVAL
 		case addr.Zone() != "":
 			if use == Bind {
 				s.scope = addr.Zone()
 			}
-		case s.scope != "":
-			addr = addr.WithZone(s.scope)
+		case s.zone() != "":
+			addr = addr.WithZone(s.zone())
 		case use != Send:
 			return netip.AddrPort{}, unix.EINVAL
 		}

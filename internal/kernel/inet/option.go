@@ -2,6 +2,7 @@ package inet
 
 import (
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // Options of the socket level that are still taken though NetBSD 6 renumbered
@@ -194,6 +195,8 @@ func (so *socket) socketOption(name int32) ([]byte, error) {
 		return intOpt(m, so.overflowed), nil
 	case netbsd.SO_ACCEPTFILTER:
 		return nil, netbsd.EINVAL
+	case sysproxy.SOBindToDevice:
+		return intOpt(m, int32(so.boundNIC())), nil
 	}
 	return nil, netbsd.ENOPROTOOPT
 }

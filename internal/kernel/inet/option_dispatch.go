@@ -12,6 +12,9 @@ func (so *socket) setOption(level, name int32, value []byte, isBound func() bool
 	if isMembership(level, name) && (level == netbsd.IPPROTO_IP || so.family == netbsd.AF_INET6) {
 		return so.setMembership(level, name, value)
 	}
+	if isBindToDevice(level, name) {
+		return so.bindToDevice(value)
+	}
 	so.optMu.Lock()
 	defer so.optMu.Unlock()
 	switch {

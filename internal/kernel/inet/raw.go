@@ -133,7 +133,8 @@ func (so *rawSocket) Connect(sa []byte) error {
 func (so *dgramSocket) source6(dst netip.Addr) (netip.Addr, error) {
 	so.mu.Lock()
 	local, nic := so.local.addr, so.ip6.out.nic
-	if nic == 0 && dst.IsMulticast() {
+	device := so.boundNIC()
+	if nic == 0 && device == 0 && dst.IsMulticast() {
 		nic = so.ip6.mcastIf
 	}
 	so.mu.Unlock()
@@ -143,7 +144,7 @@ func (so *dgramSocket) source6(dst netip.Addr) (netip.Addr, error) {
 	if !dst.IsValid() {
 		dst = netip.IPv6Loopback()
 	}
-	r, err := so.stack.findRoute(sendPath{dst: dst, nic: nic})
+	r, err := so.stack.findRoute(sendPath{dst: dst, nic: nic, device: device})
 	if err == netbsd.ENETDOWN {
 		// in6_selectsrc finds no address that can be used, and no route to
 		// a network that only the scope tells.
@@ -262,13 +263,15 @@ func (so *rawSocket) ownHeader(data []byte) (h ip4Header, payload []byte, err er
 // socket's with its checksum still to come: ip_output. flags are MSG_*.
 func (so *dgramSocket) send4(h ip4Header, payload []byte, flags int32) error {
 	s := so.stack
-	p := sendPath{dst: h.dst}
+	p := sendPath{dst: h.dst, device: so.boundNIC()}
 	so.mu.Lock()
 	multicast := h.dst.IsMulticast() || h.dst == netip.AddrFrom4([4]byte{255, 255, 255, 255})
 	p.dontRoute = so.options&netbsd.SO_DONTROUTE != 0 || flags&netbsd.MSG_DONTROUTE != 0
 	mayBroadcast := so.typ == netbsd.SOCK_RAW || so.options&netbsd.SO_BROADCAST != 0
 	if multicast {
-		p.nic, p.noLoop = so.ip4.mcastIf, so.ip4.noMcastLoop
+		if p.noLoop = so.ip4.noMcastLoop; p.device == 0 {
+			p.nic = so.ip4.mcastIf
+		}
 		h.ttl = so.ip4.mcastTTL
 	} else if p.dontRoute {
 		h.ttl = 1
@@ -329,7 +332,7 @@ func (so *dgramSocket) send6(proto uint8, dst netip.Addr, payload []byte, off in
 	if !dst.IsValid() {
 		dst = netip.IPv6Loopback() // :: is this host
 	}
-	p := sendPath{dst: dst}
+	p := sendPath{dst: dst, device: so.boundNIC()}
 	so.mu.Lock()
 	p.dontRoute = so.options&netbsd.SO_DONTROUTE != 0 || m.Flags&netbsd.MSG_DONTROUTE != 0
 	o, src := so.ip6, so.local.addr
@@ -339,10 +342,13 @@ func (so *dgramSocket) send6(proto uint8, dst netip.Addr, payload []byte, off in
 		return err
 	}
 	p.nic = out.nic
+	if p.device != 0 && p.nic != 0 && p.nic != p.device {
+		return netbsd.EINVAL
+	}
 	hops := o.hops
 	if dst.IsMulticast() {
 		hops, p.noLoop = int32(o.mcastHops), o.noMcastLoop
-		if p.nic == 0 && !hasIndex(dst) {
+		if p.nic == 0 && p.device == 0 && !hasIndex(dst) {
 			p.nic = o.mcastIf
 		}
 	}
@@ -509,7 +515,7 @@ func (so *rawSocket) Option(_ *kernel.Call, level, name int32, _ int) ([]byte, e
 // datagrams come as rawForm makes them.
 func (so *rawSocket) input(p *packet, form func() []byte) bool {
 	so.mu.Lock()
-	wants := (so.ipProto == 0 || so.ipProto == p.proto) &&
+	wants := so.takesFrom(p.nic) && (so.ipProto == 0 || so.ipProto == p.proto) &&
 		(!so.local.addr.IsValid() || so.local.addr == p.dst) &&
 		(!so.remote.addr.IsValid() || so.remote.addr == p.src)
 	d := datagram{from: endpoint{addr: p.src}.sockaddr(so.m, so.family), data: p.payload}

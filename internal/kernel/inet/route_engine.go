@@ -89,9 +89,9 @@ func (s *Stack) engineRoute(rt *route) (engineRoute, bool) {
 // when no route leads there, what a reject route says, ENETDOWN when the
 // interface is down, EHOSTDOWN when the next hop does not answer to ARP. It is
 // nil when it would leave, or vanish in a black hole. An IPv6 address is in
-// the kernel's form; one with a scope needs no route. It counts the use of the
-// route.
-func (s *Stack) outputError(dst netip.Addr) error {
+// the kernel's form; one with a scope needs no route. For a packet that must leave by
+// device only routes that lead there tell. It counts the use of the route.
+func (s *Stack) outputError(dst netip.Addr, device tcpip.NICID) error {
 	if scoped, index := netbsd.ExtractScope(dst); index != 0 {
 		return s.neighbourError(tcpip.NICID(index), scoped)
 	}
@@ -100,6 +100,10 @@ func (s *Stack) outputError(dst netip.Addr) error {
 	}
 	s.routes.mu.Lock()
 	rt := s.routes.findLocked(dst)
+	if device != 0 && (rt == nil || rt.ifp.NICID != device) {
+		s.routes.mu.Unlock()
+		return nil
+	}
 	if rt == nil {
 		s.routes.mu.Unlock()
 		s.countUnreachable(dst)

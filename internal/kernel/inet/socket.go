@@ -2,6 +2,7 @@ package inet
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rumptools/internal/kernel"
@@ -25,7 +26,10 @@ type socket struct {
 	// Stack.mu. So neither may be taken with it.
 	mu      sync.Mutex
 	options int32 // SO_* bits
-	linger  int32 // seconds
+	// device is the interface that the socket is bound to (sysproxy.SOBindToDevice), 0 for
+	// none. It is read without mu.
+	device atomic.Uint32
+	linger int32 // seconds
 	// err is so_error: what went wrong since the last call, 0 if nothing.
 	err      netbsd.Errno
 	rcv, snd sockbuf

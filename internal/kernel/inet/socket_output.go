@@ -20,6 +20,8 @@ type sendPath struct {
 	dst netip.Addr
 	// nic is the interface that it must leave by; 0 is the routed one.
 	nic tcpip.NICID
+	// device is the interface that the socket is bound to, for nic 0.
+	device tcpip.NICID
 	// dontRoute has it leave by the interface whose network dst is in.
 	dontRoute bool
 	// noLoop keeps a multicast from members on this host.
@@ -31,6 +33,9 @@ type sendPath struct {
 // another one, since the kernel lets any address of the host leave by any
 // interface. It runs on the path of packets, unless p.dontRoute is set.
 func (s *Stack) findRoute(p sendPath) (*stack.Route, error) {
+	if p.nic == 0 {
+		p.nic = p.device
+	}
 	nic := p.nic
 	dst, scope := netbsd.ExtractScope(p.dst)
 	if nic == 0 {
@@ -52,14 +57,18 @@ func (s *Stack) findRoute(p sendPath) (*stack.Route, error) {
 			nic = 0
 		}
 	} else if p.nic == 0 || !dst.IsMulticast() {
-		if err := s.outputError(p.dst); err != nil {
+		if err := s.outputError(p.dst, p.device); err != nil {
 			return nil, err
 		}
 	}
 	r, err := s.net.FindRoute(nic, tcpip.Address{}, engineAddr(dst), engineProto(dst), !p.noLoop)
 	switch err.(type) {
 	case nil:
-		return r, nil
+		if nic == 0 || r.NICID() == nic || s.isLocal(p.dst) {
+			return r, nil
+		}
+		// A router's packets may leave by any interface, in the engine's mind.
+		r.Release()
 	case *tcpip.ErrBadLocalAddress:
 		return nil, netbsd.EADDRNOTAVAIL
 	}
@@ -78,11 +87,14 @@ func (s *Stack) findRoute(p sendPath) (*stack.Route, error) {
 // selectSource4 is in_selectsrc: which address a socket that has none gets to send
 // to dst from. It is that of the interface that a route leads to, unless that is
 // lo0; else the one whose network dst is in, or else the first that is not lo0's.
-// If there is none it is EADDRNOTAVAIL. Whether a packet would leave is another
-// matter: see findRoute.
-func (s *Stack) selectSource4(dst netip.Addr, dontRoute bool) (netip.Addr, error) {
+// A socket that is bound to a device has one of that's. If there is none it is EADDRNOTAVAIL. Whether
+// a packet would leave is another matter: see findRoute.
+func (s *Stack) selectSource4(dst netip.Addr, dontRoute bool, device tcpip.NICID) (netip.Addr, error) {
 	if s.isLocal(dst) {
 		return dst, nil
+	}
+	if device != 0 {
+		return s.addr4On(device, dst)
 	}
 	if !dontRoute {
 		if ifa := s.routedAddr(dst); ifa != nil && ifa.family == netbsd.AF_INET {

@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 
+	"gvisor.dev/gvisor/pkg/tcpip"
+
 	"rumptools/pkg/netbsd"
 )
 
@@ -14,17 +16,19 @@ type portHolder struct {
 	dual          bool
 	local, remote endpoint
 	options       int32 // SO_*
+	// device is the interface that it is bound to, 0 for none.
+	device tcpip.NICID
 }
 
 // conflict finds among n holders of a port, which at gives, the one that is
 // nearest to an address that a socket of a family asks for
 // (in_pcblookup_port), -1 for none. With wild, addresses that are not set agree
-// with all.
-func conflict(family int32, a netip.Addr, wild bool, n int, at func(int) portHolder) int {
+// with all. Sockets that are bound to different devices are in nobody's way.
+func conflict(family int32, a netip.Addr, device tcpip.NICID, wild bool, n int, at func(int) portHolder) int {
 	match, best := -1, 3
 	for i := range n {
 		other := at(i)
-		if !other.inWayOf(family, a) {
+		if !other.inWayOf(family, a) || device != 0 && other.device != 0 && device != other.device {
 			continue
 		}
 		a, b := unmapped(a), unmapped(other.local.addr)

@@ -397,6 +397,7 @@ func (so *tcpSocket) accepted(ep *tcp.Endpoint, wq *waiter.Queue) *tcpSocket {
 	c.linger, c.pgid = so.linger, so.pgid
 	c.rcvTicks, c.sndTicks = so.rcvTicks, so.sndTicks
 	c.ip4, c.ip6 = so.ip4, so.ip6
+	c.device.Store(so.device.Load())
 	c.connected = true
 	c.pairing.Inherit(&so.pairing)
 	c.attach(ep, wq)

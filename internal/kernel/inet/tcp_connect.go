@@ -70,7 +70,7 @@ func (so *tcpSocket) route(sa []byte) (remote endpoint, nic tcpip.NICID, err err
 		if remote.addr = s.firstAddr4(false); !remote.addr.IsValid() {
 			return remote, 0, netbsd.EADDRNOTAVAIL
 		}
-	case so.family == netbsd.AF_INET && remote.addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+	case so.family == netbsd.AF_INET && remote.addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}) && so.boundNIC() == 0:
 		if b := s.firstAddr4(true); b.IsValid() {
 			remote.addr = b
 		}
@@ -82,11 +82,11 @@ func (so *tcpSocket) route(sa []byte) (remote endpoint, nic tcpip.NICID, err err
 	}
 	dst := unmapped(remote.addr)
 	if dst.Is4() && (!local.IsValid() || isAny(unmapped(local))) {
-		if _, err := s.selectSource4(dst, dontRoute); err != nil {
+		if _, err := s.selectSource4(dst, dontRoute, so.boundNIC()); err != nil {
 			return remote, 0, err
 		}
 	}
-	r, err := s.findRoute(sendPath{dst: dst, dontRoute: dontRoute && dst.Is4()})
+	r, err := s.findRoute(sendPath{dst: dst, device: so.boundNIC(), dontRoute: dontRoute && dst.Is4()})
 	if err != nil {
 		return remote, 0, err
 	}
@@ -102,13 +102,7 @@ func (so *tcpSocket) start(remote endpoint, nic tcpip.NICID) error {
 	if so.local.addr.IsValid() && !isAny(unmapped(so.local.addr)) {
 		// The engine has tied the endpoint to one of the interfaces with
 		// its address: not necessarily to the one that leads to the peer.
-		so.ep.Close()
-		so.wq.EventUnregister(&so.entry)
-		if err := so.newEndpoint(); err != nil {
-			return err
-		}
-		so.stack.sockets.updateTCP(so.port, func() { so.port.ep = so.ep })
-		if err := so.bindEndpoint(so.local, nic); err != nil {
+		if err := so.renewEndpoint(nic); err != nil {
 			return err
 		}
 	}
@@ -123,6 +117,18 @@ func (so *tcpSocket) start(remote endpoint, nic tcpip.NICID) error {
 	so.phase = tcpConnecting
 	so.connTimer = time.AfterFunc(so.opt.keepInit, so.connectTimeout)
 	return netbsd.EINPROGRESS
+}
+
+// renewEndpoint gives a socket that is bound a fresh endpoint, on an interface if nic is not 0; so.mu is
+// held.
+func (so *tcpSocket) renewEndpoint(nic tcpip.NICID) error {
+	so.ep.Close()
+	so.wq.EventUnregister(&so.entry)
+	if err := so.newEndpoint(); err != nil {
+		return err
+	}
+	so.stack.sockets.updateTCP(so.port, func() { so.port.ep = so.ep })
+	return so.bindEndpoint(so.local, nic)
 }
 
 // hold tells the table the addresses of the connection; so.mu is held.

@@ -78,6 +78,7 @@ func (so *tcpSocket) applyOptions() {
 	if so.opt.maxSeg >= header.TCPMinimumMSS {
 		so.ep.SetSockOptInt(tcpip.MaxSegOption, int(so.opt.maxSeg))
 	}
+	so.applyDevice()
 	so.applyHeader()
 }
 
@@ -160,6 +161,9 @@ func (so *tcpSocket) SetOption(_ *kernel.Call, level, name int32, value []byte) 
 		}
 		return err
 	}
+	if isBindToDevice(level, name) {
+		return so.bindTCPToDevice(value)
+	}
 	err = so.setOption(level, name, value, so.isBound)
 	so.mu.Lock()
 	defer so.mu.Unlock()
@@ -171,6 +175,39 @@ func (so *tcpSocket) SetOption(_ *kernel.Call, level, name int32, value []byte) 
 		so.applyOption(level, name)
 	}
 	return err
+}
+
+// bindTCPToDevice is bindToDevice. The engine knows the interface from when it binds the endpoint, so that it
+// cannot be changed once the socket listens or connects: EINVAL.
+func (so *tcpSocket) bindTCPToDevice(value []byte) error {
+	so.optMu.Lock()
+	defer so.optMu.Unlock()
+	so.mu.Lock()
+	phase := so.phase
+	so.mu.Unlock()
+	if phase != tcpIdle {
+		return netbsd.EINVAL
+	}
+	if err := so.bindToDevice(value); err != nil {
+		return err
+	}
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	if so.phase != tcpIdle || so.closed {
+		return netbsd.EINVAL
+	}
+	if so.port != nil {
+		so.stack.sockets.updateTCP(so.port, func() { so.port.device = so.boundNIC() })
+		return so.renewEndpoint(0)
+	}
+	so.applyDevice()
+	return nil
+}
+
+// applyDevice tells the endpoint of the interface that the socket is bound to. If that is gone there is no route
+// by it any more.
+func (so *tcpSocket) applyDevice() {
+	_ = so.ep.SocketOptions().SetBindToDevice(int32(so.boundNIC()))
 }
 
 // applyOption tells the endpoint of an option that was set; so.mu is held.
@@ -279,7 +316,7 @@ func (so *tcpSocket) peerMSS() int32 {
 		return int32(so.stack.tcpParam("mssdflt"))
 	}
 	mss := int32(so.stack.tcpParam("mssdflt"))
-	r, err := so.stack.findRoute(sendPath{dst: unmapped(so.remote.addr)})
+	r, err := so.stack.findRoute(sendPath{dst: unmapped(so.remote.addr), device: so.boundNIC()})
 	if err == nil {
 		mss = int32(r.MTU()) - header.TCPMinimumSize
 		r.Release()

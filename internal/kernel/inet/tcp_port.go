@@ -27,7 +27,7 @@ func (t *socketTable) claimTCP(h portHolder, ep *tcp.Endpoint) (*tcpPort, error)
 	defer t.mu.Unlock()
 	list := t.tcpHolders(h.local.port)
 	at := func(i int) portHolder { return list[i].portHolder }
-	if i := conflict(h.family, h.local.addr, isWild(h.options), len(list), at); i >= 0 && !at(i).shares(h.options, h.local.addr) {
+	if i := conflict(h.family, h.local.addr, h.device, isWild(h.options), len(list), at); i >= 0 && !at(i).shares(h.options, h.local.addr) {
 		return nil, netbsd.EADDRINUSE
 	}
 	return t.holdTCP(h, ep), nil
@@ -82,6 +82,6 @@ func (t *socketTable) releaseTCP(p *tcpPort) {
 func (so *tcpSocket) holder(local endpoint) portHolder {
 	return portHolder{
 		family: so.family, dual: so.family == netbsd.AF_INET6 && so.ip6.flags&in6pV6Only == 0,
-		local: local, remote: so.remote, options: so.options,
+		local: local, remote: so.remote, options: so.options, device: so.boundNIC(),
 	}
 }

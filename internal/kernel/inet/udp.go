@@ -109,7 +109,7 @@ func (s *Stack) udpHandler(_ stack.TransportEndpointID, pkt *stack.PacketBuffer)
 		}
 		return true
 	}
-	so := s.sockets.findUDP(from, endpoint{p.dst, port})
+	so := s.sockets.findUDP(p.nic, from, endpoint{p.dst, port})
 	if so == nil {
 		s.countUDP(family, netbsd.UDP_STAT_NOPORT)
 		if family == netbsd.AF_INET6 {
@@ -152,7 +152,7 @@ func (s *Stack) udpDeliverGroup(p *packet, from endpoint, port uint16, data []by
 	t.mu.RLock()
 	var takers []*udpSocket
 	for _, so := range t.udp[port] {
-		if !so.matches(from, endpoint{p.dst, port}) {
+		if !so.matches(p.nic, from, endpoint{p.dst, port}) {
 			continue
 		}
 		takers = append(takers, so)
@@ -309,7 +309,8 @@ func udpChecksum(src, dst netip.Addr, b []byte) {
 }
 
 // destination checks an address to send to or to connect to. 0.0.0.0 is this
-// host, 255.255.255.255 the first network that has broadcasts.
+// host, 255.255.255.255 the first network that has broadcasts, unless the socket is bound to an
+// interface.
 func (so *udpSocket) destination(sa []byte) (endpoint, error) {
 	e, err := so.parseName(sa)
 	switch {
@@ -327,7 +328,7 @@ func (so *udpSocket) destination(sa []byte) (endpoint, error) {
 		if e.addr = s.firstAddr4(false); !e.addr.IsValid() {
 			return e, netbsd.EADDRNOTAVAIL
 		}
-	case so.family == netbsd.AF_INET && e.addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+	case so.family == netbsd.AF_INET && e.addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}) && so.boundNIC() == 0:
 		if b := s.firstAddr4(true); b.IsValid() {
 			e.addr = b
 		}
@@ -423,11 +424,11 @@ func (so *udpSocket) sourceFor(dst netip.Addr) (netip.Addr, error) {
 	so.mu.Lock()
 	dontRoute, mcastIf := so.options&netbsd.SO_DONTROUTE != 0, so.ip4.mcastIf
 	so.mu.Unlock()
-	src, err := so.stack.selectSource4(to, dontRoute)
+	src, err := so.stack.selectSource4(to, dontRoute, so.boundNIC())
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	if to.IsMulticast() && mcastIf != 0 && so.family == netbsd.AF_INET {
+	if to.IsMulticast() && mcastIf != 0 && so.boundNIC() == 0 && so.family == netbsd.AF_INET {
 		if src = so.stack.primaryAddr4(mcastIf); !src.IsValid() {
 			return netip.Addr{}, netbsd.EADDRNOTAVAIL
 		}

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"gvisor.dev/gvisor/pkg/tcpip"
+
 	"rumptools/pkg/netbsd"
 )
 
@@ -11,8 +13,11 @@ import (
 // lock held for writing, and the socket's besides. So whoever holds the
 // table's lock may read them.
 
-// matches tells whether a datagram may be for the socket.
-func (so *udpSocket) matches(from, to endpoint) bool {
+// matches tells whether a datagram that came in by an interface, 0 for any, may be for the socket.
+func (so *udpSocket) matches(nic tcpip.NICID, from, to endpoint) bool {
+	if nic != 0 && !so.takesFrom(nic) {
+		return false
+	}
 	if to.addr.Is4() && so.family == netbsd.AF_INET6 {
 		if !so.dual {
 			return false
@@ -33,26 +38,29 @@ func (so *udpSocket) matches(from, to endpoint) bool {
 }
 
 // findUDP finds the socket that a datagram is for: the one connected to the
-// sender, else one bound to the address, else one bound to the port; of several
-// the newest. IPv4 sockets come before IPv6 ones.
-func (t *socketTable) findUDP(from, to endpoint) *udpSocket {
+// sender, else one bound to the address, else one bound to the port; of several one
+// bound to the interface, and the newest. IPv4 sockets come before IPv6 ones.
+func (t *socketTable) findUDP(nic tcpip.NICID, from, to endpoint) *udpSocket {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	var best *udpSocket
 	score := 0
 	for _, so := range t.udp[to.port] {
-		if !so.matches(from, to) {
+		if !so.matches(nic, from, to) {
 			continue
 		}
 		n := 1
-		if so.local.addr.IsValid() {
+		if so.boundNIC() != 0 {
 			n += 2
 		}
-		if so.remote != (endpoint{}) {
+		if so.local.addr.IsValid() {
 			n += 4
 		}
-		if to.addr.Is4() && so.family == netbsd.AF_INET {
+		if so.remote != (endpoint{}) {
 			n += 8
+		}
+		if to.addr.Is4() && so.family == netbsd.AF_INET {
+			n += 16
 		}
 		if n > score {
 			best, score = so, n
@@ -108,14 +116,14 @@ func (t *socketTable) bindLocked(so *udpSocket, e endpoint) (endpoint, error) {
 func (so *udpSocket) holder() portHolder {
 	so.mu.Lock()
 	defer so.mu.Unlock()
-	return portHolder{so.family, so.dual, so.local, so.remote, so.options}
+	return portHolder{so.family, so.dual, so.local, so.remote, so.options, so.boundNIC()}
 }
 
 // udpConflict finds the socket that is most in the way of one that asks for an
 // address.
 func (t *socketTable) udpConflict(so *udpSocket, e endpoint, wild bool) *udpSocket {
 	list := t.udp[e.port]
-	i := conflict(so.family, e.addr, wild, len(list), func(i int) portHolder { return list[i].holder() })
+	i := conflict(so.family, e.addr, so.boundNIC(), wild, len(list), func(i int) portHolder { return list[i].holder() })
 	if i < 0 {
 		return nil
 	}

@@ -199,6 +199,9 @@ static union addr address(int family, const char *host, int port)
 	return a;
 }
 
+/* The name of the interface that 127.0.0.1 is on. */
+static const char *loopback(void) { return if_nametoindex("lo") ? "lo" : "lo0"; }
+
 static const char *myhost(void) { return fam == AF_INET6 ? host6 : host4; }
 static const char *anyhost(void) { return fam == AF_INET6 ? "::" : "0.0.0.0"; }
 
@@ -2006,12 +2009,90 @@ static void whole(void)
 		say("stream: discover %d = %s, then %d", v, res(setint(c, level, discover, v)), getint(c, level, discover));
 }
 
+/* An interface as SO_BINDTODEVICE tells it. */
+static const char *device_of(int fd)
+{
+	char name[IFNAMSIZ] = "";
+	socklen_t len = sizeof name;
+	if (getsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, &len) < 0)
+		return res(-1);
+	unsigned index = len ? if_nametoindex(name) : 0;
+	char *s = text();
+	snprintf(s, 256, "%s, length %s, index %s", len == 0 ? "none" : strcmp(name, loopback()) == 0 ? "LOOPBACK" : name,
+	    len == (len ? strlen(name) + 1 : 0) ? "right" : "wrong",
+	    getint(fd, SOL_SOCKET, SO_BINDTOIFINDEX) == (int)index ? "right" : "wrong");
+	return s;
+}
+
+static int to_device(int fd, const char *name) { return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, strlen(name)); }
+
+static void device(void)
+{
+	union addr a, to;
+	char buf[64] = "";
+	int s = sock(SOCK_DGRAM), c = sock(SOCK_DGRAM), l, fd;
+	say("at first: %s", device_of(s));
+	say("one that is not there = %s", res(to_device(s, "nonesuch0")));
+	say("none = %s", res(to_device(s, "")));
+	say("index -1 = %s", res(setint(s, SOL_SOCKET, SO_BINDTOIFINDEX, -1)));
+	say("still: %s", device_of(s));
+	SAY2("loopback = %s: %s", res(to_device(s, loopback())), device_of(s));
+	socklen_t len = 4;
+	say("into 4 bytes = %s", res(getsockopt(s, SOL_SOCKET, SO_BINDTODEVICE, buf, &len)));
+	a = address(fam, anyhost(), 0);
+	say("bind = %s", res(bind(s, &a.sa, addrlen_of(fam))));
+	to = address(fam, myhost(), port_of((a = sockname(s), &a)));
+	say("sendto = %s", res(sendto(c, "any", 3, 0, &to.sa, addrlen_of(fam))));
+	SAY2("poll %s, recv = %s", awaits(s, POLLIN), res(recv(s, buf, sizeof buf, MSG_DONTWAIT)));
+	SAY2("the other, too, by index = %s: %s", res(setint(c, SOL_SOCKET, SO_BINDTOIFINDEX, if_nametoindex(loopback()))), device_of(c));
+	say("connect = %s", res(connect(c, &to.sa, addrlen_of(fam))));
+	say_names("connected", c);
+	say("send = %s", res(send(c, "bound", 5, 0)));
+	len = sizeof a;
+	SAY3("poll %s, recvfrom = %s from %s", awaits(s, POLLIN), res(recvfrom(s, buf, sizeof buf, MSG_DONTWAIT, &a.sa, &len)), name(&a, len));
+	say("answer = %s", res(sendto(s, "answer", 6, 0, &a.sa, len)));
+	SAY2("poll %s, recv = %s", awaits(c, POLLIN), res(recv(c, buf, sizeof buf, MSG_DONTWAIT)));
+	fd = sock(SOCK_DGRAM);
+	a = address(fam, anyhost(), port_of((a = sockname(s), &a)));
+	say("bind of one that is not bound to it = %s", res(bind(fd, &a.sa, addrlen_of(fam))));
+	to_device(fd, loopback());
+	say("bind of one that is = %s", res(bind(fd, &a.sa, addrlen_of(fam))));
+	close(fd);
+	SAY2("none again = %s: %s", res(to_device(s, "")), device_of(s));
+	close(s);
+	close(c);
+
+	l = sock(SOCK_STREAM);
+	SAY2("stream: loopback = %s: %s", res(to_device(l, loopback())), device_of(l));
+	a = address(fam, anyhost(), 0);
+	say("stream: bind = %s, listen = %s", res(bind(l, &a.sa, addrlen_of(fam))), res(listen(l, 4)));
+	to = address(fam, myhost(), port_of((a = sockname(l), &a)));
+	for (int bound = 0; bound < 2; bound++) {
+		c = sock(SOCK_STREAM);
+		if (bound) {
+			a = address(fam, myhost(), 0);
+			bind(c, &a.sa, addrlen_of(fam));
+			say("stream: of one that has an address = %s", res(to_device(c, loopback())));
+		}
+		say("stream: connect = %s", res(connect(c, &to.sa, addrlen_of(fam))));
+		fd = accept(l, NULL, NULL);
+		say("stream: accepted: %s, the peer: %s", device_of(fd), device_of(c));
+		write(c, "there", 5);
+		say("stream: %s", gets_all(fd, "there"));
+		write(fd, "and back", 8);
+		say("stream: %s", gets_all(c, "and back"));
+		close(c);
+		close(fd);
+	}
+	close(l);
+}
+
 static void multicast(void)
 {
 	union addr a, b, group;
 	if (fam == AF_INET6) {
 		int fd = sock(SOCK_DGRAM);
-		struct ipv6_mreq m = {.ipv6mr_interface = if_nametoindex("lo") ? if_nametoindex("lo") : if_nametoindex("lo0")};
+		struct ipv6_mreq m = {.ipv6mr_interface = if_nametoindex(loopback())};
 		inet_pton(AF_INET6, "ff02::77", &m.ipv6mr_multiaddr);
 		say("IPV6_JOIN_GROUP = %s", res(setsockopt(fd, IPPROTO_IPV6, IPV6_JOIN_GROUP, &m, sizeof m)));
 		say("again = %s", res(setsockopt(fd, IPPROTO_IPV6, IPV6_JOIN_GROUP, &m, sizeof m)));
@@ -3330,7 +3411,7 @@ static void idle(int seconds, int n)
 static const struct { const char *name; void (*run)(void); int seconds; } sections[] = {
 	{"fresh", fresh, 20}, {"basic", basic, 20}, {"halfclose", halfclose, 20}, {"reset", reset, 30}, {"timeouts", timeouts, 30},
 	{"nonblock", nonblock, 30}, {"backlog", backlog, 60}, {"accepts", accepts, 40}, {"inuse", inuse, 20}, {"dualstack", dualstack, 20},
-	{"udp", udp, 40}, {"control", control, 20}, {"errqueue", errqueue, 40}, {"mtu", mtu, 40}, {"whole", whole, 40}, {"multicast", multicast, 20}, {"oob", oob, 20}, {"bulk", bulk, 40}, {"smallbuf", smallbuf, 60},
+	{"udp", udp, 40}, {"control", control, 20}, {"errqueue", errqueue, 40}, {"mtu", mtu, 40}, {"whole", whole, 40}, {"device", device, 20}, {"multicast", multicast, 20}, {"oob", oob, 20}, {"bulk", bulk, 40}, {"smallbuf", smallbuf, 60},
 	{"options", options, 20},
 	{"mixes", mixes, 30}, {"forks", forks, 20}, {"rights", rights, 20}, {"exec", execs, 20}, {"closeall", closeall, 20}, {"emfile", emfile, 20},
 	{"signals", signals, 60}, {"jobs", jobs, 30}, {"threads", threads, 60},
