@@ -11,9 +11,11 @@ const (
 	TCPUserTimeout = 0x4c12 // TCP_USER_TIMEOUT: milliseconds without an answer until a connection is given up; 0 is TCP's own time
 )
 
-// SOBindToDevice is such an option of the level SOL_SOCKET, socket(7)'s SO_BINDTOIFINDEX: the index of the
-// only interface that the socket sends by and receives from; 0 is any.
-const SOBindToDevice = 0x4c19
+// Such options of the level SOL_SOCKET, as socket(7) has them.
+const (
+	SODontRoute    = 0x4c05 // SO_DONTROUTE: NetBSD's, but that datagrams for IPv4 keep their time to live, which there becomes 1
+	SOBindToDevice = 0x4c19 // SO_BINDTOIFINDEX: the index of the only interface that the socket sends by and receives from; 0 is any
+)
 
 // IPRecvTOS is such an option of the level IPPROTO_IP, ip(7)'s IP_RECVTOS: whether datagrams come with
 // their type of service. The control message is an IP_TOS of one byte.

@@ -84,6 +84,9 @@ var otherKernelDifferences = []difference{
 		{"control: TOS = 0", "control: TOS = ENOPROTOOPT"},
 		{"control: TOS 16", ""},
 	}},
+	{"a datagram that is not routed lives one hop on NetBSD", [][2]string{
+		{"control: TTL 33", "control: TTL 1"},
+	}},
 }
 
 // TestSockets has one program use sockets in every way that matters to programs, on the

@@ -152,9 +152,6 @@ func (s *Socket) socketControl(c cmsg) unix.Errno {
 		if len(c.data) != 4 {
 			return unix.EINVAL
 		}
-		if native.Uint32(c.data) > maxUserPriority {
-			return unix.EPERM
-		}
 		return 0
 	case unix.SCM_RIGHTS, unix.SCM_CREDENTIALS:
 		return 0 // for local sockets

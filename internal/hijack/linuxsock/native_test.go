@@ -184,6 +184,7 @@ var setUnlikeNative = map[string]string{
 	"tcp6 IP_OPTIONS":     "NetBSD has none for IPv6",
 	"udp6 IP_OPTIONS":     "NetBSD has none for IPv6",
 	"SO_BINDTOIFINDEX":    "a native one is bound by then",
+	"SO_PRIORITY":         "more than 6 needs privilege natively",
 }
 
 // unprivileged has the rest of a test run on a thread that may do what users

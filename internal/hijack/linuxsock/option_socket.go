@@ -9,13 +9,11 @@ import (
 
 	"rumptools/internal/seeded"
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // soBSDCompat is SO_BSDCOMPAT, which has meant nothing for long.
 const soBSDCompat = 14
-
-// maxUserPriority is the highest SO_PRIORITY that needs no privilege.
-const maxUserPriority = 6
 
 // socketOptions are the options of the level SOL_SOCKET. Linux has them for all
 // sockets, but where an entry says otherwise.
@@ -29,7 +27,7 @@ var socketOptions = map[int]*option{
 	unix.SO_PROTOCOL:  {name: "SO_PROTOCOL", why: "a fact", get: fact(func(s *Socket) int32 { return int32(s.Protocol) })},
 	unix.SO_DOMAIN:    {name: "SO_DOMAIN", why: "a fact", get: fact(func(s *Socket) int32 { return int32(s.Domain) })},
 	unix.SO_ERROR:     {name: "SO_ERROR", at: inKernel, get: getError},
-	unix.SO_DONTROUTE: kernelBool("SO_DONTROUTE", netbsd.SOL_SOCKET, netbsd.SO_DONTROUTE),
+	unix.SO_DONTROUTE: {name: "SO_DONTROUTE", at: inKernel, set: number(setDontRoute), get: get(0)},
 	unix.SO_BROADCAST: kernelBool("SO_BROADCAST", netbsd.SOL_SOCKET, netbsd.SO_BROADCAST),
 	unix.SO_KEEPALIVE: kernelBool("SO_KEEPALIVE", netbsd.SOL_SOCKET, netbsd.SO_KEEPALIVE),
 	unix.SO_OOBINLINE: kernelBool("SO_OOBINLINE", netbsd.SOL_SOCKET, netbsd.SO_OOBINLINE),
@@ -97,12 +95,7 @@ var socketOptions = map[int]*option{
 	unix.SO_RCVMARK: {name: "SO_RCVMARK", at: refused, why: "packets of the kernel have no marks",
 		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
 	unix.SO_PRIORITY: {name: "SO_PRIORITY", at: idle, why: "NetBSD has no queues to order, and routing daemons have no socket without it",
-		set: number(func(r *request, v int32) unix.Errno {
-			if v < 0 || v > maxUserPriority {
-				return unix.EPERM
-			}
-			return r.store(v)
-		}), get: get(0)},
+		set: number((*request).store), get: get(0)},
 	unix.SO_MAX_PACING_RATE: {name: "SO_MAX_PACING_RATE", at: refused, why: "nothing paces what the kernel sends",
 		set: setMaxPacingRate, get: getMaxPacingRate},
 	unix.SO_TXTIME: {name: "SO_TXTIME", at: refused, why: "nothing sends at a given time",
@@ -432,6 +425,19 @@ func getPeerName(r *request) ([]byte, unix.Errno) {
 		return nil, unix.EINVAL
 	}
 	return peer, 0
+}
+
+// setDontRoute is SO_DONTROUTE. With NetBSD's own a datagram for IPv4 does not outlive one hop.
+func setDontRoute(r *request, v int32) unix.Errno {
+	v = boolInt(v != 0)
+	errno := r.kernelInt(netbsd.SOL_SOCKET, sysproxy.SODontRoute, v)
+	if errno == unix.ENOPROTOOPT {
+		errno = r.kernelInt(netbsd.SOL_SOCKET, netbsd.SO_DONTROUTE, v)
+	}
+	if errno != 0 {
+		return errno
+	}
+	return r.store(v)
 }
 
 // unlimited is SO_MAX_PACING_RATE when there is no limit.

@@ -60,11 +60,15 @@ func (so *socket) setSocketOption(name int32, value []byte) error {
 		if err != nil {
 			return err
 		}
-		if v != 0 {
-			so.options |= name
-		} else {
-			so.options &^= name
+		so.setBit(name, v != 0)
+		return nil
+	case name == sysproxy.SODontRoute:
+		v, err := optInt(m, value)
+		if err != nil {
+			return err
 		}
+		so.setBit(netbsd.SO_DONTROUTE, v != 0)
+		so.keepsTTL = v != 0
 		return nil
 	case name == netbsd.SO_LINGER:
 		var l netbsd.Linger
@@ -75,11 +79,7 @@ func (so *socket) setSocketOption(name int32, value []byte) error {
 			return netbsd.EDOM
 		}
 		so.linger = l.Linger
-		if l.Onoff != 0 {
-			so.options |= netbsd.SO_LINGER
-		} else {
-			so.options &^= netbsd.SO_LINGER
-		}
+		so.setBit(netbsd.SO_LINGER, l.Onoff != 0)
 		return nil
 	case name >= netbsd.SO_SNDBUF && name <= netbsd.SO_RCVLOWAT:
 		v, err := optInt(m, value)
@@ -105,6 +105,17 @@ func (so *socket) setSocketOption(name int32, value []byte) error {
 		return netbsd.EINVAL // no filter has been loaded, for nobody listens
 	}
 	return netbsd.ENOPROTOOPT
+}
+
+// setBit sets or clears an option that is a bit; so.mu is held.
+func (so *socket) setBit(name int32, on bool) {
+	so.options &^= name
+	if on {
+		so.options |= name
+	}
+	if name == netbsd.SO_DONTROUTE {
+		so.keepsTTL = false
+	}
 }
 
 // setBuffer sets the sizes and low-water marks of the buffers.
@@ -195,6 +206,8 @@ func (so *socket) socketOption(name int32) ([]byte, error) {
 		return intOpt(m, so.overflowed), nil
 	case netbsd.SO_ACCEPTFILTER:
 		return nil, netbsd.EINVAL
+	case sysproxy.SODontRoute:
+		return boolOpt(m, so.keepsTTL), nil
 	case sysproxy.SOBindToDevice:
 		return intOpt(m, int32(so.boundNIC())), nil
 	}

@@ -273,7 +273,7 @@ func (so *dgramSocket) send4(h ip4Header, payload []byte, flags int32) error {
 			p.nic = so.ip4.mcastIf
 		}
 		h.ttl = so.ip4.mcastTTL
-	} else if p.dontRoute {
+	} else if p.dontRoute && !so.keepsTTL {
 		h.ttl = 1
 	}
 	so.mu.Unlock()

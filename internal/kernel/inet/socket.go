@@ -26,6 +26,8 @@ type socket struct {
 	// Stack.mu. So neither may be taken with it.
 	mu      sync.Mutex
 	options int32 // SO_* bits
+	// keepsTTL says that SO_DONTROUTE does not change the time to live (sysproxy.SODontRoute).
+	keepsTTL bool
 	// device is the interface that the socket is bound to (sysproxy.SOBindToDevice), 0 for
 	// none. It is read without mu.
 	device atomic.Uint32

@@ -121,6 +121,13 @@ func TestDeviceUDP(t *testing.T) {
 		if m := recv(t, from1, 100, 0); string(m.Data) != "out" || netip.AddrPortFrom(netipOf(t, second, m.Name), 7002) != netip.MustParseAddrPort(tt.near1+":7002") {
 			t.Errorf("received %q from % x", m.Data, m.Name)
 		}
+		if tt.family == inet {
+			setInt(t, only, s.machine, netbsd.SOL_SOCKET, netbsd.SO_DONTROUTE, 1)
+			_, err = only.Send(nil, &kernel.Message{Data: []byte("x"), Name: addr(s, tt.far0+":9")})
+			check(t, "to the other network without routes", err, netbsd.ENETUNREACH)
+			send(t, only, []byte("near"), addr(s, tt.far1+":7003"))
+			recv(t, from1, 100, 0)
+		}
 		// A connection has the interface's address.
 		tied = openOn(t, s, "shmif1", tt.family, dgram, 0)
 		must(t, tied.Connect(addr(s, tt.far1+":9")))

@@ -49,7 +49,7 @@ func (s *Stack) findRoute(p sendPath) (*stack.Route, error) {
 		s.mu.Lock()
 		ifa := s.ifaWithNet(sockaddrInet(p.dst))
 		s.mu.Unlock()
-		if ifa == nil {
+		if ifa == nil || p.device != 0 && p.device != ifa.ifp.NICID && !s.isLocal(p.dst) {
 			return nil, netbsd.ENETUNREACH
 		}
 		nic = ifa.ifp.NICID

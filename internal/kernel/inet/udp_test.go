@@ -341,6 +341,38 @@ func TestUDPFragments(t *testing.T) {
 	}
 }
 
+// TestDontRouteTTL: with SO_DONTROUTE an IPv4 datagram has a time to live of 1, as on NetBSD, unless it is asked to keep
+// what it has.
+func TestDontRouteTTL(t *testing.T) {
+	a, b := pair(t)
+	there := bound(t, b, "10.0.0.2:7000")
+	setInt(t, there, b.machine, netbsd.IPPROTO_IP, netbsd.IP_RECVTTL, 1)
+	so := open(t, a, inet, dgram, 0)
+	setInt(t, so, a.machine, netbsd.IPPROTO_IP, netbsd.IP_TTL, 77)
+	for i, step := range []struct {
+		name, value int32
+		ttl         byte
+		bit, keeps  int32
+	}{
+		{netbsd.SO_DONTROUTE, 0, 77, 0, 0},
+		{netbsd.SO_DONTROUTE, 1, 1, 1, 0},
+		{sysproxy.SODontRoute, 1, 77, 1, 1},
+		{netbsd.SO_DONTROUTE, 1, 1, 1, 0},
+		{sysproxy.SODontRoute, 2, 77, 1, 1},
+		{sysproxy.SODontRoute, 0, 77, 0, 0},
+	} {
+		setInt(t, so, a.machine, netbsd.SOL_SOCKET, step.name, step.value)
+		send(t, so, []byte("x"), addr(a, "10.0.0.2:7000"))
+		if m := recv(t, there, 10, 0); len(m.Control) != 1 || m.Control[0].Data[0] != step.ttl {
+			t.Errorf("step %d: received with %v, want a time to live of %d", i, m.Control, step.ttl)
+		}
+		get := func(name int32) int32 { return getInt(t, so, a.machine, netbsd.SOL_SOCKET, name) }
+		if bit, keeps := get(netbsd.SO_DONTROUTE), get(sysproxy.SODontRoute); bit != step.bit || keeps != step.keeps {
+			t.Errorf("step %d: the options are %d and %d", i, bit, keeps)
+		}
+	}
+}
+
 // TestUDPHostErrors: which errors sending gives when there is no way.
 func TestUDPHostErrors(t *testing.T) {
 	a, _ := pair(t)

@@ -1725,6 +1725,7 @@ static void control(void)
 	say("TOS = %s", res(setint(s, level, v6 ? IPV6_RECVTCLASS : IP_RECVTOS, 1)));
 	say("TIMESTAMP = %s", res(setint(s, SOL_SOCKET, SO_TIMESTAMP, 1)));
 	say("send with TTL 33 = %s", res(setint(fd, level, v6 ? IPV6_UNICAST_HOPS : IP_TTL, 33)));
+	say("and SO_DONTROUTE = %s", res(setint(fd, SOL_SOCKET, SO_DONTROUTE, 1)));
 	say("send with TOS 16 = %s", res(setint(fd, level, v6 ? IPV6_TCLASS : IP_TOS, 16)));
 	sendto(fd, "data", 4, 0, &a.sa, addrlen_of(fam));
 	struct msghdr m = {.msg_iov = &(struct iovec){data, sizeof data}, .msg_iovlen = 1, .msg_name = &b, .msg_namelen = sizeof b,

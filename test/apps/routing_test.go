@@ -1,0 +1,80 @@
+package apps
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestBird has two routing daemons find each other, which takes sockets that are bound to interfaces, raw ones with multicast
+// (OSPF for IPv4 and IPv6) and datagrams that count their hops (BFD), and tell each other of a network.
+func TestBird(t *testing.T) {
+	all(t)
+	twoKernels(t)
+	bird, birdc := find(t, "bird"), find(t, "birdc")
+	dir := tempDir(t)
+	routers := make(map[string]*host)
+	for i, name := range []string{"left", "right"} {
+		h := startKernel(t, name, "--bus", filepath.Join(dir, "bus"),
+			"--address", fmt.Sprintf("10.9.0.%d/24", i+1), "--address", fmt.Sprintf("fd09::%d/64", i+1))
+		tool(t, "rifconfig", "--server", h.kernel, "shmif1", "create")
+		tool(t, "rifconfig", "--server", h.kernel, "shmif1", "linkstr", filepath.Join(dir, name+".bus"))
+		tool(t, "rifconfig", "--server", h.kernel, "shmif1", "inet", fmt.Sprintf("10.9.%d.1/24", i+1))
+		tool(t, "rifconfig", "--server", h.kernel, "shmif1", "inet6", fmt.Sprintf("fd09:%d::1/64", i+1))
+		tool(t, "rifconfig", "--server", h.kernel, "-w", "30")
+		routers[name] = h
+	}
+	control := func(name string) string { return filepath.Join(dir, name+".ctl") }
+	for i, name := range []string{"left", "right"} {
+		config := write(t, filepath.Join(dir, name+".conf"), fmt.Sprintf(`
+log stderr all;
+router id 10.9.0.%d;
+protocol device {}
+protocol ospf v2 four {
+	ipv4 { import all; };
+	area 0 { interface "shmif0" { hello 1; dead count 4; bfd on; }; interface "shmif1" { stub; }; };
+}
+protocol ospf v3 six {
+	ipv6 { import all; };
+	area 0 { interface "shmif0" { hello 1; dead count 4; }; interface "shmif1" { stub; }; };
+}
+protocol bfd { interface "shmif0"; }
+`, i+1))
+		start(t, routers[name].command(nil, bird, "-f", "-c", config, "-s", control(name)))
+	}
+	for name, shows := range map[string]map[string][]string{
+		"left": {
+			"ospf neighbors four": {`10\.9\.0\.2\s.*Full/.*shmif0`},
+			"ospf neighbors six":  {`10\.9\.0\.2\s.*Full/.*shmif0`},
+			"bfd sessions":        {`10\.9\.0\.2\s+shmif0\s+Up`},
+			"route":               {`10\.9\.2\.0/24[^\n]*\n\s*via 10\.9\.0\.2 on shmif0`, `fd09:2::/64[^\n]*\n\s*via fe80::\S+ on shmif0`},
+		},
+		"right": {
+			"route": {`10\.9\.1\.0/24[^\n]*\n\s*via 10\.9\.0\.1 on shmif0`, `fd09:1::/64[^\n]*\n\s*via fe80::\S+ on shmif0`},
+		},
+	} {
+		for show, patterns := range shows {
+			for _, pattern := range patterns {
+				untilShown(t, birdc, control(name), show, regexp.MustCompile(pattern))
+			}
+		}
+	}
+}
+
+// untilShown waits until a routing daemon shows something.
+func untilShown(t *testing.T, birdc, control, show string, want *regexp.Regexp) {
+	t.Helper()
+	for begin := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		out, _ := exec.Command(birdc, append([]string{"-s", control, "show"}, strings.Fields(show)...)...).CombinedOutput()
+		if want.Match(out) {
+			return
+		}
+		if time.Since(begin) > limit {
+			t.Fatalf("show %s of %s has no %q:\n%s", show, control, want, out)
+		}
+	}
+}
