@@ -30,6 +30,8 @@ type datagrams struct {
 	first Datagram // waits for room in S
 	waits bool     // it does
 	room  bool     // K is watched for room
+	again bool     // it may be tried again: pass has left it
+	err   error    // that the loan is to end with: pass may not end it
 
 	number  [6]byte // of the loan, in names
 	serial  uint32  // of the newest sender
@@ -118,6 +120,9 @@ func (d *datagrams) handle(bits uint32) (n int) {
 	switch {
 	case l.over:
 		return 0
+	case d.err != nil:
+		d.end(Failed, d.err)
+		return 0
 	case bits&revoked != 0:
 		d.end(Revoked, nil)
 		return 0
@@ -136,11 +141,79 @@ func (d *datagrams) handle(bits uint32) (n int) {
 	return n
 }
 
+// maxPass is how many datagrams are passed on by who brings them.
+const maxPass = 4
+
+// notified is Loan.Notify: something has come. Most often it can be given to the program at once, and by who
+// brings it, for a worker that has to be woken would take longer than all the rest.
+func (d *datagrams) notified() {
+	if d.l.note(streamIn) && !d.pass() {
+		d.l.p.queue(d.l)
+	}
+}
+
+// pass gives the program what has come, with locks held: it does nothing but receive and send. It reports whether
+// it has let the loan go; else there is something left for a worker.
+func (d *datagrams) pass() bool {
+	l := d.l
+	if bits := l.state.Swap(running) &^ running; bits != streamIn || l.over {
+		l.note(bits)
+		return false
+	}
+	for range maxPass {
+		if d.waits {
+			break
+		}
+		g, err := d.s.Recv()
+		if err == netbsd.EAGAIN {
+			return l.state.CompareAndSwap(running, 0)
+		}
+		if err != nil {
+			d.err = err
+			break
+		}
+		if !d.passOne(&g) {
+			d.first, d.waits, d.again = g, true, true
+		}
+	}
+	if d.waits && !d.again {
+		return l.state.CompareAndSwap(running, 0) // who has room tells
+	}
+	l.note(streamIn)
+	return false
+}
+
+// passOne gives the program a datagram if that is all that there is to do.
+func (d *datagrams) passOne(g *Datagram) bool {
+	fd := d.l.fd
+	switch {
+	case d.peer == nil:
+		d.name(g)
+		s := d.senders[string(d.key)]
+		if s == nil {
+			return false
+		}
+		d.use(s)
+		fd = s.fd
+	case !bytes.Equal(g.From, d.peer):
+		return true // as in put
+	case len(g.Control) > 0:
+		return false
+	}
+	for {
+		_, e := sendDatagram(fd, g.Data)
+		if e != unix.EINTR && e != unix.ECONNRESET {
+			return e == 0
+		}
+	}
+}
+
 // down gives the program what has come. host tells whether the host may have room.
 func (d *datagrams) down(host bool) (n int) {
-	if d.waits && !host {
+	if d.waits && !host && !d.again {
 		return 0
 	}
+	d.again = false
 	if host && d.room {
 		// Each datagram that the program takes would tell of room.
 		d.room = false
@@ -251,15 +324,7 @@ func (d *datagrams) up(limit int) (n int) {
 // sender gives the socket that stands for a datagram's sender, or nil when there can be
 // none.
 func (d *datagrams) sender(g *Datagram) *sender {
-	o := sysproxy.Origin{From: g.From}
-	if len(g.Control) > 0 {
-		o.Control = make([]sysproxy.Control, len(g.Control))
-		for i, c := range g.Control {
-			o.Control[i] = sysproxy.Control(c)
-		}
-	}
-	var none [10]byte
-	d.key = o.AppendName(d.key[:0], none[:])
+	o := d.name(g)
 	if s := d.senders[string(d.key)]; s != nil {
 		d.use(s)
 		return s
@@ -293,6 +358,20 @@ func (d *datagrams) sender(g *Datagram) *sender {
 			d.drop(d.oldest)
 		}
 	}
+}
+
+// name makes key what the name of a datagram's sender is without what makes that unique.
+func (d *datagrams) name(g *Datagram) sysproxy.Origin {
+	o := sysproxy.Origin{From: g.From}
+	if len(g.Control) > 0 {
+		o.Control = make([]sysproxy.Control, len(g.Control))
+		for i, c := range g.Control {
+			o.Control[i] = sysproxy.Control(c)
+		}
+	}
+	var none [10]byte
+	d.key = o.AppendName(d.key[:0], none[:])
+	return o
 }
 
 // connect makes a socket that is connected to S, with a name if it stands for somebody.

@@ -155,6 +155,10 @@ func (l *Loan) Queued() (in, out int) {
 
 // Notify is what the stream calls, with its locks held.
 func (l *Loan) Notify(ev Events) {
+	if l.dg != nil {
+		l.dg.notified()
+		return
+	}
 	var bits uint32
 	if ev&Readable != 0 {
 		bits |= streamIn
