@@ -13,6 +13,7 @@ const (
 
 // Such options of the level SOL_SOCKET, as socket(7) has them.
 const (
+	SONoCheck      = 0x4c0b // SO_NO_CHECK: whether UDP over IPv4 leaves without checksums
 	SODontRoute    = 0x4c05 // SO_DONTROUTE: NetBSD's, but that datagrams for IPv4 keep their time to live, which there becomes 1
 	SOBindToDevice = 0x4c19 // SO_BINDTOIFINDEX: the index of the only interface that the socket sends by and receives from; 0 is any
 )
@@ -42,6 +43,12 @@ const (
 	PMTUDiscProbe     = 3 // the interface's, EMSGSIZE; IP_DF
 	PMTUDiscInterface = 4 // the interface's, EMSGSIZE
 	PMTUDiscOmit      = 5 // the interface's, fragmented
+)
+
+// Such options of the level IPPROTO_UDP, as Linux's <linux/udp.h> has them.
+const (
+	UDPNoCheck6TX = 0x4c65 // UDP_NO_CHECK6_TX: whether datagrams over IPv6 leave without checksums
+	UDPNoCheck6RX = 0x4c66 // UDP_NO_CHECK6_RX: whether those that come without are taken
 )
 
 // CorkAnswer is the SO_PRIORITY of the server's end of a loan, once the server knows of so many

@@ -6,16 +6,21 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // udpOptions are the options of the level SOL_UDP.
 var udpOptions = map[int]*option{
 	unix.UDP_CORK: {name: "UDP_CORK", at: refused, why: "what is sent piece by piece would be many datagrams",
 		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
-	unix.UDP_ENCAP:        {name: "UDP_ENCAP", at: refused, why: "there is no IPsec", set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
-	unix.UDP_NO_CHECK6_TX: {name: "UDP_NO_CHECK6_TX", at: idle, why: "as SO_NO_CHECK", set: storeBool, get: get(0)},
-	unix.UDP_NO_CHECK6_RX: {name: "UDP_NO_CHECK6_RX", at: refused, why: "NetBSD drops what has no checksum",
-		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
+	unix.UDP_ENCAP: {name: "UDP_ENCAP", at: refused, why: "there is no IPsec", set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
+	unix.UDP_NO_CHECK6_TX: {name: "UDP_NO_CHECK6_TX", at: inKernel, set: number(func(r *request, v int32) unix.Errno {
+		if r.s.Domain != unix.AF_INET6 {
+			return r.store(boolInt(v != 0)) // it is about IPv6
+		}
+		return r.noChecksum(netbsd.IPPROTO_UDP, sysproxy.UDPNoCheck6TX, v)
+	}), get: get(0)},
+	unix.UDP_NO_CHECK6_RX: {name: "UDP_NO_CHECK6_RX", at: inKernel, set: number(setNoCheck6RX), get: get(0)},
 	unix.UDP_SEGMENT: {name: "UDP_SEGMENT", at: refused, why: "calls that go by the host's socket would not be cut; a control message is heeded",
 		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
 	unix.UDP_GRO: remembered("UDP_GRO", "datagrams may be put together, and never are"),
@@ -35,6 +40,33 @@ var icmp6Options = map[int]*option{
 }
 
 func isICMP(s *Socket) bool { return s.Domain == unix.AF_INET && s.Protocol == unix.IPPROTO_ICMP }
+
+// noChecksum is an option to send without checksums. NetBSD's own kernel always has them, which every receiver
+// takes.
+func (r *request) noChecksum(level, name, v int32) unix.Errno {
+	v = boolInt(v != 0)
+	if errno := r.kernelInt(level, name, v); errno != 0 && errno != unix.ENOPROTOOPT && errno != unix.EINVAL {
+		return errno
+	}
+	return r.store(v)
+}
+
+// setNoCheck6RX is UDP_NO_CHECK6_RX. NetBSD's own kernel drops what has no checksum.
+func setNoCheck6RX(r *request, v int32) unix.Errno {
+	v = boolInt(v != 0)
+	if r.s.Domain == unix.AF_INET6 {
+		switch errno := r.kernelInt(netbsd.IPPROTO_UDP, sysproxy.UDPNoCheck6RX, v); errno {
+		case 0:
+		case unix.EINVAL, unix.ENOPROTOOPT:
+			if v != 0 {
+				return unix.ENOPROTOOPT
+			}
+		default:
+			return errno
+		}
+	}
+	return r.store(v)
+}
 
 // setICMPFilter is ICMP_FILTER: a bit for each of the first 32 types of
 // messages, set for those that are not wanted.

@@ -133,8 +133,12 @@ var socketOptions = map[int]*option{
 		}), get: get(1)}).only((*Socket).isTCP, unix.EOPNOTSUPP),
 	unix.SO_RESERVE_MEM: {name: "SO_RESERVE_MEM", at: refused, why: "memory is not accounted to sockets",
 		set: deny(unix.EOPNOTSUPP), get: get(0)},
-	unix.SO_NO_CHECK: {name: "SO_NO_CHECK", at: idle, why: "lets a checksum be left away, and one that is there is right",
-		set: storeBool, get: get(0)},
+	unix.SO_NO_CHECK: {name: "SO_NO_CHECK", at: inKernel, set: number(func(r *request, v int32) unix.Errno {
+		if !r.s.isUDP() {
+			return r.store(boolInt(v != 0)) // it is about UDP
+		}
+		return r.noChecksum(netbsd.SOL_SOCKET, sysproxy.SONoCheck, v)
+	}), get: get(0)},
 	unix.SO_NOFCS: remembered("SO_NOFCS", "means nothing to Linux either, but for packet sockets"),
 	unix.SO_RXQ_OVFL: {name: "SO_RXQ_OVFL", at: refused, why: "NetBSD does not tell how many datagrams were lost before one",
 		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},

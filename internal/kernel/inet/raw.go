@@ -276,6 +276,7 @@ func (so *dgramSocket) send4(h ip4Header, payload []byte, flags int32) error {
 	} else if p.dontRoute && !so.keepsTTL {
 		h.ttl = 1
 	}
+	sum := so.typ == netbsd.SOCK_DGRAM && !so.noSum4
 	so.mu.Unlock()
 	r, err := s.findRoute(p)
 	if err != nil {
@@ -291,7 +292,7 @@ func (so *dgramSocket) send4(h ip4Header, payload []byte, flags int32) error {
 	if h.src.IsMulticast() {
 		return netbsd.EADDRNOTAVAIL
 	}
-	if so.typ == netbsd.SOCK_DGRAM {
+	if sum {
 		udpChecksum(h.src, h.dst, payload)
 	}
 	mtu, err := s.write4(r, h, payload)

@@ -17,6 +17,7 @@ type dgramSocket struct {
 	queue         []datagram
 	size          int // bytes in queue (sb_cc)
 	lent          bool
+	noSum4        bool // UDP's IPv4 datagrams leave without checksum (sysproxy.SONoCheck)
 }
 
 // datagram is a received message.

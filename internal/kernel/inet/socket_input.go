@@ -20,6 +20,8 @@ type packet struct {
 	ttl, tos uint8 // hop limit and traffic class
 	// group says that it came to a group or to a broadcast address.
 	group bool
+	// noSum6 says that it is one of UDP's for IPv6 without checksum.
+	noSum6 bool
 	// header is the IPv4 header with its options.
 	header []byte
 	// payload is what follows all headers of the network level.

@@ -9,6 +9,7 @@ import (
 
 	"rumptools/internal/kernel"
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // udpSocket is a UDP socket of either family. UDP is done here and not by the
@@ -19,6 +20,9 @@ type udpSocket struct {
 	// dual says that an IPv6 socket is for IPv4 as well. It is decided with
 	// the local port, under the lock of the table.
 	dual bool
+	// noSum6 says that IPv6 datagrams leave without checksum, takesNoSum6 that those that come without
+	// are taken (sysproxy.UDPNoCheck6TX and RX).
+	noSum6, takesNoSum6 bool
 }
 
 var (
@@ -89,10 +93,7 @@ func (s *Stack) udpHandler(_ stack.TransportEndpointID, pkt *stack.PacketBuffer)
 	}
 	b = b[:n]
 	sum := binary.BigEndian.Uint16(b[6:])
-	if sum == 0 && family == netbsd.AF_INET6 && !pkt.RXChecksumValidated {
-		s.sockets.udp6Stat[netbsd.UDP6_STAT_NOSUM].Add(1)
-		return true
-	}
+	p.noSum6 = sum == 0 && family == netbsd.AF_INET6
 	if sum != 0 && !pkt.RXChecksumValidated {
 		src, _ := netbsd.ExtractScope(p.src)
 		dst, _ := netbsd.ExtractScope(p.dst)
@@ -110,6 +111,10 @@ func (s *Stack) udpHandler(_ stack.TransportEndpointID, pkt *stack.PacketBuffer)
 		return true
 	}
 	so := s.sockets.findUDP(p.nic, from, endpoint{p.dst, port})
+	if so == nil && p.noSum6 {
+		s.sockets.udp6Stat[netbsd.UDP6_STAT_NOSUM].Add(1)
+		return true
+	}
 	if so == nil {
 		s.countUDP(family, netbsd.UDP_STAT_NOPORT)
 		if family == netbsd.AF_INET6 {
@@ -127,6 +132,11 @@ func (so *udpSocket) input(p *packet, from endpoint, data []byte) {
 	so.mu.Lock()
 	if p.dst.Is4() && so.family == netbsd.AF_INET && p.ttl < so.ip4.minTTL {
 		so.mu.Unlock()
+		return
+	}
+	if p.noSum6 && !so.takesNoSum6 {
+		so.mu.Unlock()
+		so.stack.sockets.udp6Stat[netbsd.UDP6_STAT_NOSUM].Add(1)
 		return
 	}
 	d := datagram{from: from.sockaddr(so.m, so.family), data: data}
@@ -271,7 +281,13 @@ func (so *udpSocket) output(m *kernel.Message, local, remote endpoint) error {
 	dst := unmapped(remote.addr)
 	if !dst.Is4() {
 		so.stack.countUDP(netbsd.AF_INET6, netbsd.UDP_STAT_OPACKETS)
-		return so.send6(netbsd.IPPROTO_UDP, dst, b, 6, m)
+		off := 6 // of the checksum
+		so.mu.Lock()
+		if so.noSum6 {
+			off = -1
+		}
+		so.mu.Unlock()
+		return so.send6(netbsd.IPPROTO_UDP, dst, b, off, m)
 	}
 	so.stack.countUDP(netbsd.AF_INET, netbsd.UDP_STAT_OPACKETS)
 	h := ip4Header{proto: netbsd.IPPROTO_UDP, dst: dst}
@@ -441,6 +457,16 @@ func (so *udpSocket) sourceFor(dst netip.Addr) (netip.Addr, error) {
 
 // SetOption implements [kernel.Socket].
 func (so *udpSocket) SetOption(_ *kernel.Call, level, name int32, value []byte) error {
+	if own := so.own(level, name); own != nil {
+		v, err := optInt(so.m, value)
+		if err != nil {
+			return err
+		}
+		so.mu.Lock()
+		defer so.mu.Unlock()
+		*own = v != 0
+		return nil
+	}
 	if level == netbsd.IPPROTO_UDP {
 		if so.family != netbsd.AF_INET {
 			return netbsd.EINVAL
@@ -458,8 +484,26 @@ func (so *udpSocket) SetOption(_ *kernel.Call, level, name int32, value []byte) 
 	return so.setOption(level, name, value, so.isBound)
 }
 
+// own is where one of rumpd's own options is kept, nil for others.
+func (so *udpSocket) own(level, name int32) *bool {
+	switch {
+	case level == netbsd.SOL_SOCKET && name == sysproxy.SONoCheck:
+		return &so.noSum4
+	case level == netbsd.IPPROTO_UDP && so.family == netbsd.AF_INET6 && name == sysproxy.UDPNoCheck6TX:
+		return &so.noSum6
+	case level == netbsd.IPPROTO_UDP && so.family == netbsd.AF_INET6 && name == sysproxy.UDPNoCheck6RX:
+		return &so.takesNoSum6
+	}
+	return nil
+}
+
 // Option implements [kernel.Socket].
 func (so *udpSocket) Option(_ *kernel.Call, level, name int32, _ int) ([]byte, error) {
+	if own := so.own(level, name); own != nil {
+		so.mu.Lock()
+		defer so.mu.Unlock()
+		return boolOpt(so.m, *own), nil
+	}
 	if level == netbsd.IPPROTO_UDP {
 		return nil, netbsd.EINVAL
 	}

@@ -341,6 +341,65 @@ func TestUDPFragments(t *testing.T) {
 	}
 }
 
+// TestNoChecksum: datagrams leave without checksums if they are to, and over IPv6 come in only where they are wanted so.
+func TestNoChecksum(t *testing.T) {
+	seg := newSegment()
+	a, b := host(t, seg.join(), "10.0.0.1/24", "fd00::1/64"), host(t, seg.join(), "10.0.0.2/24", "fd00::2/64")
+	for _, tt := range []struct {
+		family      int32
+		to          string
+		level, name int32
+		at          int // of the checksum in a frame
+	}{
+		{inet, "10.0.0.2", netbsd.SOL_SOCKET, sysproxy.SONoCheck, 14 + 20 + 6},
+		{inet6, "[fd00::2]", netbsd.IPPROTO_UDP, sysproxy.UDPNoCheck6TX, 14 + 40 + 6},
+	} {
+		sums := make(chan bool, 16)
+		seg.mu.Lock()
+		seg.sniff = func(frame []byte) {
+			if len(frame) >= tt.at+2 && bytes.Contains(frame, []byte("datagram")) {
+				sums <- frame[tt.at]|frame[tt.at+1] != 0
+			}
+		}
+		seg.mu.Unlock()
+		there := bound(t, b, tt.to+":7000")
+		so := open(t, a, tt.family, dgram, 0)
+		to := addr(a, tt.to+":7000")
+		for v := range int32(2) {
+			setInt(t, so, a.machine, tt.level, tt.name, v)
+			if got := getInt(t, so, a.machine, tt.level, tt.name); got != v {
+				t.Errorf("%s: the option is %d, want %d", tt.to, got, v)
+			}
+			send(t, so, []byte("datagram"), to)
+			if has := <-sums; has != (v == 0) {
+				t.Errorf("%s: with the option %d a checksum: %v", tt.to, v, has)
+			}
+			if tt.family == inet6 && v != 0 {
+				// This one is not taken, the next is.
+				eventually(t, "one without checksum is counted", func() bool {
+					return b.sockets.udp6Stat[netbsd.UDP6_STAT_NOSUM].Load() == 1
+				})
+				nothing(t, there)
+				setInt(t, there, b.machine, netbsd.IPPROTO_UDP, sysproxy.UDPNoCheck6RX, 1)
+				send(t, so, []byte("datagram"), to)
+				<-sums
+			}
+			if m := recv(t, there, 100, 0); string(m.Data) != "datagram" {
+				t.Errorf("%s: received %q", tt.to, m.Data)
+			}
+		}
+		// To ourselves it is the same.
+		if tt.family == inet6 {
+			own := bound(t, a, "[fd00::1]:7000")
+			send(t, so, []byte("own"), addr(a, "[fd00::1]:7000"))
+			nothing(t, own)
+			setInt(t, own, a.machine, netbsd.IPPROTO_UDP, sysproxy.UDPNoCheck6RX, 1)
+			send(t, so, []byte("own"), addr(a, "[fd00::1]:7000"))
+			recv(t, own, 100, 0)
+		}
+	}
+}
+
 // TestDontRouteTTL: with SO_DONTROUTE an IPv4 datagram has a time to live of 1, as on NetBSD, unless it is asked to keep
 // what it has.
 func TestDontRouteTTL(t *testing.T) {
