@@ -94,6 +94,8 @@ var notOnNetBSD = map[string]string{
 	"IP_RECVTOS":       "cannot be set",
 	"IP_MTU_DISCOVER":  "cannot forbid fragments",
 	"IPV6_MTU":         "is 1280 only",
+	"UDP_NO_CHECK6_RX": "cannot be set",
+	"SO_BINDTODEVICE":  "cannot be set",
 	"TCP_CORK":         "is the supervisor's, not these tests'",
 }
 
