@@ -405,3 +405,46 @@ func TestDeafServer(t *testing.T) {
 		t.Errorf("took %v", d)
 	}
 }
+
+// TestCloseInSysctl closes a connection while a kernel that does not take buffers along is amid a sysctl,
+// which others wait for: it may finish that, but not take for ever.
+func TestCloseInSysctl(t *testing.T) {
+	checkLeaks(t)
+	for _, answers := range []bool{true, false} {
+		begun, closing, gone := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		srv := spclienttest.NewServer(t, "unix", netbsd.AMD64, func(p *spclienttest.Peer) {
+			p.Handshake()
+			call := p.NextCall()
+			name := call.Args.Ptr()
+			close(begun)
+			<-closing
+			if answers {
+				time.Sleep(20 * time.Millisecond)
+				if got := p.CopyIn(name, 4); len(got) != 4 {
+					t.Errorf("copied in % x", got)
+				}
+				call.Reply(0, 0)
+			}
+			p.WaitGone()
+			close(gone)
+		})
+		c := dial(t, srv, nil)
+		ctx, cancel := context.WithCancel(testContext(t))
+		called := make(chan error, 1)
+		go func() {
+			_, err := c.NewCall(netbsd.SYS___sysctl).In(make([]byte, 4)).Do(ctx)
+			called <- err
+		}()
+		<-begun
+		cancel()
+		<-called
+		close(closing)
+		since := time.Now()
+		c.Close()
+		if took := time.Since(since); answers && took < 20*time.Millisecond || took > prompt {
+			t.Errorf("answers %v: Close took %v", answers, took)
+		}
+		<-gone
+		srv.Close()
+	}
+}

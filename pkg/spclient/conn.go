@@ -356,7 +356,10 @@ func (s *session) handshake(ctx context.Context, put func(*Call)) error {
 }
 
 // Close ends the connection. The kernel closes the process's descriptors and
-// ends its calls. Calls that are under way here return [ErrClosed].
+// ends its calls. Calls that are under way here return [ErrClosed]. As long as one of
+// them is sysctl(3), Close waits for NetBSD's own kernel, for a second at most: that
+// kernel may forget what it does for a client that goes, and with that the lock that
+// all sysctls need.
 func (c *Conn) Close() error {
 	c.finish(ErrClosed)
 	// Who is reconnecting has seen the end of ctx, or installs before this.
@@ -367,6 +370,7 @@ func (c *Conn) Close() error {
 		<-a.done
 	}
 	s := c.session()
+	s.letSysctlEnd()
 	s.end(ErrClosed)
 	<-s.done
 	return nil

@@ -246,6 +246,34 @@ func (s *session) end(err error) {
 	}
 }
 
+// sysctlTime is how long letSysctlEnd waits. The calls take milliseconds.
+const sysctlTime = time.Second
+
+// letSysctlEnd waits until no sysctl(3) is under way, unless the kernel takes its
+// buffers along. Else it copies them while it holds a lock, and several threads of
+// NetBSD's server that wait to send to a client that goes miss that
+// they may: serv_handledisco clears the client's state after it has woken them. One that
+// is amid a sysctl keeps the lock for good.
+func (s *session) letSysctlEnd() {
+	if s.carries {
+		return
+	}
+	for end := time.Now().Add(sysctlTime); s.isInSysctl() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (s *session) isInSysctl() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, call := range s.pending {
+		if call.num == netbsd.SYS___sysctl {
+			return true
+		}
+	}
+	return false
+}
+
 // drainTime is how long the reader may go on when sending has failed: answers
 // that the server sent before it ended may be here.
 const drainTime = 100 * time.Millisecond
