@@ -109,7 +109,11 @@ func (x *socket) deliver(ks *spclient.NetSocket, path string) {
 			return
 		}
 		m := spclient.Message{Name: name, Buffers: [][]byte{buf}, Control: control}
-		n, err := ks.Recvmsg(x.s.ctx, &m)
+		only := onlyPeer{x: x}
+		n, err := ks.Receive(x.s.ctx, &m, only.wanted)
+		if only.peer != nil {
+			m.Name = only.peer
+		}
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) || x.s.ctx.Err() != nil || x.isEnded() {
 				return
@@ -126,6 +130,7 @@ func (x *socket) deliver(ks *spclient.NetSocket, path string) {
 			}
 			continue
 		}
+		only.received(n)
 		data := buf[:n]
 		switch {
 		case x.ping():
@@ -153,6 +158,57 @@ func (x *socket) deliver(ks *spclient.NetSocket, path string) {
 	}
 }
 
+// onlyPeer tells whether datagrams can come from the peer only, so that a kernel that is asked by calls
+// need not say from whom they are. So it is once the socket is connected and what had come before is
+// read: when there was nothing, or as much has been read as can have waited.
+type onlyPeer struct {
+	x *socket
+	// asked is the association of the call before, which has found nothing if there is another.
+	asked uint64
+	peer  []byte // NetBSD's address, if it is so
+}
+
+// wanted gives what is to be told by the call that follows.
+func (o *onlyPeer) wanted() spclient.Wanted {
+	x := o.x
+	x.optMu.Lock()
+	control := x.opts.HasControl()
+	x.optMu.Unlock()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if o.asked == x.association {
+		x.drained = o.asked
+	}
+	if o.asked = x.association; x.drained != o.asked && x.draining != o.asked {
+		x.draining, x.drainedBytes = o.asked, 0
+	}
+	o.peer = nil
+	switch {
+	case control:
+		return spclient.WantControl
+	case x.k == nil, x.drained != x.association, x.opts.Type != unix.SOCK_DGRAM, x.ping():
+		return spclient.WantSender
+	}
+	o.peer = []byte(x.kKey)
+	return spclient.WantData
+}
+
+// received counts what the call gave.
+func (o *onlyPeer) received(n int) {
+	x := o.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.drained == o.asked || x.draining != o.asked {
+		return
+	}
+	if x.drainedBytes += n; x.drainedBytes >= mostWaiting {
+		x.drained = o.asked
+	}
+}
+
+// mostWaiting is more than can wait in a kernel's socket, in bytes: four times kern.sbmax.
+const mostWaiting = 1 << 20
+
 // awaitGate waits until S is connected, or not, if that is about to change.
 func (x *socket) awaitGate() {
 	x.lending.gate.Lock()
@@ -174,6 +230,9 @@ func (x *socket) again() *spclient.NetSocket {
 			x.complain(linuxsock.Errno(err))
 		}
 	}
+	x.mu.Lock()
+	x.association++
+	x.mu.Unlock()
 	return ks
 }
 
@@ -471,6 +530,7 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 	}
 	x.mu.Lock()
 	x.k, x.kName, x.kKey, x.kControl = k, name, string(peer), nil
+	x.association++
 	x.state = connected
 	x.remote, x.peer = addr, x.linuxAddr(addr)
 	if ap, ok := linuxsock.Addr(sa); ok && ap.Port() == 0 && x.opts.Protocol == unix.IPPROTO_UDP {
@@ -494,6 +554,7 @@ func (x *socket) dissociate(host int, ks *spclient.NetSocket) unix.Errno {
 	x.mu.Lock()
 	k := x.k
 	x.k, x.kName, x.kKey, x.remote, x.peer = nil, "", "", nil, nil
+	x.association++
 	if x.state == connected {
 		x.state = bound
 	}

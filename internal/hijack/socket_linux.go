@@ -87,8 +87,13 @@ type socket struct {
 	lastTo    []byte
 	remote    []byte // whom it is connected to, NetBSD's address
 	kControl  []byte // what came along with the last of them
-	local     []byte // the address that it was bound to, NetBSD's
-	peer      []byte // the address of the other side, Linux's, when it is known
+	// association counts whom a socket for datagrams has been connected to, and to nobody; drained
+	// is the one since which all that had come before has been read, draining the one since which so
+	// many bytes have been.
+	association, drained, draining uint64
+	drainedBytes                   int
+	local                          []byte // the address that it was bound to, NetBSD's
+	peer                           []byte // the address of the other side, Linux's, when it is known
 
 	lastName []byte // the address that it had when it broke, Linux's
 

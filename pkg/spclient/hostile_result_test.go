@@ -141,6 +141,10 @@ func TestLies(t *testing.T) {
 			netbsd.ParseSockaddr(c.Machine(), sa)
 			return cmpErr(within("Recvfrom", n, 10, err), within("address", len(sa), 255, err))
 		}},
+		{"Recv", func(ctx context.Context, c *spclient.Conn) error {
+			n, err := c.Recv(ctx, c.FD(3), make([]byte, 10), 0)
+			return within("Recv", n, 10, err)
+		}},
 		{"Sendmsg", func(ctx context.Context, c *spclient.Conn) error {
 			n, err := c.Sendmsg(ctx, c.FD(3), &spclient.Message{Buffers: [][]byte{make([]byte, 4), make([]byte, 6)}}, 0)
 			return within("Sendmsg", n, 10, err)

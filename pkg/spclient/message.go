@@ -40,6 +40,13 @@ func (c *Conn) Recvfrom(ctx context.Context, fd FD, p []byte, flags int32) (n in
 	return n, sa, nil
 }
 
+// Recv is Recvfrom without the sender's address, which costs a kernel less: NetBSD's own copies in
+// how long the address may be.
+func (c *Conn) Recv(ctx context.Context, fd FD, p []byte, flags int32) (int, error) {
+	call := c.NewCall(netbsd.SYS_recvfrom).FD(fd).Out(p).Word(uint64(len(p))).Int(flags).Word(0).Word(0)
+	return count(ctx, call, len(p))
+}
+
 // RecvfromWait is Recvfrom that waits for a message with poll(2).
 func (c *Conn) RecvfromWait(ctx context.Context, fd FD, p []byte, flags int32) (n int, sa []byte, err error) {
 	err = c.retry(ctx, fd, netbsd.POLLIN, flags, func(flags int32) error {

@@ -198,12 +198,39 @@ func (s *NetSocket) Sendto(p, sa []byte) (int, error) { return s.fd.writeTo(p, s
 
 // Recvmsg waits for a datagram and receives it (recvmsg(2)).
 func (s *NetSocket) Recvmsg(ctx context.Context, m *Message) (int, error) {
+	return s.Receive(ctx, m, func() Wanted { return WantControl })
+}
+
+// Wanted is what is to be told of a datagram beside its data.
+type Wanted int
+
+// What is more costs NetBSD's own kernel one crossing more each.
+const (
+	WantData    Wanted = iota // nothing: recvfrom(2) without an address
+	WantSender                // the sender's address: recvfrom(2)
+	WantControl               // control messages and flags, too: recvmsg(2)
+)
+
+// Receive is Recvmsg that asks before each of its calls, of which all but the last find nothing,
+// what is wanted. Of a message's buffers only the first is used unless that is [WantControl], and what is
+// not wanted is not set.
+func (s *NetSocket) Receive(ctx context.Context, m *Message, wanted func() Wanted) (int, error) {
 	s.fd.rd.lock.Lock()
 	defer s.fd.rd.lock.Unlock()
+	control := m.Control
 	for {
 		var n int
 		err := s.Use(func(fd FD) (err error) {
-			n, err = s.fd.c.Recvmsg(ctx, fd, m, netbsd.MSG_DONTWAIT)
+			m.Name, m.Control, m.Flags = nil, nil, 0
+			switch wanted() {
+			case WantData:
+				n, err = s.fd.c.Recv(ctx, fd, m.Buffers[0], netbsd.MSG_DONTWAIT)
+			case WantSender:
+				n, m.Name, err = s.fd.c.Recvfrom(ctx, fd, m.Buffers[0], netbsd.MSG_DONTWAIT)
+			default:
+				m.Control = control
+				n, err = s.fd.c.Recvmsg(ctx, fd, m, netbsd.MSG_DONTWAIT)
+			}
 			return err
 		})
 		if !isErrno(err, netbsd.EAGAIN) {

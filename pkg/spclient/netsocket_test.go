@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"testing"
 	"time"
@@ -48,6 +49,54 @@ func TestNetSocketClosed(t *testing.T) {
 	}
 	if _, err := s.Recvmsg(ctx, &spclient.Message{Buffers: [][]byte{make([]byte, 10)}}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("recvmsg: %v", err)
+	}
+}
+
+// Who does not want to know from whom a datagram is need not be told, and may change his mind while
+// there is none.
+func TestNetSocketReceive(t *testing.T) {
+	c := dialKernel(t, kernelURL(t, netbsd.AMD64))
+	ctx := testContext(t)
+	s, err := c.NetSocket(ctx, netbsd.AF_INET, netbsd.SOCK_DGRAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Bind(netbsd.Sockaddr(c.Machine(), netip.MustParseAddrPort("127.0.0.1:0"))); err != nil {
+		t.Fatal(err)
+	}
+	sa, err := s.Getsockname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Use(func(fd spclient.FD) error {
+		return c.SetsockoptInt(ctx, fd, netbsd.SOL_SOCKET, netbsd.SO_TIMESTAMP, 1)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	all := []spclient.Wanted{spclient.WantData, spclient.WantSender, spclient.WantControl}
+	for _, first := range all {
+		for _, then := range all {
+			asked := 0
+			m := spclient.Message{Name: make([]byte, 20), Buffers: [][]byte{make([]byte, 10)}, Control: make([]byte, 100)}
+			n, err := s.Receive(ctx, &m, func() spclient.Wanted {
+				if asked++; asked > 1 {
+					return then
+				}
+				time.AfterFunc(20*time.Millisecond, func() { s.Sendto([]byte("hello"), sa) })
+				return first
+			})
+			if err != nil || string(m.Buffers[0][:n]) != "hello" || asked < 2 {
+				t.Fatalf("%v, then %v: %q, %v, asked %d times", first, then, m.Buffers[0][:n], err, asked)
+			}
+			var sender []byte
+			if then >= spclient.WantSender {
+				sender = sa
+			}
+			if !bytes.Equal(m.Name, sender) || (len(m.Control) > 0) != (then == spclient.WantControl) {
+				t.Errorf("%v, then %v: from %x, control messages %x", first, then, m.Name, m.Control)
+			}
+		}
 	}
 }
 

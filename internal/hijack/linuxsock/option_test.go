@@ -591,3 +591,46 @@ func TestWaitingOptions(t *testing.T) {
 		}
 	})
 }
+
+// Options that ask for control messages are known to do so, and others are not taken for them.
+func TestHasControl(t *testing.T) {
+	each(t, func(t *testing.T, k *spclient.Conn) {
+		for _, test := range []struct {
+			kind        string
+			level, name int
+			want        bool
+		}{
+			{"udp4", unix.SOL_SOCKET, unix.SO_TIMESTAMP, true},
+			{"udp4", unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, true},
+			{"udp4", unix.SOL_IP, unix.IP_PKTINFO, true},
+			{"udp4", unix.SOL_IP, unix.IP_RECVTTL, true},
+			{"udp4", unix.SOL_IP, unix.IP_RECVTOS, os.Getenv("LINUXSOCK_TEST_SERVER") == ""},
+			{"udp6", unix.SOL_IPV6, unix.IPV6_RECVPKTINFO, true},
+			{"udp6", unix.SOL_IPV6, unix.IPV6_RECVHOPLIMIT, true},
+			{"udp6", unix.SOL_IPV6, unix.IPV6_RECVTCLASS, true},
+			{"udp6", unix.SOL_IPV6, unix.IPV6_RECVRTHDR, true},
+			{"udp6", unix.SOL_IPV6, unix.IPV6_RECVHOPOPTS, true},
+			{"udp6", unix.SOL_IPV6, unix.IPV6_RECVDSTOPTS, true},
+			{"udp6", unix.SOL_IPV6, unix.IPV6_2292PKTINFO, true},
+			{"udp6", unix.SOL_IPV6, unix.IPV6_2292HOPLIMIT, true},
+			{"udp4", unix.SOL_SOCKET, unix.SO_REUSEADDR, false},
+			{"udp4", unix.SOL_SOCKET, unix.SO_BROADCAST, false},
+			{"udp4", unix.SOL_IP, unix.IP_TTL, false},
+			{"udp4", unix.SOL_IP, unix.IP_TOS, false},
+			{"udp6", unix.SOL_IPV6, unix.IPV6_TCLASS, false},
+			{"udp6", unix.SOL_IPV6, unix.IPV6_V6ONLY, false},
+		} {
+			p := kindNamed(test.kind).open(t, k)
+			if p.HasControl() {
+				t.Errorf("a new socket of %s has control messages", test.kind)
+			}
+			if errno := p.set(t, test.level, test.name, u32(1)); errno != 0 && test.want {
+				t.Errorf("level %d, option %d: %v", test.level, test.name, errno)
+			}
+			if p.HasControl() != test.want && (test.want || test.name != unix.IP_RECVTOS) {
+				t.Errorf("level %d, option %d: control messages are %v", test.level, test.name, p.HasControl())
+			}
+			p.close()
+		}
+	})
+}

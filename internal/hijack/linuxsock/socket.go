@@ -13,6 +13,7 @@ import (
 	"rumptools/internal/hijack/netview"
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
+	"rumptools/pkg/sysproxy"
 )
 
 // Kernel is what this package needs of a kernel's client: an [spclient.Conn]
@@ -50,10 +51,12 @@ type Socket struct {
 	// for another one that takes its place.
 	inKernel []kernelOption
 
-	v6only bool
-	scope  string // the interface that the socket is bound to by its address
-	linger unix.Linger
-	stamp  stamp
+	// control says that datagrams may come with control messages.
+	control bool
+	v6only  bool
+	scope   string // the interface that the socket is bound to by its address
+	linger  unix.Linger
+	stamp   stamp
 	// recvTimeout and sendTimeout are 0 when there is none.
 	recvTimeout, sendTimeout time.Duration
 }
@@ -77,6 +80,23 @@ func (s *Socket) Clone() *Socket {
 	c.values, c.blobs = maps.Clone(s.values), maps.Clone(s.blobs)
 	c.inKernel = slices.Clone(s.inKernel)
 	return &c
+}
+
+// HasControl tells whether the program has asked for control messages with what it receives.
+func (s *Socket) HasControl() bool { return s.control }
+
+// asksForControl are NetBSD's options, by level and name, that do.
+var asksForControl = map[[2]int32]bool{
+	{netbsd.SOL_SOCKET, netbsd.SO_TIMESTAMP}:        true,
+	{netbsd.IPPROTO_IP, netbsd.IP_PKTINFO}:          true,
+	{netbsd.IPPROTO_IP, netbsd.IP_RECVTTL}:          true,
+	{netbsd.IPPROTO_IP, sysproxy.IPRecvTOS}:         true,
+	{netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVPKTINFO}:  true,
+	{netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVHOPLIMIT}: true,
+	{netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVTCLASS}:   true,
+	{netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVRTHDR}:    true,
+	{netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVHOPOPTS}:  true,
+	{netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVDSTOPTS}:  true,
 }
 
 // Linger returns SO_LINGER: whether close waits, and for how many seconds. 0
@@ -206,6 +226,7 @@ const kernelDatagramBuffer = 192 << 10
 // socket that takes its place. As long as there is no socket it is remembered
 // only.
 func (r *request) toKernel(o kernelOption) unix.Errno {
+	r.s.control = r.s.control || asksForControl[[2]int32{o.level, o.name}]
 	if r.fd.Valid() {
 		if err := r.k.Setsockopt(r.ctx, r.fd, o.level, o.name, o.value); err != nil {
 			return Errno(err)
