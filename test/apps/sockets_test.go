@@ -83,6 +83,9 @@ var otherKernelDifferences = []difference{
 		{"backlog: 1: poll OUT", "backlog: 1: poll -"},
 		{"backlog: 2: poll -", "backlog: 2: poll OUT"},
 	}},
+	{"NetBSD finds a listener full with the last packet of a connection, which is reset then", [][2]string{
+		{"signals: it is connected in the end: poll OUT, SO_ERROR 0", "signals: it is connected in the end: poll OUT|ERR|HUP, SO_ERROR ECONNRESET"},
+	}},
 	{"NetBSD does not tell a datagram's type of service", [][2]string{
 		{"options: IP_RECVTOS: 0; set 1 = 0; then 1", "options: IP_RECVTOS: 0; set 1 = ENOPROTOOPT; then 0"},
 		{"control: TOS = 0", "control: TOS = ENOPROTOOPT"},
