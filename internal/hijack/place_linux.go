@@ -16,9 +16,9 @@ import (
 
 // noResolv is what programs find as resolv.conf(5) without --resolv: the host's name
 // servers are not on the rump kernel's network, and a look-up would wait for them until
-// it gives up. Without a name server the resolver asks at 127.0.0.1, which answers, or
-// refuses, at once.
-const noResolv = "# rumpctl exec: no name server; --resolv gives one\noptions attempts:1 timeout:2\n"
+// it gives up. At 127.0.0.1 somebody answers, or refuses at once. That is where resolvers ask
+// without a line, too, but for some that crash.
+const noResolv = "# rumpctl exec: no name server; --resolv gives one\nnameserver 127.0.0.1\noptions attempts:1 timeout:2\n"
 
 // place is a file that programs see at another's name.
 type place struct{ from, to string }
@@ -52,6 +52,10 @@ func (s *supervisor) places(o *Options) ([]place, error) {
 	return list, nil
 }
 
+// hostSysctls are the host's variables about its network. Programs read them, and they say nothing about the rump
+// kernel's.
+const hostSysctls = "/proc/sys/net"
+
 // mounts has all that programs see otherwise mounted, /proc/net among it.
 func (s *supervisor) mounts(o *Options) (mounts []seccomp.Mount, err error) {
 	for _, f := range s.standIns {
@@ -59,6 +63,10 @@ func (s *supervisor) mounts(o *Options) (mounts []seccomp.Mount, err error) {
 	}
 	if s.proc, err = newProcDir(s); err != nil {
 		return nil, err
+	}
+	// What root sets there would be the host's.
+	if _, err := os.Stat(hostSysctls); err == nil {
+		mounts = append(mounts, seccomp.Mount{From: hostSysctls, To: hostSysctls, ReadOnly: true})
 	}
 	return append(mounts, seccomp.Mount{From: s.proc.link, To: "/proc/net", Links: true}), nil
 }

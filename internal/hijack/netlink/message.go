@@ -154,12 +154,14 @@ func (r *request) answer(typ uint16, body []byte) {
 	r.out.flush()
 }
 
-// answerList answers with a list.
+// answerList answers with a list, whose end is a datagram of its own: so Linux does it with lists of
+// interfaces, addresses and routes, and there are programs that look at the first message of each.
 func (r *request) answerList(typ uint16, bodies [][]byte, flags uint16) {
 	h := header{typ: typ, flags: unix.NLM_F_MULTI | flags, seq: r.seq, portID: r.portID}
 	for _, body := range bodies {
 		r.out.add(h, body)
 	}
+	r.out.flush()
 	r.listed = true
 	h.typ = unix.NLMSG_DONE
 	r.out.add(h, make([]byte, 4))

@@ -136,6 +136,9 @@ func ask(t testing.TB, s *netlink.Server, protocol int, req []byte) (list []repl
 			}
 			switch m.Header.Type {
 			case unix.NLMSG_DONE:
+				if first := native.Uint16(datagram[4:]); first != unix.NLMSG_DONE {
+					t.Errorf("the end is in a datagram that begins with %d", first)
+				}
 				ended = true
 				if len(m.Data) != 4 || native.Uint32(m.Data) != 0 || m.Header.Flags&unix.NLM_F_MULTI == 0 {
 					t.Errorf("end: %+v", m)

@@ -10,6 +10,8 @@ type Mount struct {
 	// Links has symbolic links mounted: From itself, over To itself, and not what
 	// they lead to. Only a link can be mounted over one.
 	Links bool
+	// ReadOnly has it seen so that nobody can write to it.
+	ReadOnly bool
 }
 
 // message is what the stage is told of mounts.
@@ -20,8 +22,11 @@ func message(mounts []Mount) []byte {
 	var b []byte
 	for _, m := range mounts {
 		kind := byte(stage.File)
-		if m.Links {
+		switch {
+		case m.Links:
 			kind = stage.Link
+		case m.ReadOnly:
+			kind = stage.ReadOnly
 		}
 		b = append(append(b, kind), m.From+"\x00"+m.To+"\x00"...)
 	}

@@ -83,8 +83,14 @@ func TestStartMounts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Mkdir(filepath.Join(dir, "fixed"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "fixed", "file"), []byte("as it was\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var out bytes.Buffer
-	cmd := exec.Command("/bin/sh", "-c", "cat to; readlink to-link")
+	cmd := exec.Command("/bin/sh", "-c", "cat to; readlink to-link; echo no > fixed/file; cat fixed/file")
 	cmd.Dir, cmd.Stdout = dir, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
 	if os.Geteuid() != 0 {
@@ -93,6 +99,7 @@ func TestStartMounts(t *testing.T) {
 	l, err := start(t, cmd, []Mount{
 		{From: filepath.Join(dir, "from"), To: filepath.Join(dir, "to")},
 		{From: filepath.Join(dir, "from-link"), To: filepath.Join(dir, "to-link"), Links: true},
+		{From: filepath.Join(dir, "fixed"), To: filepath.Join(dir, "fixed"), ReadOnly: true},
 	})
 	var se *StageError
 	if errors.As(err, &se) && (se.Op == "mount" || se.Op == "start") && !errors.Is(err, unix.EFAULT) {
@@ -102,7 +109,7 @@ func TestStartMounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if err := cmd.Wait(); err != nil || out.String() != "fromfrom-target\n" {
+	if err := cmd.Wait(); err != nil || out.String() != "fromfrom-target\nas it was\n" {
 		t.Errorf("%q, %v", out.String(), err)
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, "to")); string(b) != "to" {

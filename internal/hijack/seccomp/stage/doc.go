@@ -11,7 +11,7 @@ package stage
 
 // Env holds the number of the stage's descriptor, in the stage's environment only. It is of a
 // socket of type SOCK_SEQPACKET, at which two messages wait: the filter, as an array of
-// struct sock_filter, and the mounts, each a byte ([File] or [Link]), the place of what
+// struct sock_filter, and the mounts, each a byte ([File], [Link] or [ReadOnly]), the place of what
 // is mounted, a zero byte, the place where, and another. The stage's arguments, behind the first, are
 // the program's path and its arguments. It answers
 //
@@ -21,10 +21,13 @@ package stage
 // and closes the descriptor when the program begins.
 const Env = "RUMPTOOLS__STAGE"
 
-// Kinds of mounts: of what a path leads to, and of a symbolic link over another.
+// Kinds of mounts: of what a path leads to, of a symbolic link over another, and of what a path leads to so
+// that it cannot be written.
 const (
 	File = 'f'
 	Link = 'l'
+
+	ReadOnly = 'r'
 )
 
 // MaxMessage is the most bytes that a message may have.

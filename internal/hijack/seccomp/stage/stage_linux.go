@@ -20,8 +20,11 @@ const (
 	flagNewListener      = 1 << 3 // SECCOMP_FILTER_FLAG_NEW_LISTENER
 	flagWaitKillableRecv = 1 << 5 // SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 
-	sysOpenTree       = 428   // SYS_OPEN_TREE
-	sysMoveMount      = 429   // SYS_MOVE_MOUNT
+	sysOpenTree       = 428 // SYS_OPEN_TREE
+	sysMoveMount      = 429 // SYS_MOVE_MOUNT
+	sysMountSetattr   = 442 // SYS_MOUNT_SETATTR
+	mountAttrRDOnly   = 0x1 // MOUNT_ATTR_RDONLY
+	atEmptyPath       = 0x1000
 	openTreeClone     = 1     // OPEN_TREE_CLONE
 	atSymlinkNofollow = 0x100 // AT_SYMLINK_NOFOLLOW
 	moveMountFEmpty   = 0x4   // MOVE_MOUNT_F_EMPTY_PATH
@@ -191,6 +194,14 @@ func mount(kind byte, from, to string) syscall.Errno {
 	}
 	defer syscall.Close(int(fd))
 	var empty [1]byte
+	if kind == ReadOnly {
+		attr := struct{ set, clear, propagation, userns uint64 }{set: mountAttrRDOnly} // struct mount_attr
+		_, _, errno = syscall.Syscall6(sysMountSetattr, fd, uintptr(unsafe.Pointer(&empty)), uintptr(atEmptyPath),
+			uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr), 0)
+		if errno != 0 {
+			return errno
+		}
+	}
 	_, _, errno = syscall.Syscall6(sysMoveMount, fd, uintptr(unsafe.Pointer(&empty)), uintptr(atFdcwd), uintptr(unsafe.Pointer(target)), moveFlags, 0)
 	return errno
 }
