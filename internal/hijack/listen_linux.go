@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -185,7 +186,7 @@ func (x *socket) dequeue() {
 // deafen ends L, whose kernel is lost: who waits in accept(2) or poll(2) is woken.
 func (x *socket) deafen() {
 	x.mu.Lock()
-	x.state = bound
+	x.state, x.deaf = bound, true
 	x.mu.Unlock()
 	if l, ok := x.borrow(); ok {
 		unix.Shutdown(l, unix.SHUT_RDWR)
@@ -294,13 +295,21 @@ func (s *supervisor) take(name string) *socket {
 	return y
 }
 
+// deafPause is how long accept(2) takes to fail on a listener whose kernel is lost. Such a one is ready for
+// good, and many programs try again at once, and log it.
+const deafPause = 100 * time.Millisecond
+
 // accept is accept(2) and accept4(2).
 func (t *trap) accept() {
 	x := t.sock
 	x.mu.Lock()
-	state := x.state
+	state, deaf := x.state, x.deaf
 	x.mu.Unlock()
 	if state != listening {
+		if deaf {
+			time.AfterFunc(deafPause, func() { t.fail(unix.EINVAL) })
+			return
+		}
 		if x.opts.Type != unix.SOCK_STREAM {
 			t.fail(unix.EOPNOTSUPP)
 		} else {

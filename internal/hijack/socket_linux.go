@@ -92,6 +92,7 @@ type socket struct {
 	// many bytes have been.
 	association, drained, draining uint64
 	drainedBytes                   int
+	deaf                           bool   // it listened in a kernel that is lost
 	local                          []byte // the address that it was bound to, NetBSD's
 	peer                           []byte // the address of the other side, Linux's, when it is known
 

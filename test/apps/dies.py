@@ -106,6 +106,19 @@ keep.append(over[1])
 time.sleep(0.2)
 case('ended before', over[0], after)
 case('accept', listener, lambda s: s.accept())
+
+
+def again(s):
+    # As servers do that see no difference between one error and another.
+    release.wait()
+    end, n = time.monotonic() + 0.5, 0
+    while time.monotonic() < end:
+        outcome(lambda: s.accept())
+        n += 1
+    return 'often' if n > 50 else 'seldom'
+
+
+case('accept again and again', listener, again)
 time.sleep(0.3)
 print('ready', os.getppid(), flush=True)
 sys.stdin.readline()
