@@ -202,7 +202,7 @@ func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 		b.over, b.err = ks.StartConnect(addr)
 	}
 	finish := func(err error) {
-		e := linuxsock.UseErrno(linuxsock.Connect, err)
+		e := x.useErrno(linuxsock.Connect, err, addr)
 		if ap, ok := linuxsock.Addr(sa); e == unix.EADDRNOTAVAIL && ok && ap.Port() == 0 {
 			e = unix.ECONNREFUSED
 		}

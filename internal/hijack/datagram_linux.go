@@ -497,8 +497,22 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 	if addr == nil {
 		return x.dissociate(host, ks)
 	}
+	x.mu.Lock()
+	before := x.remote
+	x.mu.Unlock()
+	x.wayToGroups(ks, addr)
 	if err := ks.Connect(x.s.ctx, addr); err != nil {
-		return linuxsock.UseErrno(linuxsock.Connect, err)
+		e = x.useErrno(linuxsock.Connect, err, addr)
+	} else {
+		e = x.reach(ks)
+	}
+	if e != 0 {
+		// The one before is still the peer, and not for NetBSD.
+		x.disconnectKernel(ks)
+		if before != nil {
+			ks.Connect(x.s.ctx, before)
+		}
+		return e
 	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -617,6 +631,7 @@ func (x *socket) sendDatagram(data, to []byte, flags int32, out linuxsock.Outgoi
 		return 0, unix.EDESTADDRREQ
 	}
 	x.remember(data, to)
+	x.wayToGroups(ks, to)
 	sent := len(data)
 	if x.ping() {
 		var e unix.Errno
@@ -646,13 +661,20 @@ func (x *socket) sendDatagram(data, to []byte, flags int32, out linuxsock.Outgoi
 			to = nil
 		}
 		if _, err := ks.Sendto(packet, to); err != nil {
-			return 0, linuxsock.UseErrno(linuxsock.Send, err)
+			if to == nil {
+				to = remote
+			}
+			return 0, x.useErrno(linuxsock.Send, err, to)
 		}
 		return sent, 0
 	}
 	if out.Plain() && out.Control == nil && flags&netbsd.MSG_DONTROUTE == 0 {
 		_, err := ks.Sendto(data, to)
-		if e := linuxsock.UseErrno(linuxsock.Send, err); e != unix.EISCONN {
+		dst := to
+		if dst == nil {
+			dst = remote
+		}
+		if e := x.useErrno(linuxsock.Send, err, dst); e != unix.EISCONN {
 			if e != 0 {
 				sent = 0
 			}

@@ -428,6 +428,7 @@ func (t *trap) bind() {
 		}
 		x.mu.Unlock()
 		if x.opts.Type != unix.SOCK_STREAM {
+			x.sendsGroupsFrom(ks, addr)
 			e = x.receive()
 		}
 	}

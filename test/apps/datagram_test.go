@@ -1,6 +1,7 @@
 package apps
 
 import (
+	"path/filepath"
 	"testing"
 )
 
@@ -29,5 +30,45 @@ func TestErrorAtClose(t *testing.T) {
 	}
 	if out := client.want(t, find(t, "python3"), "udperrors.py"); out != "done\n" {
 		t.Errorf("%q", out)
+	}
+}
+
+// TestGroups: multicasts find an interface, and broadcasts are refused, as on a host with one Ethernet interface and no default
+// route.
+func TestGroups(t *testing.T) {
+	twoKernels(t)
+	python := find(t, "python3")
+	script, err := filepath.Abs("groups.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := startKernel(t, "groups", "--bus", filepath.Join(tempDir(t), "bus"), "--address", "10.50.0.2/24", "--address", "fd50::2/64")
+	tool(t, "rifconfig", "--server", h.kernel, "-w", "30")
+	got := h.want(t, python, script, "10.50.0.2", "fd50::2", "10.50.0.255")
+	// As Linux says.
+	want := `group, bound: 1
+group, bound and connected: 2
+group: ENETUNREACH
+group, connected: ENETUNREACH
+ff02::99: 1
+ff02::99, bound: 1
+ff02::99, bound and connected: EINVAL
+ff05::99: 1
+ff05::99, bound: 1
+ff05::99, bound and connected: 2
+ff15::99: 1
+ff15::99, bound: 1
+ff15::99, bound and connected: 2
+broadcast: EACCES
+broadcast, connected: EACCES
+broadcast, connected and allowed: 2
+join ff02::1234: 0 EADDRINUSE 0 EADDRNOTAVAIL
+join ff05::1234: 0 EADDRINUSE 0 EADDRNOTAVAIL
+join ff0e::1234: 0 EADDRINUSE 0 EADDRNOTAVAIL
+round trip: ('hello', True, '00000000')
+round trip, IPv6: ('hello', True, '00000000')
+`
+	if got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }

@@ -56,7 +56,7 @@ var differences = []difference{
 	}},
 	{"NetBSD's kernel: TIME_WAIT keeps no address, lo0 no broadcasts, and multicast wants a route", [][2]string{
 		{"inuse: bind in TIME_WAIT = EADDRINUSE", "inuse: bind in TIME_WAIT = 0"},
-		{"udp: broadcast = EACCES", "udp: broadcast = EHOSTUNREACH"},
+		{"udp: broadcast = EACCES", "udp: broadcast = ENETUNREACH"},
 		{"multicast: sendto = 4", "multicast: sendto = ENETUNREACH"},
 		{"multicast: recvfrom = 4", "multicast: recvfrom = EAGAIN"},
 		{"multicast: \"many\" from inet HOST port, length 16", "multicast: \"\" from family 0, length 128"},
@@ -82,6 +82,9 @@ var otherKernelDifferences = []difference{
 	{"a listener with a small backlog is full until the supervisor has taken what came last", [][2]string{
 		{"backlog: 1: poll OUT", "backlog: 1: poll -"},
 		{"backlog: 2: poll -", "backlog: 2: poll OUT"},
+	}},
+	{"NetBSD lets sockets for datagrams connect to where no route leads", [][2]string{
+		{"noroute: connect = ENETUNREACH", "noroute: connect = 0"},
 	}},
 	{"NetBSD finds a listener full with the last packet of a connection, which is reset then", [][2]string{
 		{"signals: it is connected in the end: poll OUT, SO_ERROR 0", "signals: it is connected in the end: poll OUT|ERR|HUP, SO_ERROR ECONNRESET"},

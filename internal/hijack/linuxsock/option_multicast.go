@@ -224,8 +224,20 @@ func (r *request) membership6(mreq netbsd.Ipv6Mreq, join bool) unix.Errno {
 		}
 		return unix.EADDRNOTAVAIL
 	}
-	return r.member(join, netbsd.IPPROTO_IPV6, netbsd.IPV6_JOIN_GROUP, netbsd.IPV6_LEAVE_GROUP,
-		netbsd.Marshal(r.k.Machine(), &mreq))
+	member := func(index uint32) unix.Errno {
+		mreq.Interface = index
+		return r.member(join, netbsd.IPPROTO_IPV6, netbsd.IPV6_JOIN_GROUP, netbsd.IPV6_LEAVE_GROUP,
+			netbsd.Marshal(r.k.Machine(), &mreq))
+	}
+	index := mreq.Interface
+	errno := member(index)
+	if index == 0 && (errno == unix.ENODEV || errno == unix.EADDRNOTAVAIL) {
+		// No route leads to the group.
+		if index, e := r.groupInterface(netip.Addr{}); e == 0 {
+			errno = member(uint32(index))
+		}
+	}
+	return errno
 }
 
 // setGroup is MCAST_JOIN_GROUP and MCAST_LEAVE_GROUP (RFC 3678), which take a

@@ -282,7 +282,9 @@ func (s *Socket) address6(use Use, sa []byte) (netip.AddrPort, unix.Errno) {
 	case use == Send && s.isRaw() && ap.Port() != 0 && int(ap.Port()) != s.Protocol:
 		return netip.AddrPort{}, unix.EINVAL // the port is the protocol's number
 	}
-	if addr.IsLinkLocalUnicast() && !addr.Is4In6() {
+	// Multicasts within a link leave by an interface that need not be in the address.
+	group := use != Send && !s.isTCP() && (addr.IsLinkLocalMulticast() || addr.IsInterfaceLocalMulticast())
+	if (addr.IsLinkLocalUnicast() || group) && !addr.Is4In6() {
 		switch {
 		case addr.Zone() != "" && s.device() != 0 && addr.Zone() != s.zone():
 			return netip.AddrPort{}, unix.EINVAL
@@ -292,6 +294,7 @@ func (s *Socket) address6(use Use, sa []byte) (netip.AddrPort, unix.Errno) {
 			}
 		case s.zone() != "":
 			addr = addr.WithZone(s.zone())
+		case group && use == Connect && s.values[optionKey{unix.SOL_IPV6, unix.IPV6_MULTICAST_IF}] != 0:
 		case use != Send:
 			return netip.AddrPort{}, unix.EINVAL
 		}

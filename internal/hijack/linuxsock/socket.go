@@ -51,6 +51,8 @@ type Socket struct {
 	// for another one that takes its place.
 	inKernel []kernelOption
 
+	// hasGroupWay says that WayToGroups has been asked.
+	hasGroupWay bool
 	// control says that datagrams may come with control messages.
 	control bool
 	v6only  bool

@@ -95,6 +95,37 @@ func (so *dgramSocket) Recv(_ *kernel.Call, m *kernel.Message) (int, error) {
 	return n, nil
 }
 
+// reach is the error that a datagram to the peer would meet before it leaves: there is no route,
+// or it is a broadcast and none may be sent.
+func (so *dgramSocket) reach() netbsd.Errno {
+	s := so.stack
+	so.mu.Lock()
+	dst := unmapped(so.remote.addr)
+	mayBroadcast := so.typ == netbsd.SOCK_RAW || so.options&netbsd.SO_BROADCAST != 0
+	nic := so.boundNIC()
+	switch {
+	case nic != 0 || !dst.IsMulticast():
+	case dst.Is4():
+		nic = so.ip4.mcastIf
+	default:
+		nic = so.ip6.mcastIf
+	}
+	so.mu.Unlock()
+	switch {
+	case !dst.IsValid(), nic != 0, hasIndex(dst):
+		return 0
+	case dst.Is4() && s.isBroadcast(dst) && !mayBroadcast:
+		return netbsd.EACCES
+	}
+	t := &s.routes
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if rt := t.findLocked(dst); rt == nil || rt.is(netbsd.RTF_REJECT) {
+		return netbsd.EHOSTUNREACH
+	}
+	return 0
+}
+
 // pop takes the first message out of the buffer; so.mu is held.
 func (so *dgramSocket) pop() datagram {
 	d := so.queue[0]

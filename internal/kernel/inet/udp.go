@@ -504,6 +504,9 @@ func (so *udpSocket) Option(_ *kernel.Call, level, name int32, _ int) ([]byte, e
 		defer so.mu.Unlock()
 		return boolOpt(so.m, *own), nil
 	}
+	if level == netbsd.SOL_SOCKET && name == sysproxy.SOReach {
+		return intOpt(so.m, int32(so.reach())), nil
+	}
 	if level == netbsd.IPPROTO_UDP {
 		return nil, netbsd.EINVAL
 	}

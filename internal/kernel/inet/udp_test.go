@@ -400,6 +400,53 @@ func TestNoChecksum(t *testing.T) {
 	}
 }
 
+// TestReach: what keeps datagrams from the peer is told before one is sent, and no more than that.
+func TestReach(t *testing.T) {
+	a, _ := pair(t)
+	for _, tt := range []struct {
+		to        string
+		broadcast int32
+		want      netbsd.Errno
+	}{
+		{"10.0.0.2:9", 0, 0},
+		{"10.0.0.77:9", 0, 0}, // that nobody is there turns out later
+		{"127.0.0.1:9", 0, 0},
+		{"192.0.2.1:9", 0, netbsd.EHOSTUNREACH},
+		{"224.0.0.9:9", 0, netbsd.EHOSTUNREACH},
+		{"10.0.0.255:9", 0, netbsd.EACCES},
+		{"10.0.0.255:9", 1, 0},
+		{"255.255.255.255:9", 0, netbsd.EACCES},
+		{"[fd00::2]:9", 0, 0},
+	} {
+		family := int32(inet)
+		if tt.to[0] == '[' {
+			family = inet6
+		}
+		so := open(t, a, family, dgram, 0)
+		reach := func() netbsd.Errno {
+			return netbsd.Errno(getInt(t, so, a.machine, netbsd.SOL_SOCKET, sysproxy.SOReach))
+		}
+		if got := reach(); got != 0 {
+			t.Errorf("not connected: %v", got)
+		}
+		setInt(t, so, a.machine, netbsd.SOL_SOCKET, netbsd.SO_BROADCAST, tt.broadcast)
+		must(t, so.Connect(addr(a, tt.to)))
+		if got := reach(); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.to, got, tt.want)
+		}
+		_, err := so.Send(nil, &kernel.Message{Data: []byte("x")})
+		if tt.want != 0 {
+			check(t, "send to "+tt.to, err, tt.want)
+		}
+	}
+	so := open(t, a, inet, dgram, 0)
+	must(t, so.SetOption(nil, netbsd.IPPROTO_IP, netbsd.IP_MULTICAST_IF, []byte{10, 0, 0, 1}))
+	must(t, so.Connect(addr(a, "224.0.0.9:9")))
+	if got := getInt(t, so, a.machine, netbsd.SOL_SOCKET, sysproxy.SOReach); got != 0 {
+		t.Errorf("a group with an interface: %d", got)
+	}
+}
+
 // TestDontRouteTTL: with SO_DONTROUTE an IPv4 datagram has a time to live of 1, as on NetBSD, unless it is asked to keep
 // what it has.
 func TestDontRouteTTL(t *testing.T) {

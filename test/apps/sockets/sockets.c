@@ -2010,6 +2010,28 @@ static void whole(void)
 		say("stream: discover %d = %s, then %d", v, res(setint(c, level, discover, v)), getint(c, level, discover));
 }
 
+/* An address that no route leads to, but for a default route, which there is none of. */
+static void noroute(void)
+{
+	union addr to = address(fam, fam == AF_INET6 ? "2001:db8::1" : "192.0.2.1", 9), near = address(fam, myhost(), 9);
+	int s = sock(SOCK_DGRAM), t = sock(SOCK_STREAM), fd = sock(SOCK_STREAM | SOCK_NONBLOCK);
+	say("sendto = %s", res(sendto(s, "x", 1, 0, &to.sa, addrlen_of(fam))));
+	say("connect = %s", res(connect(s, &to.sa, addrlen_of(fam))));
+	say_names("after it", s);
+	say("connect to a host that is there = %s", res(connect(s, &near.sa, addrlen_of(fam))));
+	say_names("then", s);
+	say("connect = %s", res(connect(s, &to.sa, addrlen_of(fam))));
+	say_names("still", s);
+	say("SO_ERROR %s", err(soerror(s)));
+	say("stream: connect = %s", res(connect(t, &to.sa, addrlen_of(fam))));
+	say("stream: nonblocking connect = %s", res(connect(fd, &to.sa, addrlen_of(fam))));
+	say("stream: SO_ERROR %s", err(soerror(fd)));
+	if (fam == AF_INET6) {
+		to = address(fam, "ff02::99", 9);
+		say("connect to a group without an interface = %s", res(connect(sock(SOCK_DGRAM), &to.sa, addrlen_of(fam))));
+	}
+}
+
 /* An interface as SO_BINDTODEVICE tells it. */
 static const char *device_of(int fd)
 {
@@ -3412,7 +3434,7 @@ static void idle(int seconds, int n)
 static const struct { const char *name; void (*run)(void); int seconds; } sections[] = {
 	{"fresh", fresh, 20}, {"basic", basic, 20}, {"halfclose", halfclose, 20}, {"reset", reset, 30}, {"timeouts", timeouts, 30},
 	{"nonblock", nonblock, 30}, {"backlog", backlog, 60}, {"accepts", accepts, 40}, {"inuse", inuse, 20}, {"dualstack", dualstack, 20},
-	{"udp", udp, 40}, {"control", control, 20}, {"errqueue", errqueue, 40}, {"mtu", mtu, 40}, {"whole", whole, 40}, {"device", device, 20}, {"multicast", multicast, 20}, {"oob", oob, 20}, {"bulk", bulk, 40}, {"smallbuf", smallbuf, 60},
+	{"udp", udp, 40}, {"control", control, 20}, {"errqueue", errqueue, 40}, {"mtu", mtu, 40}, {"whole", whole, 40}, {"device", device, 20}, {"noroute", noroute, 20}, {"multicast", multicast, 20}, {"oob", oob, 20}, {"bulk", bulk, 40}, {"smallbuf", smallbuf, 60},
 	{"options", options, 20},
 	{"mixes", mixes, 30}, {"forks", forks, 20}, {"rights", rights, 20}, {"exec", execs, 20}, {"closeall", closeall, 20}, {"emfile", emfile, 20},
 	{"signals", signals, 60}, {"jobs", jobs, 30}, {"threads", threads, 60},
