@@ -123,6 +123,28 @@ func TestBindToDevice(t *testing.T) {
 	}
 }
 
+// TestAddressEvent: when netlink tells a program of a new address it can be bound, though NetBSD looks for three seconds
+// whether another host has it.
+func TestAddressEvent(t *testing.T) {
+	twoKernels(t)
+	python := find(t, "python3")
+	h := startKernel(t, "event", "--bus", filepath.Join(tempDir(t), "bus"), "--address", "10.60.0.1/24")
+	tool(t, "rifconfig", "--server", h.kernel, "-w", "30")
+	const program = `
+import socket, struct
+r = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+r.bind((0, 0x10)) # RTMGRP_IPV4_IFADDR
+print('ready', flush=True)
+length, kind = struct.unpack_from('=IH', r.recv(9999))
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).bind(('10.60.0.78', 0))
+print('bound after', kind, flush=True)
+`
+	p := start(t, h.command(nil, python, "-c", program))
+	p.says("(?m)^ready$")
+	tool(t, "rifconfig", "--server", h.kernel, "shmif0", "inet", "10.60.0.78/24", "alias")
+	p.says("(?m)^bound after 20$")
+}
+
 // route adds a route to the kernel.
 func (h *host) route(t *testing.T, to, gateway string) {
 	t.Helper()

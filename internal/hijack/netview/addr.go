@@ -39,6 +39,9 @@ func Addrs(ctx context.Context, k Kernel, family uint8) ([]Addr, error) {
 	var list []Addr
 	if family != unix.AF_INET6 {
 		list = addrsOf(k.Machine(), links, netbsd.AF_INET)
+		if list, err = usable4(ctx, k, links, list); err != nil {
+			return nil, err
+		}
 	}
 	if family != unix.AF_INET {
 		list6 := addrsOf(k.Machine(), links, netbsd.AF_INET6)
@@ -98,6 +101,46 @@ func addrsOf(m *netbsd.Machine, links []Link, family uint8) []Addr {
 		}
 	}
 	return list
+}
+
+// usable4 leaves out the addresses of IPv4 that NetBSD does not use yet, since another host may have them: Linux
+// does not look, so that an address that is there can be bound.
+func usable4(ctx context.Context, k Kernel, links []Link, list []Addr) ([]Addr, error) {
+	loop := make(map[int]bool)
+	for i := range links {
+		loop[links[i].Index] = links[i].Loopback()
+	}
+	var fd spclient.FD
+	usable := list[:0]
+	for _, a := range list {
+		if loop[a.Index] {
+			usable = append(usable, a)
+			continue
+		}
+		if !fd.Valid() {
+			var err error
+			if fd, err = k.Socket(ctx, netbsd.AF_INET, netbsd.SOCK_DGRAM, 0); err != nil {
+				return nil, err
+			}
+			defer closeFD(ctx, k, fd)
+		}
+		r := &netbsd.Ifreq{Name: netbsd.IfName(a.Label)}
+		r.SetAddr(netbsd.Sockaddr(k.Machine(), netip.AddrPortFrom(a.Prefix.Addr(), 0)))
+		err := k.IoctlStruct(ctx, fd, netbsd.SIOCGIFAFLAG_IN, r)
+		if err != nil && !refused(err) {
+			return nil, err
+		}
+		if flags := r.Value(k.Machine()); err == nil {
+			if flags&(netbsd.IN_IFF_TENTATIVE|netbsd.IN_IFF_TRYTENTATIVE) != 0 {
+				continue
+			}
+			if flags&netbsd.IN_IFF_DUPLICATED != 0 {
+				a.Flags |= unix.IFA_F_DADFAILED
+			}
+		}
+		usable = append(usable, a)
+	}
+	return usable, nil
 }
 
 func addrScope(ip netip.Addr) uint8 {
