@@ -250,9 +250,9 @@ func (x *socket) put(o *origins, path string, data, from, control []byte) error 
 	sender := o.byKey[key]
 	x.mu.Unlock()
 	if k != nil && kKey == string(from) {
-		x.mu.Lock()
-		x.kControl = append([]byte(nil), control...)
-		x.mu.Unlock()
+		if len(control) > 0 {
+			return k.writeAlong(data, control)
+		}
 		_, err := k.Write(data)
 		return err
 	}
@@ -328,7 +328,7 @@ func (x *socket) origin(from unix.Sockaddr) (addr, control []byte, cut bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.k != nil && un.Name == x.kName {
-		return x.peer, x.kControl, false
+		return x.peer, nil, false
 	}
 	if x.origins != nil {
 		if o := x.origins.byName[un.Name]; o != nil {
@@ -543,7 +543,7 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 		peer = addr
 	}
 	x.mu.Lock()
-	x.k, x.kName, x.kKey, x.kControl = k, name, string(peer), nil
+	x.k, x.kName, x.kKey = k, name, string(peer)
 	x.association++
 	x.state = connected
 	x.remote, x.peer = addr, x.linuxAddr(addr)

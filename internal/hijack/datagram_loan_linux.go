@@ -135,7 +135,7 @@ func (x *socket) lendDatagrams(ks *spclient.NetSocket, path string) (*datagramLo
 }
 
 func (x *socket) lendTo(ks *spclient.NetSocket, host int, told func(spclient.LoanEnd)) error {
-	return ks.Use(func(fd spclient.FD) error { return x.s.conn.LendDatagrams(x.s.ctx, fd, host, told) })
+	return ks.Use(func(fd spclient.FD) error { return x.s.conn.LendDatagramsControl(x.s.ctx, fd, host, told) })
 }
 
 // lendable tells whether the kernel has the datagrams as the program does, and all that is to

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/seeded"
+	"rumptools/internal/sidefile"
 )
 
 // kept is K, the end of a socket that the supervisor keeps.
@@ -120,6 +121,26 @@ func (k *kept) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return f.Write(p)
+}
+
+// writeAlong writes a datagram with something along (package sidefile).
+func (k *kept) writeAlong(p, along []byte) error {
+	f, err := k.polled()
+	if err != nil {
+		return err
+	}
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	waited := raw.Write(func(fd uintptr) bool {
+		err = sidefile.Send(int(fd), p, along)
+		return err != unix.EAGAIN
+	})
+	if waited != nil {
+		return waited
+	}
+	return err
 }
 
 // control does something with the descriptor while it is open.

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/linuxsock"
+	"rumptools/internal/sidefile"
 )
 
 // recvfrom is recvfrom(2) with room for an address, or with flags that are not the
@@ -185,7 +186,11 @@ func (t *trap) receiveNow(host int, m *message, flags int) (int, unix.Errno) {
 	}
 	buf := make([]byte, min(m.size(), uint64(room)))
 	const kept = unix.MSG_PEEK | unix.MSG_TRUNC | unix.MSG_WAITALL
-	n, _, got, from, err := unix.RecvmsgBuffers(host, [][]byte{buf}, nil, flags&kept|unix.MSG_DONTWAIT)
+	var oob []byte
+	if !stream && x.nl == nil {
+		oob = make([]byte, sidefile.Room)
+	}
+	n, oobn, got, from, err := unix.RecvmsgBuffers(host, [][]byte{buf}, oob, flags&kept|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
 	if err != nil {
 		e := errnoOf(err)
 		switch {
@@ -201,6 +206,7 @@ func (t *trap) receiveNow(host int, m *message, flags int) (int, unix.Errno) {
 		}
 		return 0, e
 	}
+	along := sidefile.Read(oob[:oobn]) // the control messages of what comes by K
 	// With MSG_TRUNC TCP throws away what it would have given.
 	if !stream || flags&unix.MSG_TRUNC == 0 {
 		if e := t.scatter(m, buf[:min(n, len(buf))]); e != 0 {
@@ -221,6 +227,9 @@ func (t *trap) receiveNow(host int, m *message, flags int) (int, unix.Errno) {
 	case !stream:
 		var left, cut bool
 		name, control, left = x.origin(from)
+		if along != nil {
+			control = along
+		}
 		x.optMu.Lock()
 		control, cut = x.opts.FromControl(t.s.machine, control, linuxsock.Incoming{Local: t.s.localAddr}, int(min(m.controllen, linuxsock.MaxControl)))
 		x.optMu.Unlock()

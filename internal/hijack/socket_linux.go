@@ -86,7 +86,6 @@ type socket struct {
 	lastSent  []byte // what was sent last, and to whom, if errors are queued
 	lastTo    []byte
 	remote    []byte // whom it is connected to, NetBSD's address
-	kControl  []byte // what came along with the last of them
 	// association counts whom a socket for datagrams has been connected to, and to nobody; drained
 	// is the one since which all that had come before has been read, draining the one since which so
 	// many bytes have been.

@@ -55,7 +55,9 @@ func TestHostileLendDatagrams(t *testing.T) {
 		{0, begin, pair[:1], errno(netbsd.ENOTSOCK)},
 		{3, back, nil, sysproxy.LendDatagramsReply{End: sysproxy.LoanRevoked}},
 		{99, back, nil, errno(netbsd.EBADF)},
-		{3, 2, nil, malformed},
+		{3, sysproxy.LendBeginControl, pair[:1], errno(netbsd.EOPNOTSUPP)},
+		{99, sysproxy.LendBeginControl, nil, errno(netbsd.EBADF)},
+		{3, 3, nil, malformed},
 		{3, 1 << 31, pair[:1], malformed},
 	} {
 		if m := ask(sysproxy.LendDatagrams{FD: tt.fd, Op: tt.op}, tt.fds...); m != tt.want {

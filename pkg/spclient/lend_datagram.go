@@ -46,6 +46,18 @@ func (c *Conn) LendDatagrams(ctx context.Context, fd FD, host int, ended func(Lo
 	return c.loan(ctx, fd, sysproxy.ExtLendDatagrams, sysproxy.TypeLendDatagrams, m, host, ended)
 }
 
+// LendDatagramsControl is LendDatagrams of a client that is to have the control messages also
+// of datagrams that come by K: a datagram that has some comes with a descriptor, as SCM_RIGHTS, of a file that has
+// them as recvmsg(2) gives them. Who receives without room for control messages does not see it. Of a kernel that
+// cannot do so it is LendDatagrams.
+func (c *Conn) LendDatagramsControl(ctx context.Context, fd FD, host int, ended func(LoanEnd)) error {
+	if !c.session().has(sysproxy.ExtLendControl) {
+		return c.LendDatagrams(ctx, fd, host, ended)
+	}
+	m := sysproxy.LendDatagrams{FD: fd.num, Op: sysproxy.LendBeginControl}
+	return c.loan(ctx, fd, sysproxy.ExtLendDatagrams, sysproxy.TypeLendDatagrams, m, host, ended)
+}
+
 // TakeBackDatagrams ends the loan of fd if there is one: what S has sent up to now is sent,
 // what S had no room for waits in fd, and ended of LendDatagrams is called.
 func (c *Conn) TakeBackDatagrams(ctx context.Context, fd FD) error {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rumptools/internal/sidefile"
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
 	"rumptools/pkg/sysproxy"
@@ -124,6 +125,31 @@ func TestLendDatagramsControl(t *testing.T) {
 	if n, _, err := c.RecvfromWait(ctx, b.fd, make([]byte, 100), 0); n != 2 || err != nil {
 		t.Errorf("%d and %v", n, err)
 	}
+	// Unless they are to come along.
+	err := c.LendDatagramsControl(ctx, b.fd, b.k, func(e spclient.LoanEnd) { b.end <- e })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		text := fmt.Sprint("along ", i)
+		p.says(b.name(), text)
+		if i == 1 {
+			b.hears(text) // who does not ask
+			continue
+		}
+		buf, oob := make([]byte, 100), make([]byte, sidefile.Room)
+		n, oobn, _, _, err := unix.Recvmsg(b.s, buf, oob, unix.MSG_CMSG_CLOEXEC)
+		if err != nil || string(buf[:n]) != text {
+			t.Fatalf("received %q, %v", buf[:max(n, 0)], err)
+		}
+		list, err := netbsd.ParseCmsgs(c.Machine(), sidefile.Read(oob[:oobn]))
+		if err != nil || len(list) != 4 {
+			t.Errorf("control messages %+v, %v", list, err)
+		}
+	}
+	b.says("out again")
+	p.hears("out again")
+	b.takeBack()
 }
 
 // What S has no room for waits, in order, and only so much of it.

@@ -9,6 +9,9 @@ import (
 // socket of the client's host. It is announced as [ExtLend] is.
 const ExtLendDatagrams = "lenddgram"
 
+// ExtLendControl is the operation [LendBeginControl] of LENDDGRAM.
+const ExtLendControl = "lendctl"
+
 // TypeLendDatagrams is the type of the request LENDDGRAM and of its answer.
 const TypeLendDatagrams Type = 0x4c02
 
@@ -32,9 +35,12 @@ const (
 	// LendTakeBack ends the loan that there is, with LoanRevoked, once all that S has
 	// sent is. No descriptor comes with it.
 	LendTakeBack LendOp = 1
+	// LendBeginControl is LendBegin of a client that wants control messages also with a connected S: a datagram
+	// that has some comes with a descriptor (SCM_RIGHTS) of a file that they are in, as recvmsg(2) gives them.
+	LendBeginControl LendOp = 2
 )
 
-// LoanControl ends a loan of datagrams to a connected S: control messages came with the next
+// LoanControl ends a loan of datagrams to a connected S that was begun with LendBegin: control messages came with the next
 // datagram, for which there is no place. It is still to be received.
 const LoanControl LoanEnd = 5
 

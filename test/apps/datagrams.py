@@ -134,4 +134,31 @@ b.connect(a.getsockname())
 for n in 0, 1, 1472, 9000, 20000, 65507:
     a.send(b"x" * n)
     print(n, len(b.recv(100000)))
+
+# Each datagram has its own control messages, also when several wait; who does not ask does not see them.
+a, b = udp(), udp()
+a.connect(b.getsockname())
+b.connect(a.getsockname())
+b.setsockopt(socket.SOL_SOCKET, 29, 1) # SO_TIMESTAMP
+b.setsockopt(socket.IPPROTO_IP, 12, 1) # IP_RECVTTL
+for ttl in 11, 12, 13, 14, 15:
+    a.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+    a.send(b"ttl %d" % ttl)
+    time.sleep(0.05)
+before = None
+for i in range(5):
+    if i == 3:
+        print(b.recv(100))
+        continue
+    data, control, flags, addr = b.recvmsg(100, 200, socket.MSG_PEEK if i == 1 else 0)
+    if i == 1:
+        data, control, flags, addr = b.recvmsg(100, 200)
+    told = {(level, kind): value for level, kind, value in control}
+    sec, usec = struct.unpack("qq", told[socket.SOL_SOCKET, 29])
+    now = sec + usec / 1e6
+    # The host's first may have been stamped when it was received.
+    later = i < 2 or now - before > 0.04
+    before = now
+    print(data, struct.unpack("i", told[socket.IPPROTO_IP, socket.IP_TTL]), flags & ~socket.MSG_CMSG_CLOEXEC, addr == a.getsockname(), later)
+print(len(os.listdir("/proc/self/fd")) < 100)
 print("datagrams: end")

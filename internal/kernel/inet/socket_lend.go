@@ -76,6 +76,14 @@ func (l *dgramLoan) Unread(g lend.Datagram) {
 	so.Wake(kernel.Readable)
 }
 
+// Encode implements [lend.Datagrams].
+func (l *dgramLoan) Encode(control []netbsd.Cmsg) (b []byte) {
+	for _, c := range control {
+		b = netbsd.AppendCmsg(l.so.m, b, c.Level, c.Type, c.Data)
+	}
+	return b
+}
+
 // Send implements [lend.Datagrams].
 func (l *dgramLoan) Send(data []byte) error {
 	_, err := l.send(data)

@@ -9,11 +9,13 @@ import (
 // Datagrams is a socket for datagrams of the kernel's. Its methods do not wait, and one
 // goroutine at a time calls them.
 type Datagrams interface {
-	// Recv takes the first datagram that has come. It fails with netbsd.EAGAIN when
+	// Recv takes the first datagram that has come. It may be called by what it is notified with. It fails with netbsd.EAGAIN when
 	// there is none, and with the error that came back for one that was sent.
 	Recv() (Datagram, error)
 	// Unread gives back the one that Recv gave last.
 	Unread(Datagram)
+	// Encode makes of control messages what recvmsg(2) gives a program.
+	Encode(control []netbsd.Cmsg) []byte
 	// Send sends one to whom the socket is connected to.
 	Send(data []byte) error
 	// Peer is the address of whom it is connected to, or nil.

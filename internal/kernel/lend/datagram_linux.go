@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rumptools/internal/sidefile"
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/sysproxy"
 )
@@ -22,10 +23,11 @@ import (
 // What has come stays in the kernel's socket while S has no room, but for one datagram.
 // Room is told by the host, of the one socket that it is waited for with.
 type datagrams struct {
-	l    *Loan
-	s    Datagrams
-	peer []byte // whom K is for, nil without K
-	path string // where S is reached, "" with K
+	l     *Loan
+	s     Datagrams
+	peer  []byte // whom K is for, nil without K
+	along bool   // control messages come along by K, in a file
+	path  string // where S is reached, "" with K
 
 	first Datagram // waits for room in S
 	waits bool     // it does
@@ -53,11 +55,11 @@ type sender struct {
 var allSenders atomic.Int32
 
 // NewDatagramLoan makes a loan of a descriptor that leads to a program's socket S: of S's
-// path, opened with O_PATH, or of a socket that is connected to S. The rest is as in
-// NewLoan.
-func (p *Pump) NewDatagramLoan(fd int, open func(notify func(Events)) (Datagrams, error), ended func(End, error), closed func()) (*Loan, error) {
+// path, opened with O_PATH, or of a socket that is connected to S; along says that by the latter control messages
+// are sent along (package sidefile). The rest is as in NewLoan.
+func (p *Pump) NewDatagramLoan(fd int, along bool, open func(notify func(Events)) (Datagrams, error), ended func(End, error), closed func()) (*Loan, error) {
 	l := &Loan{p: p, fd: fd, ended: ended, closed: closed}
-	d := &datagrams{l: l}
+	d := &datagrams{l: l, along: along}
 	l.dg = d
 	connected := isLocalDatagram(fd)
 	if !connected {
@@ -197,11 +199,11 @@ func (d *datagrams) passOne(g *Datagram) bool {
 		fd = s.fd
 	case !bytes.Equal(g.From, d.peer):
 		return true // as in put
-	case len(g.Control) > 0:
+	case len(g.Control) > 0 && !d.along:
 		return false
 	}
 	for {
-		_, e := sendDatagram(fd, g.Data)
+		e := d.send(fd, g)
 		if e != unix.EINTR && e != unix.ECONNRESET {
 			return e == 0
 		}
@@ -249,7 +251,7 @@ func (d *datagrams) put(g *Datagram) bool {
 		switch {
 		case !bytes.Equal(g.From, d.peer):
 			return true // from before the socket was connected; S takes none from others
-		case len(g.Control) > 0:
+		case len(g.Control) > 0 && !d.along:
 			d.end(Control, nil)
 			return false
 		}
@@ -277,7 +279,7 @@ func (d *datagrams) put(g *Datagram) bool {
 // done with.
 func (d *datagrams) write(fd int, g *Datagram, watch func() bool) bool {
 	for {
-		_, e := sendDatagram(fd, g.Data)
+		e := d.send(fd, g)
 		switch e {
 		case unix.EINTR, unix.ECONNRESET: // K had an error of S's: it is told once
 			continue
@@ -291,6 +293,17 @@ func (d *datagrams) write(fd int, g *Datagram, watch func() bool) bool {
 		// itself to somebody else, or the host has no memory.
 		return true
 	}
+}
+
+// send sends a datagram to S, with its control messages if it is by K: else they are in the sender's name.
+func (d *datagrams) send(fd int, g *Datagram) syscall.Errno {
+	if d.peer != nil && len(g.Control) > 0 {
+		err := sidefile.Send(fd, g.Data, d.s.Encode(g.Control))
+		e, _ := err.(syscall.Errno)
+		return e
+	}
+	_, e := sendDatagram(fd, g.Data)
+	return e
 }
 
 // up sends what the program has sent.

@@ -5,7 +5,7 @@ package lend
 import "errors"
 
 // NewDatagramLoan fails.
-func (*Pump) NewDatagramLoan(int, func(func(Events)) (Datagrams, error), func(End, error), func()) (*Loan, error) {
+func (*Pump) NewDatagramLoan(int, bool, func(func(Events)) (Datagrams, error), func(End, error), func()) (*Loan, error) {
 	return nil, errors.ErrUnsupported
 }
 
