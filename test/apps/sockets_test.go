@@ -85,6 +85,9 @@ var otherKernelDifferences = []difference{
 	}},
 	{"NetBSD lets sockets for datagrams connect to where no route leads", [][2]string{
 		{"noroute: connect = ENETUNREACH", "noroute: connect = 0"},
+		// And one that cannot send has no port yet.
+		{"noroute: after it: getsockname = inet 0.0.0.0 port, length 16", "noroute: after it: getsockname = inet 0.0.0.0 port 0, length 16"},
+		{"noroute: after it: getsockname = inet6 :: port, length 28", "noroute: after it: getsockname = inet6 :: port 0, length 28"},
 	}},
 	{"NetBSD finds a listener full with the last packet of a connection, which is reset then", [][2]string{
 		{"signals: it is connected in the end: poll OUT, SO_ERROR 0", "signals: it is connected in the end: poll OUT|ERR|HUP, SO_ERROR ECONNRESET"},
