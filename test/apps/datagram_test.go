@@ -62,6 +62,8 @@ ff15::99, bound and connected: 2
 broadcast: EACCES
 broadcast, connected: EACCES
 broadcast, connected and allowed: 2
+named: 2
+named, IPv6: 2
 join ff02::1234: 0 EADDRINUSE 0 EADDRNOTAVAIL
 join ff05::1234: 0 EADDRINUSE 0 EADDRNOTAVAIL
 join ff0e::1234: 0 EADDRINUSE 0 EADDRNOTAVAIL

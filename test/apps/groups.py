@@ -49,6 +49,22 @@ def join(group):
     return ' '.join(said)
 
 
+
+
+def named(family, group, bind, level, option, some, none):
+    "with an interface, and without again"
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    s.bind((bind, 0))
+    s.setsockopt(level, option, some)
+    n = s.sendto(b'x', (group, 9))
+    s.setsockopt(level, option, none)
+    return n + s.sendto(b'x', (group, 9))
+
+
+case('named', lambda: named(socket.AF_INET, '239.1.1.1', me4, socket.IPPROTO_IP, socket.IP_MULTICAST_IF,
+                            socket.inet_aton(me4), socket.inet_aton('0.0.0.0')))
+index = [i for i, name in socket.if_nameindex() if name not in ('lo', 'lo0')][0]
+case('named, IPv6', lambda: named(socket.AF_INET6, 'ff15::99', me6, socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index, 0))
 for group in 'ff02::1234', 'ff05::1234', 'ff0e::1234':
     case('join ' + group, lambda: join(group))
 

@@ -21,6 +21,7 @@ func (s *Socket) Bound(ctx context.Context, k Kernel, fd spclient.FD, addr netip
 	if s.isTCP() || s.Domain != unix.AF_INET || !addr.Is4() || addr.IsUnspecified() || addr.IsLoopback() || addr.IsMulticast() {
 		return
 	}
+	s.groupsFrom = addr
 	if s.blobs[optionKey{unix.SOL_IP, unix.IP_MULTICAST_IF}] != nil {
 		return
 	}

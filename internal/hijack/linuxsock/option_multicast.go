@@ -59,6 +59,7 @@ var ip6MulticastOptions = map[int]*option{
 			errno := r.kernelInt(netbsd.IPPROTO_IPV6, netbsd.IPV6_MULTICAST_IF, v)
 			switch errno {
 			case 0:
+				r.s.hasGroupWay = false
 				return r.store(v)
 			case unix.ENXIO:
 				return unix.ENODEV
@@ -149,6 +150,9 @@ func setMulticastIf(r *request, value []byte) unix.Errno {
 		return unix.EINVAL
 	}
 	kernelAddr := addr
+	if addr == [4]byte{} && r.s.groupsFrom.IsValid() {
+		kernelAddr = r.s.groupsFrom.As4()
+	}
 	if index != 0 {
 		var ok bool
 		if kernelAddr, ok = byIndex(index); !ok {

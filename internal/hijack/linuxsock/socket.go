@@ -5,6 +5,7 @@ package linuxsock
 import (
 	"context"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -51,7 +52,9 @@ type Socket struct {
 	// for another one that takes its place.
 	inKernel []kernelOption
 
-	// hasGroupWay says that WayToGroups has been asked.
+	// groupsFrom is the address that multicasts of IPv4 go out with, if the program names no interface; hasGroupWay
+	// says that those of IPv6 have one.
+	groupsFrom  netip.Addr
 	hasGroupWay bool
 	// control says that datagrams may come with control messages.
 	control bool
