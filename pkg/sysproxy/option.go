@@ -23,6 +23,14 @@ const (
 // their type of service. The control message is an IP_TOS of one byte.
 const IPRecvTOS = 0x4c0d
 
+// IPMulticastAll of the level IPPROTO_IP and IPv6MulticastAll of IPPROTO_IPV6 are ip(7)'s IP_MULTICAST_ALL and
+// IPV6_MULTICAST_ALL, for datagrams: 1, as at first, has the socket get what comes to any group that somebody has joined, 0 only what
+// comes to groups that it has joined itself, by the interface that it has joined them on.
+const (
+	IPMulticastAll   = 0x4c31
+	IPv6MulticastAll = 0x4c1d
+)
+
 // IPMTUDiscover of the level IPPROTO_IP is ip(7)'s IP_MTU_DISCOVER, for sockets of both families: how
 // datagrams for IPv4, or a TCP connection, may be fragmented and find the path's MTU, one of
 // PMTUDisc*. NetBSD's kernel treats datagrams as [PMTUDiscDont].

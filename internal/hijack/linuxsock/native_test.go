@@ -88,15 +88,17 @@ var unlikeNative = map[string]string{
 // notOnNetBSD are options that NetBSD's kernel, which LINUXSOCK_TEST_SERVER names, has not; they are
 // refused there, as rumpctl(1) says.
 var notOnNetBSD = map[string]string{
-	"TCP_QUICKACK":     "reads as off",
-	"TCP_LINGER2":      "cannot be set",
-	"TCP_DEFER_ACCEPT": "cannot be set",
-	"IP_RECVTOS":       "cannot be set",
-	"IP_MTU_DISCOVER":  "cannot forbid fragments",
-	"IPV6_MTU":         "is 1280 only",
-	"UDP_NO_CHECK6_RX": "cannot be set",
-	"SO_BINDTODEVICE":  "cannot be set",
-	"TCP_CORK":         "is the supervisor's, not these tests'",
+	"TCP_QUICKACK":       "reads as off",
+	"TCP_LINGER2":        "cannot be set",
+	"TCP_DEFER_ACCEPT":   "cannot be set",
+	"IP_RECVTOS":         "cannot be set",
+	"IP_MTU_DISCOVER":    "cannot forbid fragments",
+	"IPV6_MTU":           "is 1280 only",
+	"UDP_NO_CHECK6_RX":   "cannot be set",
+	"IP_MULTICAST_ALL":   "cannot be cleared",
+	"IPV6_MULTICAST_ALL": "cannot be cleared",
+	"SO_BINDTODEVICE":    "cannot be set",
+	"TCP_CORK":           "is the supervisor's, not these tests'",
 }
 
 // otherKernel tells why an option is not compared on the kernel of the tests, or "".

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // ipMulticastOptions are the options of the level SOL_IP that are about
@@ -32,16 +33,15 @@ var ipMulticastOptions = map[int]*option{
 		set: some(number(func(r *request, v int32) unix.Errno {
 			return r.setOctet(netbsd.IP_MULTICAST_LOOP, boolInt(v != 0))
 		})), get: get(1)},
-	unix.IP_MULTICAST_ALL: {name: "IP_MULTICAST_ALL", at: refused,
-		why: "NetBSD gives a socket what comes to any group that somebody joined",
+	unix.IP_MULTICAST_ALL: {name: "IP_MULTICAST_ALL", at: inKernel,
 		set: some(number(func(r *request, v int32) unix.Errno {
-			switch {
-			case v != 0 && v != 1:
+			if v != 0 && v != 1 {
 				return unix.EINVAL
-			case v == 0 && r.s.Domain == unix.AF_INET && !r.s.isTCP():
-				return unix.ENOPROTOOPT
 			}
-			return r.store(v)
+			if r.s.Domain != unix.AF_INET {
+				return r.setMulticastAll(0, 0, v)
+			}
+			return r.setMulticastAll(netbsd.IPPROTO_IP, sysproxy.IPMulticastAll, v)
 		})),
 		get: func(r *request) ([]byte, unix.Errno) {
 			return intValue(r.stored(boolInt(r.s.Domain == unix.AF_INET))), 0
@@ -89,21 +89,29 @@ var ip6MulticastOptions = map[int]*option{
 			}
 			return r.store(v)
 		}), get: get(1)},
-	unix.IPV6_MULTICAST_ALL: {name: "IPV6_MULTICAST_ALL", at: refused,
-		why: "NetBSD gives a socket what comes to any group that somebody joined",
+	unix.IPV6_MULTICAST_ALL: {name: "IPV6_MULTICAST_ALL", at: inKernel,
 		set: number(func(r *request, v int32) unix.Errno {
-			switch {
-			case v != 0 && v != 1:
-				return unix.EINVAL
-			case v == 0 && !r.s.isTCP():
-				return unix.ENOPROTOOPT
-			}
-			return r.store(v)
+			return r.setMulticastAll(netbsd.IPPROTO_IPV6, sysproxy.IPv6MulticastAll, boolInt(v != 0))
 		}), get: get(1)},
 	unix.IPV6_JOIN_GROUP:   {name: "IPV6_JOIN_GROUP", at: inKernel, set: setMembership6},
 	unix.IPV6_LEAVE_GROUP:  {name: "IPV6_LEAVE_GROUP", at: inKernel, set: setMembership6},
 	unix.MCAST_JOIN_GROUP:  {name: "MCAST_JOIN_GROUP", at: inKernel, set: setGroup},
 	unix.MCAST_LEAVE_GROUP: {name: "MCAST_LEAVE_GROUP", at: inKernel, set: setGroup},
+}
+
+// setMulticastAll is IP_MULTICAST_ALL or IPV6_MULTICAST_ALL, with the kernel's option for it, 0 for none. NetBSD's own kernel gives a
+// socket what comes to any group that somebody has joined.
+func (r *request) setMulticastAll(level, name, v int32) unix.Errno {
+	if name != 0 && !r.s.isTCP() {
+		errno := r.kernelInt(level, name, v)
+		if errno == unix.ENOPROTOOPT && v == 1 {
+			errno = 0
+		}
+		if errno != 0 {
+			return errno
+		}
+	}
+	return r.store(v)
 }
 
 func notTCP(s *Socket) bool { return !s.isTCP() }

@@ -420,6 +420,9 @@ func (s *Stack) bindable(a netip.Addr, broadcast bool) error {
 
 // SetOption implements [kernel.Socket].
 func (so *rawSocket) SetOption(_ *kernel.Call, level, name int32, value []byte) error {
+	if only := so.onlyOwn(level, name); only != nil {
+		return so.setOnlyOwn(only, value)
+	}
 	switch {
 	case level == netbsd.SOL_SOCKET && name == netbsd.SO_NOHEADER:
 		return so.setNoHeader(value)
@@ -495,6 +498,9 @@ func (so *rawSocket) setNoHeader(value []byte) error {
 
 // Option implements [kernel.Socket].
 func (so *rawSocket) Option(_ *kernel.Call, level, name int32, _ int) ([]byte, error) {
+	if only := so.onlyOwn(level, name); only != nil {
+		return boolOpt(so.m, !only.Load()), nil
+	}
 	so.mu.Lock()
 	flags, checksum, filter := so.ip4.flags, so.checksum, so.filter
 	so.mu.Unlock()
@@ -516,7 +522,7 @@ func (so *rawSocket) Option(_ *kernel.Call, level, name int32, _ int) ([]byte, e
 // datagrams come as rawForm makes them.
 func (so *rawSocket) input(p *packet, form func() []byte) bool {
 	so.mu.Lock()
-	wants := so.takesFrom(p.nic) && (so.ipProto == 0 || so.ipProto == p.proto) &&
+	wants := so.takesFrom(p.nic) && so.takesGroup(p) && (so.ipProto == 0 || so.ipProto == p.proto) &&
 		(!so.local.addr.IsValid() || so.local.addr == p.dst) &&
 		(!so.remote.addr.IsValid() || so.remote.addr == p.src)
 	d := datagram{from: endpoint{addr: p.src}.sockaddr(so.m, so.family), data: p.payload}

@@ -184,6 +184,69 @@ func TestDeviceGroups(t *testing.T) {
 	}
 }
 
+// TestMulticastAll: a socket gets what comes to any group that somebody has joined, or only what comes to its own.
+func TestMulticastAll(t *testing.T) {
+	s, first, _ := devices(t)
+	join := func(so kernel.Socket, level int32, group string) {
+		t.Helper()
+		if level == netbsd.IPPROTO_IP {
+			a := netip.MustParseAddr(group).As4()
+			mreq := netbsd.IpMreq{Multiaddr: a, Interface: [4]byte{10, 0, 0, 1}}
+			must(t, so.SetOption(nil, level, netbsd.IP_ADD_MEMBERSHIP, netbsd.Marshal(s.machine, &mreq)))
+			return
+		}
+		mreq := netbsd.Ipv6Mreq{Multiaddr: netip.MustParseAddr(group).As16(), Interface: uint32(s.index("shmif0"))}
+		must(t, so.SetOption(nil, level, netbsd.IPV6_JOIN_GROUP, netbsd.Marshal(s.machine, &mreq)))
+	}
+	for _, tt := range []struct {
+		family, level, name int32
+		any, one, other     string
+	}{
+		{inet, netbsd.IPPROTO_IP, sysproxy.IPMulticastAll, "0.0.0.0", "239.0.0.1", "239.0.0.2"},
+		{inet6, netbsd.IPPROTO_IPV6, sysproxy.IPv6MulticastAll, "[::]", "ff02::1:1", "ff02::1:2"},
+	} {
+		for _, typ := range []int32{dgram, netbsd.SOCK_RAW} {
+			proto, port := int32(0), ":7020"
+			if typ == netbsd.SOCK_RAW {
+				proto, port = 89, ":0"
+			}
+			all, own := open(t, s, tt.family, typ, proto), open(t, s, tt.family, typ, proto)
+			for _, so := range []kernel.Socket{all, own} {
+				if typ == dgram {
+					setInt(t, so, s.machine, netbsd.SOL_SOCKET, netbsd.SO_REUSEPORT, 1)
+					must(t, so.Bind(addr(s, tt.any+port)))
+				}
+				if got := getInt(t, so, s.machine, tt.level, tt.name); got != 1 {
+					t.Errorf("at first it is %d", got)
+				}
+			}
+			setInt(t, own, s.machine, tt.level, tt.name, 0)
+			if got := getInt(t, own, s.machine, tt.level, tt.name); got != 0 {
+				t.Errorf("it is %d", got)
+			}
+			join(all, tt.level, tt.one)
+			join(own, tt.level, tt.other)
+			from := openOn(t, first, "shmif0", tt.family, typ, proto)
+			for _, group := range []string{tt.one, tt.other} {
+				to := netip.AddrPortFrom(netip.MustParseAddr(group), 0).String()
+				send(t, from, []byte("to "+group), addr(first, to[:len(to)-2]+port))
+				for _, so := range []kernel.Socket{all, own} {
+					if so == own && group == tt.one {
+						continue
+					}
+					m := recv(t, so, 100, 0)
+					if got := string(m.Data[max(0, len(m.Data)-3-len(group)):]); got != "to "+group {
+						t.Errorf("received %q, want that to %s", got, group)
+					}
+				}
+				nothing(t, own)
+			}
+			own.Close()
+			all.Close()
+		}
+	}
+}
+
 // TestDeviceRaw: a raw socket gets and sends what passes by its interface only.
 func TestDeviceRaw(t *testing.T) {
 	const ospf = 89

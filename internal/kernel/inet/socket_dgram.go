@@ -1,6 +1,8 @@
 package inet
 
 import (
+	"sync/atomic"
+
 	"rumptools/internal/kernel"
 	"rumptools/pkg/netbsd"
 )
@@ -17,7 +19,10 @@ type dgramSocket struct {
 	queue         []datagram
 	size          int // bytes in queue (sb_cc)
 	lent          bool
-	noSum4        bool // UDP's IPv4 datagrams leave without checksum (sysproxy.SONoCheck)
+	// onlyOwn4 and onlyOwn6: what comes to groups that the socket has not joined is not for it.
+	onlyOwn4, onlyOwn6 atomic.Bool
+
+	noSum4 bool // UDP's IPv4 datagrams leave without checksum (sysproxy.SONoCheck)
 }
 
 // datagram is a received message.

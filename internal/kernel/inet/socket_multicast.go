@@ -5,10 +5,12 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // membership is a group that a socket joined on an interface.
@@ -23,6 +25,54 @@ type membership struct {
 type groupSet struct {
 	mu   sync.Mutex
 	list []membership
+	// now is the list for the path of packets, which may not take mu; nil is none.
+	now atomic.Pointer[[]membership]
+}
+
+// has tells whether a group was joined on an interface. It takes no lock.
+func (gs *groupSet) has(g membership) bool {
+	list := gs.now.Load()
+	return list != nil && slices.Contains(*list, g)
+}
+
+// changed is called with mu held.
+func (gs *groupSet) changed() {
+	list := slices.Clone(gs.list)
+	gs.now.Store(&list)
+}
+
+// takesGroup tells whether a datagram that came to a group, if it did, is for the socket: sysproxy.IPMulticastAll.
+func (so *dgramSocket) takesGroup(p *packet) bool {
+	if !p.dst.IsMulticast() {
+		return true
+	}
+	group, _ := netbsd.ExtractScope(p.dst)
+	groups, only := &so.groups4, &so.onlyOwn4
+	if !group.Is4() {
+		groups, only = &so.groups6, &so.onlyOwn6
+	}
+	return !only.Load() || groups.has(membership{p.nic, group})
+}
+
+// onlyOwn is where it is kept whether the socket gets what comes to its own groups only, nil for other options.
+func (so *dgramSocket) onlyOwn(level, name int32) *atomic.Bool {
+	switch {
+	case level == netbsd.IPPROTO_IP && name == sysproxy.IPMulticastAll:
+		return &so.onlyOwn4
+	case level == netbsd.IPPROTO_IPV6 && name == sysproxy.IPv6MulticastAll && so.family == netbsd.AF_INET6:
+		return &so.onlyOwn6
+	}
+	return nil
+}
+
+// setOnlyOwn sets sysproxy.IPMulticastAll or IPv6MulticastAll.
+func (so *dgramSocket) setOnlyOwn(only *atomic.Bool, value []byte) error {
+	v, err := optInt(so.m, value)
+	if err != nil {
+		return err
+	}
+	only.Store(v == 0)
+	return nil
 }
 
 // join joins a group on an interface. The engine counts the members.
@@ -56,6 +106,7 @@ func (gs *groupSet) add(s *Stack, g membership, limit int) error {
 		return err
 	}
 	gs.list = append(gs.list, g)
+	gs.changed()
 	return nil
 }
 
@@ -71,6 +122,7 @@ func (gs *groupSet) drop(s *Stack, g membership) error {
 	}
 	s.leave(gs.list[i])
 	gs.list = slices.Delete(gs.list, i, i+1)
+	gs.changed()
 	return nil
 }
 
@@ -82,6 +134,7 @@ func (gs *groupSet) clear(s *Stack) {
 		s.leave(g)
 	}
 	gs.list = nil
+	gs.changed()
 }
 
 // setMembership joins or leaves a group. The socket's lock is not held.

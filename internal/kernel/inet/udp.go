@@ -162,7 +162,7 @@ func (s *Stack) udpDeliverGroup(p *packet, from endpoint, port uint16, data []by
 	t.mu.RLock()
 	var takers []*udpSocket
 	for _, so := range t.udp[port] {
-		if !so.matches(p.nic, from, endpoint{p.dst, port}) {
+		if !so.matches(p.nic, from, endpoint{p.dst, port}) || !so.takesGroup(p) {
 			continue
 		}
 		takers = append(takers, so)
@@ -457,6 +457,9 @@ func (so *udpSocket) sourceFor(dst netip.Addr) (netip.Addr, error) {
 
 // SetOption implements [kernel.Socket].
 func (so *udpSocket) SetOption(_ *kernel.Call, level, name int32, value []byte) error {
+	if only := so.onlyOwn(level, name); only != nil {
+		return so.setOnlyOwn(only, value)
+	}
 	if own := so.own(level, name); own != nil {
 		v, err := optInt(so.m, value)
 		if err != nil {
@@ -499,6 +502,9 @@ func (so *udpSocket) own(level, name int32) *bool {
 
 // Option implements [kernel.Socket].
 func (so *udpSocket) Option(_ *kernel.Call, level, name int32, _ int) ([]byte, error) {
+	if only := so.onlyOwn(level, name); only != nil {
+		return boolOpt(so.m, !only.Load()), nil
+	}
 	if own := so.own(level, name); own != nil {
 		so.mu.Lock()
 		defer so.mu.Unlock()
