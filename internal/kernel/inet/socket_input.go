@@ -62,12 +62,13 @@ func readPacket(pkt *stack.PacketBuffer) *packet {
 	p.ttl = ip.HopLimit()
 	p.tos, _ = ip.TOS()
 	p.group = p.dst.IsMulticast()
-	p.readExtHeaders()
+	p.readExtHeaders(b)
 	return p
 }
 
-// readExtHeaders finds the extension headers and, behind them, the protocol.
-func (p *packet) readExtHeaders() {
+// readExtHeaders finds the extension headers and, behind them, the protocol, in the whole packet. What the engine
+// takes for a header besides is the protocol's.
+func (p *packet) readExtHeaders(whole []byte) {
 	next := p.header[6]
 	for b := p.header[header.IPv6MinimumSize:]; len(b) >= 8; {
 		n := 8 * (int(b[1]) + 1)
@@ -77,6 +78,7 @@ func (p *packet) readExtHeaders() {
 		case netbsd.IPPROTO_HOPOPTS, netbsd.IPPROTO_DSTOPTS, netbsd.IPPROTO_ROUTING:
 		default:
 			p.proto = next
+			p.payload = whole[len(p.header)-len(b):]
 			return
 		}
 		if n > len(b) {
