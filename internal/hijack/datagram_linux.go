@@ -630,6 +630,10 @@ func (x *socket) sendDatagram(data, to []byte, flags int32, out linuxsock.Outgoi
 	if to == nil && state != connected {
 		return 0, unix.EDESTADDRREQ
 	}
+	receiver := to
+	if to == nil {
+		receiver = remote
+	}
 	x.remember(data, to)
 	x.wayToGroups(ks, to)
 	sent := len(data)
@@ -661,20 +665,13 @@ func (x *socket) sendDatagram(data, to []byte, flags int32, out linuxsock.Outgoi
 			to = nil
 		}
 		if _, err := ks.Sendto(packet, to); err != nil {
-			if to == nil {
-				to = remote
-			}
-			return 0, x.useErrno(linuxsock.Send, err, to)
+			return 0, x.useErrno(linuxsock.Send, err, receiver)
 		}
 		return sent, 0
 	}
 	if out.Plain() && out.Control == nil && flags&netbsd.MSG_DONTROUTE == 0 {
 		_, err := ks.Sendto(data, to)
-		dst := to
-		if dst == nil {
-			dst = remote
-		}
-		if e := x.useErrno(linuxsock.Send, err, dst); e != unix.EISCONN {
+		if e := x.useErrno(linuxsock.Send, err, receiver); e != unix.EISCONN {
 			if e != 0 {
 				sent = 0
 			}

@@ -30,36 +30,6 @@ func (x *socket) useErrno(use linuxsock.Use, err error, to []byte) unix.Errno {
 	return e
 }
 
-// sendsGroupsFrom has multicasts leave by the interface whose address the socket has been bound to.
-func (x *socket) sendsGroupsFrom(ks *spclient.NetSocket, addr []byte) {
-	sa, err := netbsd.ParseSockaddr(x.s.machine, addr)
-	if err != nil {
-		return
-	}
-	x.optMu.Lock()
-	defer x.optMu.Unlock()
-	ks.Use(func(fd spclient.FD) error {
-		x.opts.Bound(x.s.ctx, x.s.conn, fd, sa.Addr())
-		return nil
-	})
-}
-
-// wayToGroups sees to it that multicasts to an address have a way.
-func (x *socket) wayToGroups(ks *spclient.NetSocket, to []byte) {
-	if !linuxsock.IsGroup6(to) {
-		return
-	}
-	x.mu.Lock()
-	local, _ := linuxsock.Addr(x.linuxAddr(x.local))
-	x.mu.Unlock()
-	x.optMu.Lock()
-	defer x.optMu.Unlock()
-	ks.Use(func(fd spclient.FD) error {
-		x.opts.WayToGroups(x.s.ctx, x.s.conn, fd, to, local.Addr())
-		return nil
-	})
-}
-
 // reach is what keeps datagrams from the peer that a socket has just been connected to, which Linux says then and
 // NetBSD when one is sent. NetBSD's own kernel cannot be asked.
 func (x *socket) reach(ks *spclient.NetSocket) unix.Errno {

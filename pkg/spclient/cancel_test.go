@@ -438,8 +438,8 @@ func TestCloseInSysctl(t *testing.T) {
 		<-begun
 		cancel()
 		<-called
-		close(closing)
 		since := time.Now()
+		close(closing)
 		c.Close()
 		if took := time.Since(since); answers && took < 20*time.Millisecond || took > prompt {
 			t.Errorf("answers %v: Close took %v", answers, took)

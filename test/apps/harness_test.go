@@ -232,6 +232,22 @@ func (h *host) start() error {
 	return nil
 }
 
+// tool runs one of our programs.
+func tool(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(filepath.Join(bin, name), args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+}
+
+// startKernel starts a rumpd for the test.
+func startKernel(t *testing.T, name string, args ...string) *host {
+	t.Helper()
+	tool(t, "rumpctl", append([]string{"start", name}, args...)...)
+	t.Cleanup(func() { exec.Command(filepath.Join(bin, "rumpctl"), "halt", name).Run() })
+	return &host{name: name, kernel: "unix://" + filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "rump", name)}
+}
+
 // twoKernels skips a test that says nothing natively or on one kernel.
 func twoKernels(t *testing.T) {
 	t.Helper()

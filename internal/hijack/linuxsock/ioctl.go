@@ -185,13 +185,18 @@ func (r *ioctlRequest) name() string {
 
 // find finds the interface of the argument.
 func (r *ioctlRequest) find() (*rtsock.Interface, unix.Errno) {
-	list, err := rtsock.Interfaces(r.ctx, r.k)
+	name := r.name()
+	return findInterface(r.ctx, r.k, func(ifp *rtsock.Interface) bool { return ifp.Name == name })
+}
+
+// findInterface finds an interface of the kernel's: ENODEV if there is none.
+func findInterface(ctx context.Context, k rtsock.Kernel, is func(*rtsock.Interface) bool) (*rtsock.Interface, unix.Errno) {
+	list, err := rtsock.Interfaces(ctx, k)
 	if err != nil {
 		return nil, Errno(err)
 	}
-	name := r.name()
 	for i := range list {
-		if list[i].Name == name {
+		if is(&list[i]) {
 			return &list[i], 0
 		}
 	}

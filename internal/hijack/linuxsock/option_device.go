@@ -18,7 +18,7 @@ func setBindToDevice(r *request, value []byte) unix.Errno {
 	if name == "" {
 		return bindToDevice(r, 0)
 	}
-	ifp, errno := findInterface(r, func(ifp *rtsock.Interface) bool { return ifp.Name == name })
+	ifp, errno := findInterface(r.ctx, r.k, func(ifp *rtsock.Interface) bool { return ifp.Name == name })
 	if errno != 0 {
 		return errno
 	}
@@ -76,23 +76,9 @@ func getBindToDevice(r *request) ([]byte, unix.Errno) {
 	case r.size < unix.IFNAMSIZ:
 		return nil, unix.EINVAL
 	}
-	ifp, errno := findInterface(r, func(ifp *rtsock.Interface) bool { return int(ifp.Index) == index })
+	ifp, errno := findInterface(r.ctx, r.k, func(ifp *rtsock.Interface) bool { return ifp.Index == index })
 	if errno != 0 {
 		return nil, errno
 	}
 	return append([]byte(ifp.Name), 0), 0
-}
-
-// findInterface finds an interface of the kernel's: ENODEV if there is none.
-func findInterface(r *request, is func(*rtsock.Interface) bool) (*rtsock.Interface, unix.Errno) {
-	list, err := rtsock.Interfaces(r.ctx, r.k)
-	if err != nil {
-		return nil, Errno(err)
-	}
-	for i := range list {
-		if is(&list[i]) {
-			return &list[i], 0
-		}
-	}
-	return nil, unix.ENODEV
 }

@@ -39,7 +39,7 @@ var ipMulticastOptions = map[int]*option{
 				return unix.EINVAL
 			}
 			if r.s.Domain != unix.AF_INET {
-				return r.setMulticastAll(0, 0, v)
+				return r.store(v)
 			}
 			return r.setMulticastAll(netbsd.IPPROTO_IP, sysproxy.IPMulticastAll, v)
 		})),
@@ -99,10 +99,10 @@ var ip6MulticastOptions = map[int]*option{
 	unix.MCAST_LEAVE_GROUP: {name: "MCAST_LEAVE_GROUP", at: inKernel, set: setGroup},
 }
 
-// setMulticastAll is IP_MULTICAST_ALL or IPV6_MULTICAST_ALL, with the kernel's option for it, 0 for none. NetBSD's own kernel gives a
-// socket what comes to any group that somebody has joined.
+// setMulticastAll is IP_MULTICAST_ALL or IPV6_MULTICAST_ALL, with the kernel's option for it. NetBSD's own kernel
+// gives a socket what comes to any group that somebody has joined.
 func (r *request) setMulticastAll(level, name, v int32) unix.Errno {
-	if name != 0 && !r.s.isTCP() {
+	if !r.s.isTCP() {
 		errno := r.kernelInt(level, name, v)
 		if errno == unix.ENOPROTOOPT && v == 1 {
 			errno = 0

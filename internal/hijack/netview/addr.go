@@ -39,7 +39,7 @@ func Addrs(ctx context.Context, k Kernel, family uint8) ([]Addr, error) {
 	var list []Addr
 	if family != unix.AF_INET6 {
 		list = addrsOf(k.Machine(), links, netbsd.AF_INET)
-		if list, err = usable4(ctx, k, links, list); err != nil {
+		if list, err = usable4(ctx, k, list); err != nil {
 			return nil, err
 		}
 	}
@@ -105,15 +105,11 @@ func addrsOf(m *netbsd.Machine, links []Link, family uint8) []Addr {
 
 // usable4 leaves out the addresses of IPv4 that NetBSD does not use yet, since another host may have them: Linux
 // does not look, so that an address that is there can be bound.
-func usable4(ctx context.Context, k Kernel, links []Link, list []Addr) ([]Addr, error) {
-	loop := make(map[int]bool)
-	for i := range links {
-		loop[links[i].Index] = links[i].Loopback()
-	}
+func usable4(ctx context.Context, k Kernel, list []Addr) ([]Addr, error) {
 	var fd spclient.FD
 	usable := list[:0]
 	for _, a := range list {
-		if loop[a.Index] {
+		if a.Prefix.Addr().IsLoopback() {
 			usable = append(usable, a)
 			continue
 		}

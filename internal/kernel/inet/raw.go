@@ -38,7 +38,7 @@ const icmp6ChecksumOffset = 2
 // newRaw makes a raw socket.
 func (s *Stack) newRaw(m *netbsd.Machine, family, proto, prProto int32) *rawSocket {
 	so := &rawSocket{ipProto: uint8(proto), prProto: prProto, checksum: -1}
-	so.init(s, m, family, netbsd.SOCK_RAW, proto, rawSpace, rawSpace)
+	so.initDatagrams(s, m, family, netbsd.SOCK_RAW, proto, rawSpace, rawSpace)
 	so.filter.PassAll()
 	s.sockets.add(so)
 	return so
@@ -276,7 +276,7 @@ func (so *dgramSocket) send4(h ip4Header, payload []byte, flags int32) error {
 	} else if p.dontRoute && !so.keepsTTL {
 		h.ttl = 1
 	}
-	sum := so.typ == netbsd.SOCK_DGRAM && !so.noSum4
+	sum := so.typ == netbsd.SOCK_DGRAM && !so.noSum4.Load()
 	so.mu.Unlock()
 	r, err := s.findRoute(p)
 	if err != nil {
@@ -420,8 +420,8 @@ func (s *Stack) bindable(a netip.Addr, broadcast bool) error {
 
 // SetOption implements [kernel.Socket].
 func (so *rawSocket) SetOption(_ *kernel.Call, level, name int32, value []byte) error {
-	if only := so.onlyOwn(level, name); only != nil {
-		return so.setOnlyOwn(only, value)
+	if flag := so.flag(level, name); flag != nil {
+		return so.setFlag(flag, value)
 	}
 	switch {
 	case level == netbsd.SOL_SOCKET && name == netbsd.SO_NOHEADER:
@@ -498,8 +498,8 @@ func (so *rawSocket) setNoHeader(value []byte) error {
 
 // Option implements [kernel.Socket].
 func (so *rawSocket) Option(_ *kernel.Call, level, name int32, _ int) ([]byte, error) {
-	if only := so.onlyOwn(level, name); only != nil {
-		return boolOpt(so.m, !only.Load()), nil
+	if flag := so.flag(level, name); flag != nil {
+		return boolOpt(so.m, flag.Load()), nil
 	}
 	so.mu.Lock()
 	flags, checksum, filter := so.ip4.flags, so.checksum, so.filter

@@ -1,8 +1,6 @@
 package inet
 
 import (
-	"sync/atomic"
-
 	"rumptools/internal/kernel"
 	"rumptools/pkg/netbsd"
 )
@@ -19,10 +17,14 @@ type dgramSocket struct {
 	queue         []datagram
 	size          int // bytes in queue (sb_cc)
 	lent          bool
-	// onlyOwn4 and onlyOwn6: what comes to groups that the socket has not joined is not for it.
-	onlyOwn4, onlyOwn6 atomic.Bool
+	flags
+}
 
-	noSum4 bool // UDP's IPv4 datagrams leave without checksum (sysproxy.SONoCheck)
+// initDatagrams is init of a socket for datagrams.
+func (so *dgramSocket) initDatagrams(s *Stack, m *netbsd.Machine, family, typ, proto int32, send, recv int) {
+	so.init(s, m, family, typ, proto, send, recv)
+	so.allGroups4.Store(true)
+	so.allGroups6.Store(true)
 }
 
 // datagram is a received message.

@@ -31,14 +31,16 @@ func (so *rawSocket) LendDatagrams(notify func(lend.Events)) (lend.Datagrams, er
 
 func (so *dgramSocket) lend(notify func(lend.Events), send func([]byte) (int, error)) (lend.Datagrams, error) {
 	so.mu.Lock()
-	defer so.mu.Unlock()
+	closed, lent := so.closed, so.lent
+	so.lent = lent || !closed
+	so.mu.Unlock()
 	switch {
-	case so.closed:
+	case closed:
 		return nil, netbsd.EBADF
-	case so.lent:
+	case lent:
 		return nil, netbsd.EBUSY
 	}
-	so.lent = true
+	// Not with so.mu, which who is notified takes.
 	l := &dgramLoan{so: so, send: send}
 	l.w = kernel.Watcher{Notify: func() { notify(lend.Readable) }, Events: kernel.Readable}
 	so.Watch(&l.w)

@@ -10,7 +10,6 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 
 	"rumptools/pkg/netbsd"
-	"rumptools/pkg/sysproxy"
 )
 
 // membership is a group that a socket joined on an interface.
@@ -41,38 +40,17 @@ func (gs *groupSet) changed() {
 	gs.now.Store(&list)
 }
 
-// takesGroup tells whether a datagram that came to a group, if it did, is for the socket: sysproxy.IPMulticastAll.
+// takesGroup tells whether a datagram that came to a group, if it did, is for the socket.
 func (so *dgramSocket) takesGroup(p *packet) bool {
 	if !p.dst.IsMulticast() {
 		return true
 	}
 	group, _ := netbsd.ExtractScope(p.dst)
-	groups, only := &so.groups4, &so.onlyOwn4
+	groups, all := &so.groups4, &so.allGroups4
 	if !group.Is4() {
-		groups, only = &so.groups6, &so.onlyOwn6
+		groups, all = &so.groups6, &so.allGroups6
 	}
-	return !only.Load() || groups.has(membership{p.nic, group})
-}
-
-// onlyOwn is where it is kept whether the socket gets what comes to its own groups only, nil for other options.
-func (so *dgramSocket) onlyOwn(level, name int32) *atomic.Bool {
-	switch {
-	case level == netbsd.IPPROTO_IP && name == sysproxy.IPMulticastAll:
-		return &so.onlyOwn4
-	case level == netbsd.IPPROTO_IPV6 && name == sysproxy.IPv6MulticastAll && so.family == netbsd.AF_INET6:
-		return &so.onlyOwn6
-	}
-	return nil
-}
-
-// setOnlyOwn sets sysproxy.IPMulticastAll or IPv6MulticastAll.
-func (so *dgramSocket) setOnlyOwn(only *atomic.Bool, value []byte) error {
-	v, err := optInt(so.m, value)
-	if err != nil {
-		return err
-	}
-	only.Store(v == 0)
-	return nil
+	return all.Load() || groups.has(membership{p.nic, group})
 }
 
 // join joins a group on an interface. The engine counts the members.

@@ -20,9 +20,6 @@ type udpSocket struct {
 	// dual says that an IPv6 socket is for IPv4 as well. It is decided with
 	// the local port, under the lock of the table.
 	dual bool
-	// noSum6 says that IPv6 datagrams leave without checksum, takesNoSum6 that those that come without
-	// are taken (sysproxy.UDPNoCheck6TX and RX).
-	noSum6, takesNoSum6 bool
 }
 
 var (
@@ -39,7 +36,7 @@ func udpRecvSpace(family int32) int32 { return int32(40 * (1024 + sizeofSockaddr
 // newUDP makes a UDP socket.
 func (s *Stack) newUDP(m *netbsd.Machine, family, proto int32) *udpSocket {
 	so := &udpSocket{}
-	so.init(s, m, family, netbsd.SOCK_DGRAM, proto, s.udpParam(family, "sendspace"), s.udpParam(family, "recvspace"))
+	so.initDatagrams(s, m, family, netbsd.SOCK_DGRAM, proto, s.udpParam(family, "sendspace"), s.udpParam(family, "recvspace"))
 	s.sockets.add(so)
 	return so
 }
@@ -134,7 +131,7 @@ func (so *udpSocket) input(p *packet, from endpoint, data []byte) {
 		so.mu.Unlock()
 		return
 	}
-	if p.noSum6 && !so.takesNoSum6 {
+	if p.noSum6 && !so.takesNoSum6.Load() {
 		so.mu.Unlock()
 		so.stack.sockets.udp6Stat[netbsd.UDP6_STAT_NOSUM].Add(1)
 		return
@@ -282,11 +279,9 @@ func (so *udpSocket) output(m *kernel.Message, local, remote endpoint) error {
 	if !dst.Is4() {
 		so.stack.countUDP(netbsd.AF_INET6, netbsd.UDP_STAT_OPACKETS)
 		off := 6 // of the checksum
-		so.mu.Lock()
-		if so.noSum6 {
+		if so.noSum6.Load() {
 			off = -1
 		}
-		so.mu.Unlock()
 		return so.send6(netbsd.IPPROTO_UDP, dst, b, off, m)
 	}
 	so.stack.countUDP(netbsd.AF_INET, netbsd.UDP_STAT_OPACKETS)
@@ -457,18 +452,8 @@ func (so *udpSocket) sourceFor(dst netip.Addr) (netip.Addr, error) {
 
 // SetOption implements [kernel.Socket].
 func (so *udpSocket) SetOption(_ *kernel.Call, level, name int32, value []byte) error {
-	if only := so.onlyOwn(level, name); only != nil {
-		return so.setOnlyOwn(only, value)
-	}
-	if own := so.own(level, name); own != nil {
-		v, err := optInt(so.m, value)
-		if err != nil {
-			return err
-		}
-		so.mu.Lock()
-		defer so.mu.Unlock()
-		*own = v != 0
-		return nil
+	if flag := so.flag(level, name); flag != nil {
+		return so.setFlag(flag, value)
 	}
 	if level == netbsd.IPPROTO_UDP {
 		if so.family != netbsd.AF_INET {
@@ -487,28 +472,10 @@ func (so *udpSocket) SetOption(_ *kernel.Call, level, name int32, value []byte) 
 	return so.setOption(level, name, value, so.isBound)
 }
 
-// own is where one of rumpd's own options is kept, nil for others.
-func (so *udpSocket) own(level, name int32) *bool {
-	switch {
-	case level == netbsd.SOL_SOCKET && name == sysproxy.SONoCheck:
-		return &so.noSum4
-	case level == netbsd.IPPROTO_UDP && so.family == netbsd.AF_INET6 && name == sysproxy.UDPNoCheck6TX:
-		return &so.noSum6
-	case level == netbsd.IPPROTO_UDP && so.family == netbsd.AF_INET6 && name == sysproxy.UDPNoCheck6RX:
-		return &so.takesNoSum6
-	}
-	return nil
-}
-
 // Option implements [kernel.Socket].
 func (so *udpSocket) Option(_ *kernel.Call, level, name int32, _ int) ([]byte, error) {
-	if only := so.onlyOwn(level, name); only != nil {
-		return boolOpt(so.m, !only.Load()), nil
-	}
-	if own := so.own(level, name); own != nil {
-		so.mu.Lock()
-		defer so.mu.Unlock()
-		return boolOpt(so.m, *own), nil
+	if flag := so.flag(level, name); flag != nil {
+		return boolOpt(so.m, flag.Load()), nil
 	}
 	if level == netbsd.SOL_SOCKET && name == sysproxy.SOReach {
 		return intOpt(so.m, int32(so.reach())), nil

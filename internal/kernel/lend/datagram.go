@@ -9,8 +9,8 @@ import (
 // Datagrams is a socket for datagrams of the kernel's. Its methods do not wait, and one
 // goroutine at a time calls them.
 type Datagrams interface {
-	// Recv takes the first datagram that has come. It may be called by what it is notified with. It fails with netbsd.EAGAIN when
-	// there is none, and with the error that came back for one that was sent.
+	// Recv takes the first datagram that has come. Who is notified may call it. It fails with
+	// netbsd.EAGAIN when there is none, and with the error that came back for one that was sent.
 	Recv() (Datagram, error)
 	// Unread gives back the one that Recv gave last.
 	Unread(Datagram)
