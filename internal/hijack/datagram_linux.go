@@ -186,7 +186,7 @@ func (o *onlyPeer) wanted() spclient.Wanted {
 	switch {
 	case control:
 		return spclient.WantControl
-	case x.k == nil, x.drained != x.association, x.opts.Type != unix.SOCK_DGRAM, x.ping():
+	case x.kKey == "", x.drained != x.association, x.opts.Type != unix.SOCK_DGRAM, x.ping():
 		return spclient.WantSender
 	}
 	o.peer = []byte(x.kKey)
@@ -244,6 +244,9 @@ func (x *socket) isEnded() bool {
 
 // put sends a datagram to S, and waits while S has many.
 func (x *socket) put(o *origins, path string, data, from, control []byte) error {
+	if x.inner != nil {
+		return x.putInner(data, from, control)
+	}
 	key := string(from) + string(control)
 	x.mu.Lock()
 	k, kKey := x.k, x.kKey
@@ -359,14 +362,23 @@ func (x *socket) kernelOrigin(from unix.Sockaddr) (addr, control []byte, ok bool
 
 // complain tells the program of an error: S is readable, and its next call fails.
 func (x *socket) complain(e unix.Errno) {
-	if e == unix.EMSGSIZE && x.refusesTooLong() && !x.queuesErrors() {
+	if e == unix.EMSGSIZE && x.inner == nil && x.refusesTooLong() && !x.queuesErrors() {
 		// S could have a reset only, which says that all is over. Who looks for the MTU of
 		// a path takes a datagram that is lost for one that was too long.
 		x.s.say("%v", e)
 		return
 	}
-	x.pend(e)
 	x.queueError(e)
+	x.tell(e)
+}
+
+// tell makes an error the program's next: S is readable, and a call fails.
+func (x *socket) tell(e unix.Errno) {
+	if x.inner != nil {
+		x.fail(e)
+		return
+	}
+	x.pend(e)
 	x.show()
 }
 
@@ -491,9 +503,13 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 		return e
 	}
 	x.mu.Lock()
-	ks, path, old := x.ks, x.path, x.k
+	ks, old := x.ks, x.k
+	// What an S of the inner network has sent is for the peer before, and only for that K need not stay where it is.
+	stays := x.inner != nil && x.state != connected && x.inner.mtu == 0
 	x.mu.Unlock()
-	x.takeBack()
+	if !stays {
+		x.takeBack()
+	}
 	if addr == nil {
 		return x.dissociate(host, ks)
 	}
@@ -514,29 +530,15 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 		}
 		return e
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return errnoOf(err)
+	var k *kept
+	var name string
+	if x.inner != nil {
+		e = x.connectInner(host, addr)
+	} else {
+		k, name, e = x.connectLocal(host, old != nil)
 	}
-	name, err := autobind(fd)
-	if err == nil && old != nil {
-		// While S is connected nobody else may send to it.
-		disconnect(host)
-	}
-	if err == nil {
-		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
-	}
-	if err == nil {
-		err = unix.Connect(host, &unix.SockaddrUnix{Name: name})
-	}
-	if err != nil {
-		unix.Close(fd)
-		return errnoOf(err)
-	}
-	// S was turned away from the one before, which is an error of that one only.
-	k, err := x.s.ends.keep(fd, func() {})
-	if err != nil {
-		return errnoOf(err)
+	if e != 0 {
+		return e
 	}
 	peer, err := ks.Getpeername()
 	if err != nil {
@@ -561,6 +563,36 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 		x.byCalls()
 	}
 	return 0
+}
+
+// connectLocal connects an S that is a local socket to a new K, and K to S. again tells whether it is connected
+// already.
+func (x *socket) connectLocal(host int, again bool) (k *kept, name string, e unix.Errno) {
+	x.mu.Lock()
+	path := x.path
+	x.mu.Unlock()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, "", errnoOf(err)
+	}
+	name, err = autobind(fd)
+	if err == nil && again {
+		// While S is connected nobody else may send to it.
+		disconnect(host)
+	}
+	if err == nil {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+	}
+	if err == nil {
+		err = unix.Connect(host, &unix.SockaddrUnix{Name: name})
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, "", errnoOf(err)
+	}
+	// S was turned away from the one before, which is an error of that one only.
+	k, err = x.s.ends.keep(fd, func() {})
+	return k, name, errnoOf(err)
 }
 
 // dissociate is connect(2) to nobody.

@@ -95,12 +95,12 @@ func (x *socket) lendDatagrams(ks *spclient.NetSocket, path string) (*datagramLo
 	g.gate.Lock()
 	defer g.gate.Unlock()
 	x.mu.Lock()
-	k, never, ended := x.k, g.never, x.state == ended
+	k, never, ended := x.sendingEnd(), g.never, x.state == ended
 	x.mu.Unlock()
 	switch {
 	case ended:
 		return nil, over
-	case never, !x.s.conn.CanLendDatagrams(), !x.lendable(k):
+	case never, !x.canLend(), !x.lendable(k):
 		x.byCalls()
 		return nil, byCalls
 	}
@@ -110,7 +110,9 @@ func (x *socket) lendDatagrams(ks *spclient.NetSocket, path string) (*datagramLo
 		close(l.done)
 	}
 	var err error
-	if k != nil {
+	if x.inner != nil {
+		err = x.lendInner(ks, told)
+	} else if k != nil {
 		err = unix.EBADF // if it is closed
 		k.control(func(fd int) { err = x.lendTo(ks, fd, told) })
 	} else {
@@ -138,6 +140,14 @@ func (x *socket) lendTo(ks *spclient.NetSocket, host int, told func(spclient.Loa
 	return ks.Use(func(fd spclient.FD) error { return x.s.conn.LendDatagramsControl(x.s.ctx, fd, host, told) })
 }
 
+// canLend tells whether the kernel takes loans to sockets as S is.
+func (x *socket) canLend() bool {
+	if x.inner != nil {
+		return x.s.conn.CanLendLabels()
+	}
+	return x.s.conn.CanLendDatagrams()
+}
+
 // lendable tells whether the kernel has the datagrams as the program does, and all that is to
 // be known of them.
 func (x *socket) lendable(k *kept) bool {
@@ -155,12 +165,12 @@ func (x *socket) byCalls() {
 	defer x.mu.Unlock()
 	g := &x.lending
 	g.never = true
-	if x.k != nil && g.forwarded != x.k {
-		g.forwarded, g.quit, g.quitted = x.k, new(atomic.Bool), make(chan struct{})
+	if k := x.sendingEnd(); k != nil && g.forwarded != k {
+		g.forwarded, g.quit, g.quitted = k, new(atomic.Bool), make(chan struct{})
 		go func(k *kept, path string, quit *atomic.Bool, quitted chan struct{}) {
 			defer close(quitted)
 			x.forward(k, path, quit)
-		}(x.k, x.path, g.quit, g.quitted)
+		}(k, x.path, g.quit, g.quitted)
 	}
 }
 
@@ -206,7 +216,8 @@ func (x *socket) sendsRest() {
 	x.takeBack()
 	x.mu.Lock()
 	g := &x.lending
-	k, forwarded, quit, quitted := x.k, x.k == g.forwarded, g.quit, g.quitted
+	k := x.sendingEnd()
+	forwarded, quit, quitted := k == g.forwarded, g.quit, g.quitted
 	x.mu.Unlock()
 	if k == nil {
 		return
@@ -230,7 +241,7 @@ func (x *socket) sendsRest() {
 				_, _, err = unix.Recvfrom(fd, b, unix.MSG_DONTWAIT)
 			}
 		})
-		if err == unix.EINTR || err == unix.ECONNRESET {
+		if err == unix.EINTR || err == unix.ECONNRESET || err == unix.ECONNREFUSED { // that S is closed
 			continue
 		}
 		if err != nil {

@@ -153,6 +153,9 @@ func (e *ends) hangUps(wait int, do func(gone func())) bool {
 func (e *ends) catchUp() {
 	e.hangUps(0, func(gone func()) { gone() })
 	e.hear()
+	if n := e.s.inner.made(); n != nil {
+		n.CatchUp()
+	}
 	if raw, err := e.in.SyscallConn(); err == nil {
 		raw.Control(func(fd uintptr) { e.read(int(fd)) })
 	}

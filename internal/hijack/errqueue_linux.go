@@ -70,7 +70,7 @@ const longestPacket = 1<<16 - 1
 
 // queueTooLong puts into the queue that a datagram of size bytes cannot be sent. IPv4 does not get as
 // far with one that none of its packets would hold.
-func (x *socket) queueTooLong(size uint64, to []byte) {
+func (x *socket) queueTooLong(host int, size uint64, to []byte) {
 	inet6 := x.opts.Domain == unix.AF_INET6
 	if !x.queuesErrors() || !inet6 && size > longestPacket {
 		return
@@ -85,18 +85,29 @@ func (x *socket) queueTooLong(size uint64, to []byte) {
 		addr[2], addr[3] = 0, 0 // the port is that of the peer, of whom there is none
 	}
 	x.mu.Unlock()
+	e := x.tooLong(addr)
+	x.mu.Lock()
+	x.queue(e)
+	x.mu.Unlock()
+	if x.inner != nil {
+		// Poll(2) tells of the queue, and the call of the error.
+		x.failAt(host, unix.EMSGSIZE)
+		unix.GetsockoptInt(host, unix.SOL_SOCKET, unix.SO_ERROR)
+	}
+}
+
+// tooLong is the error of a datagram to an address of Linux's that this host does not send.
+func (x *socket) tooLong(to []byte) errorEntry {
 	e := errorEntry{
 		QueuedError: linuxsock.QueuedError{Errno: unix.EMSGSIZE, Origin: unix.SO_EE_ORIGIN_LOCAL, Info: longestPacket},
-		to:          addr,
+		to:          to,
 	}
-	if dst, ok := linuxsock.Addr(addr); ok {
+	if dst, ok := linuxsock.Addr(to); ok {
 		if mtu, ok := x.mtuTo(dst.Addr()); ok {
 			e.Info = uint32(mtu)
 		}
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.queue(e)
+	return e
 }
 
 // mtuTo asks the kernel how long a packet to an address may be.
@@ -118,25 +129,43 @@ func (x *socket) queue(e errorEntry) {
 	}
 }
 
+// nextError takes the first error of the queue.
+func (x *socket) nextError() (entry errorEntry, ok bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.errors) == 0 {
+		return errorEntry{}, false
+	}
+	entry = x.errors[0]
+	x.errors = x.errors[1:]
+	return entry, true
+}
+
 // receiveError is recvmsg(2) with MSG_ERRQUEUE.
 func (t *trap) receiveError(m *message) (int, unix.Errno) {
 	x := t.sock
-	x.mu.Lock()
-	if len(x.errors) == 0 {
-		x.mu.Unlock()
+	var entry errorEntry
+	var ok bool
+	if x.inner != nil {
+		entry, ok = x.innerError(t.host)
+	} else {
+		entry, ok = x.nextError()
+		// It is told with that.
+		if ok {
+			unix.GetsockoptInt(t.host, unix.SOL_SOCKET, unix.SO_ERROR)
+			x.mu.Lock()
+			next := unix.Errno(0)
+			if len(x.errors) > 0 {
+				next = x.errors[0].Errno
+			}
+			x.mu.Unlock()
+			if x.pend(next); next != 0 {
+				x.show()
+			}
+		}
+	}
+	if !ok {
 		return 0, unix.EAGAIN
-	}
-	entry := x.errors[0]
-	x.errors = x.errors[1:]
-	next := unix.Errno(0)
-	if len(x.errors) > 0 {
-		next = x.errors[0].Errno
-	}
-	x.mu.Unlock()
-	// It is told with that.
-	unix.GetsockoptInt(t.host, unix.SOL_SOCKET, unix.SO_ERROR)
-	if x.pend(next); next != 0 {
-		x.show()
 	}
 	n := min(len(entry.data), int(min(m.size(), maxDatagram)))
 	if e := t.scatter(m, entry.data[:n]); e != 0 {

@@ -163,6 +163,5 @@ func (x *socket) icmpError(e *linuxsock.ICMPError, control []byte) {
 	}
 	x.queue(errorEntry{q, data, linuxsock.Sockaddr(to, x.opts.Domain), append([]byte(nil), control...)})
 	x.mu.Unlock()
-	x.pend(q.Errno)
-	x.show()
+	x.tell(q.Errno)
 }

@@ -96,6 +96,9 @@ func (t *trap) setsockopt() {
 		e = x.withOptions(false, set)
 	}
 	x.tellsErrors()
+	if x.inner != nil {
+		x.setInner(t.host, t.arg(1), t.arg(2))
+	}
 	if p := x.joined(); p != nil && e == 0 && t.arg(1) == unix.SOL_SOCKET && t.arg(2) == unix.SO_LINGER {
 		p.lingersNow(t.host)
 	}
@@ -152,7 +155,7 @@ func (t *trap) getsockopt() {
 // S has it no longer.
 func (x *socket) toldByHost(host int) {
 	x.mu.Lock()
-	has := x.state == broken || x.state == dead || x.opts.Type == unix.SOCK_DGRAM && x.k != nil
+	has := x.state == broken || x.state == dead || x.opts.Type == unix.SOCK_DGRAM && (x.k != nil || x.inner != nil)
 	x.mu.Unlock()
 	if !has {
 		return

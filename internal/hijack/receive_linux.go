@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/linuxsock"
+	"rumptools/internal/label"
 	"rumptools/internal/sidefile"
 )
 
@@ -188,7 +189,7 @@ func (t *trap) receiveNow(host int, m *message, flags int) (int, unix.Errno) {
 	const kept = unix.MSG_PEEK | unix.MSG_TRUNC | unix.MSG_WAITALL
 	var oob []byte
 	if !stream && x.nl == nil {
-		oob = make([]byte, sidefile.Room)
+		oob = make([]byte, max(sidefile.Room, label.Room))
 	}
 	n, oobn, got, from, err := unix.RecvmsgBuffers(host, [][]byte{buf}, oob, flags&kept|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
 	if err != nil {
@@ -206,7 +207,12 @@ func (t *trap) receiveNow(host int, m *message, flags int) (int, unix.Errno) {
 		}
 		return 0, e
 	}
-	along := sidefile.Read(oob[:oobn]) // the control messages of what comes by K
+	var along []byte // the control messages of what comes by K
+	if x.inner != nil {
+		got &^= unix.MSG_CTRUNC // of what the host has to say
+	} else {
+		along = sidefile.Read(oob[:oobn])
+	}
 	// With MSG_TRUNC TCP throws away what it would have given.
 	if !stream || flags&unix.MSG_TRUNC == 0 {
 		if e := t.scatter(m, buf[:min(n, len(buf))]); e != 0 {
@@ -226,7 +232,11 @@ func (t *trap) receiveNow(host int, m *message, flags int) (int, unix.Errno) {
 		}
 	case !stream:
 		var left, cut bool
-		name, control, left = x.origin(from)
+		if x.inner != nil {
+			name, control, left = x.innerOrigin(oob[:oobn])
+		} else {
+			name, control, left = x.origin(from)
+		}
 		if along != nil {
 			control = along
 		}

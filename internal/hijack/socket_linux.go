@@ -78,6 +78,7 @@ type socket struct {
 	// Of sockets for datagrams.
 	receiving bool
 	lending   lending
+	inner     *inner // of one that is a UDP socket of the host's
 	pingID    uint16 // of echo requests
 	origins   *origins
 	kName     string // the name of K
@@ -171,10 +172,16 @@ func (t *trap) socket() {
 		t.fail(e)
 		return
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, hostType|unix.SOCK_CLOEXEC|flags&unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		t.fail(errnoOf(err))
-		return
+	fd, in := -1, (*inner)(nil)
+	if opts.Type == unix.SOCK_DGRAM && opts.Protocol == unix.IPPROTO_UDP {
+		fd, in = t.s.newInner(flags&unix.SOCK_NONBLOCK != 0)
+	}
+	if in == nil {
+		var err error
+		if fd, err = unix.Socket(unix.AF_UNIX, hostType|unix.SOCK_CLOEXEC|flags&unix.SOCK_NONBLOCK, 0); err != nil {
+			t.fail(errnoOf(err))
+			return
+		}
 	}
 	defer unix.Close(fd)
 	x, e := t.s.newSocket(fd, opts)
@@ -186,7 +193,11 @@ func (t *trap) socket() {
 		// The more waits there, the less often who carries it has to be woken.
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, streamBuffer)
 	}
-	x.track(fd)
+	if x.inner = in; in != nil {
+		x.trackInner(fd)
+	} else {
+		x.track(fd)
+	}
 	if opts.Type == unix.SOCK_RAW {
 		// It gets what comes from now on, also if nothing is ever done with it.
 		if e := x.open(fd); e != 0 {
@@ -271,6 +282,9 @@ func (x *socket) drop() {
 	x.mu.Unlock()
 	if k != nil {
 		k.close()
+	}
+	if x.inner != nil {
+		x.closeInner()
 	}
 	if ks != nil {
 		ks.Close()
@@ -371,6 +385,9 @@ func (x *socket) rawPacket() bool {
 // named makes sure that S is bound to a path, so that it can be reached and its end is
 // seen.
 func (x *socket) named(host int) unix.Errno {
+	if x.inner != nil {
+		return x.nameInner(host)
+	}
 	gone := x.whenGone()
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -227,6 +227,7 @@ func supervise(ctx context.Context, o *Options, f *front) error {
 	}()
 	s.serve()
 	s.deliver()
+	s.closeInner() // a process, perhaps
 	<-reaped
 	return nil
 }

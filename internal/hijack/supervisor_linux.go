@@ -51,6 +51,7 @@ type supervisor struct {
 	waits *waits
 	ends  *ends
 	ear   icmpEar
+	inner innerNet
 
 	mu      sync.Mutex
 	sockets map[uint64]*socket // by SO_COOKIE
@@ -131,6 +132,7 @@ func (s *supervisor) close() {
 	if s.hub != nil {
 		s.hub.close()
 	}
+	s.closeInner()
 	s.t.close()
 	if s.dir != "" {
 		// What is still being written into it, or bound, would keep it.

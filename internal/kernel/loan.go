@@ -55,7 +55,7 @@ func (c *conn) banner() sysproxy.Banner {
 	b := c.k.banner
 	b.Extensions = []string{sysproxy.ExtCarry, sysproxy.ExtSettle, sysproxy.ExtDial, sysproxy.ExtPost}
 	if c.link.lends() {
-		b.Extensions = append(b.Extensions, sysproxy.ExtLend, sysproxy.ExtLendDatagrams, sysproxy.ExtLendControl, sysproxy.ExtPair)
+		b.Extensions = append(b.Extensions, sysproxy.ExtLend, sysproxy.ExtLendDatagrams, sysproxy.ExtLendControl, sysproxy.ExtLendLabels, sysproxy.ExtPair)
 	}
 	return b
 }

@@ -18,7 +18,7 @@ func (c *conn) lendDatagrams(h sysproxy.Header, payload []byte) bool {
 		return c.refuse(h, sysproxy.ErrMalformedRequest)
 	}
 	m, err := c.layout.ParseLendDatagrams(h, payload)
-	if err != nil || m.Op > sysproxy.LendBeginControl {
+	if err != nil || m.Op > sysproxy.LendBeginLabels {
 		closeFile(c.link.takeFile())
 		return c.refuse(h, sysproxy.ErrMalformedRequest)
 	}
@@ -35,6 +35,9 @@ func (c *conn) lendDatagrams(h sysproxy.Header, payload []byte) bool {
 		return c.refuse(h, sysproxy.ErrInExec)
 	}
 	err = beginLoan(c, m.FD, file, h.ReqNo, lendDatagramsReply, func(p *lend.Pump, s DatagramLender, ended func(lend.End, error), closed func()) (*lend.Loan, error) {
+		if m.Op == sysproxy.LendBeginLabels {
+			return p.NewLabelledLoan(file, s.LendDatagrams, ended, closed)
+		}
 		return p.NewDatagramLoan(file, m.Op == sysproxy.LendBeginControl, s.LendDatagrams, ended, closed)
 	})
 	if err != nil {

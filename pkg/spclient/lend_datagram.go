@@ -58,6 +58,27 @@ func (c *Conn) LendDatagramsControl(ctx context.Context, fd FD, host int, ended 
 	return c.loan(ctx, fd, sysproxy.ExtLendDatagrams, sysproxy.TypeLendDatagrams, m, host, ended)
 }
 
+// CanLendLabels tells whether [Conn.LendDatagramsLabelled] works.
+func (c *Conn) CanLendLabels() bool { return c.session().has(sysproxy.ExtLendLabels) }
+
+// LendDatagramsLabelled is LendDatagrams to an S that is a UDP socket of IPv4 of the host's, in a network namespace of the
+// caller's, where nobody else sends to it. k is of a UDP socket in that namespace that is connected to S. What comes for
+// fd is sent by k; what S, once it is connected to k's socket, sends is sent to whom fd is connected to. Each
+// datagram has a label by which table, a file in memory of the size of a label's table (internal/label), tells the sender's
+// address and the control messages, in the kernel's layout. S is not waited for: what it has no room for is lost.
+func (c *Conn) LendDatagramsLabelled(ctx context.Context, fd FD, k, table int, ended func(LoanEnd)) error {
+	if !c.CanLendLabels() {
+		return callError("lend", ErrNoLoans)
+	}
+	parcel, err := newParcel(k, table)
+	if err != nil {
+		return callError("lend", err)
+	}
+	defer closeHost(parcel)
+	m := sysproxy.LendDatagrams{FD: fd.num, Op: sysproxy.LendBeginLabels}
+	return c.loan(ctx, fd, sysproxy.ExtLendLabels, sysproxy.TypeLendDatagrams, m, parcel, ended)
+}
+
 // TakeBackDatagrams ends the loan of fd if there is one: what S has sent up to now is sent,
 // what S had no room for waits in fd, and ended of LendDatagrams is called.
 func (c *Conn) TakeBackDatagrams(ctx context.Context, fd FD) error {

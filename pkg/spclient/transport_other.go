@@ -28,4 +28,6 @@ func holdStdio() (release func()) { return func() {} }
 
 func dupAbove2(int) (int, error) { return -1, errors.ErrUnsupported }
 
+func newParcel(...int) (int, error) { return -1, errors.ErrUnsupported }
+
 func closeHost(int) {}

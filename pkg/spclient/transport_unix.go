@@ -38,5 +38,20 @@ func dupAbove2(fd int) (int, error) {
 	return fd, os.NewSyscallError("fcntl", err)
 }
 
+// newParcel makes a local socket at which a message with copies of descriptors waits.
+func newParcel(files ...int) (int, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("socketpair", err)
+	}
+	defer unix.Close(pair[1])
+	unix.CloseOnExec(pair[0])
+	if err := unix.Sendmsg(pair[1], []byte{0}, unix.UnixRights(files...), nil, 0); err != nil {
+		unix.Close(pair[0])
+		return -1, os.NewSyscallError("sendmsg", err)
+	}
+	return pair[0], nil
+}
+
 // closeHost closes a descriptor of the host's.
 func closeHost(fd int) { unix.Close(fd) }

@@ -12,6 +12,9 @@ const ExtLendDatagrams = "lenddgram"
 // ExtLendControl is the operation [LendBeginControl] of LENDDGRAM.
 const ExtLendControl = "lendctl"
 
+// ExtLendLabels is the operation [LendBeginLabels] of LENDDGRAM.
+const ExtLendLabels = "lendlabel"
+
 // TypeLendDatagrams is the type of the request LENDDGRAM and of its answer.
 const TypeLendDatagrams Type = 0x4c02
 
@@ -38,6 +41,11 @@ const (
 	// LendBeginControl is LendBegin of a client that wants control messages also with a connected S: a datagram
 	// that has some comes with a descriptor (SCM_RIGHTS) of a file that they are in, as recvmsg(2) gives them.
 	LendBeginControl LendOp = 2
+	// LendBeginLabels lends to an S that is a UDP socket of the host's, connected or not. The descriptor is of a local socket
+	// at which a message with two others (SCM_RIGHTS) waits: of K, a UDP socket that is connected to S, by which the
+	// server sends what comes, and of a table, a file in memory, in which it says from whom a datagram comes and with
+	// which control messages. Where in it is the datagram's label, a number in the packet's time to live and type of service.
+	LendBeginLabels LendOp = 3
 )
 
 // LoanControl ends a loan of datagrams to a connected S that was begun with LendBegin: control messages came with the next

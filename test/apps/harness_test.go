@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -48,6 +49,7 @@ type host struct {
 	name   string
 	kernel string     // URL; empty: no exec
 	v4, v6 netip.Addr // v6 may be invalid: there is none
+	wrap   []string   // what exec is run by
 }
 
 func (h *host) addresses() []netip.Addr {
@@ -343,9 +345,9 @@ func (h *host) command(f flags, name string, args ...string) *exec.Cmd {
 	if h.kernel == "" {
 		return exec.Command(name, args...)
 	}
-	all := append([]string{"exec", "--server", h.kernel}, f...)
-	all = append(append(all, "--", name), args...)
-	return exec.Command(filepath.Join(bin, "rumpctl"), all...)
+	all := append(slices.Clone(h.wrap), filepath.Join(bin, "rumpctl"), "exec", "--server", h.kernel)
+	all = append(append(append(all, f...), "--", name), args...)
+	return exec.Command(all[0], all[1:]...)
 }
 
 // start runs a program until it ends or the test does.

@@ -106,7 +106,7 @@ func (o *Outgoing) Plain() bool {
 // IPV6_DONTFRAG and UDP_SEGMENT. Others fail with the errno that Linux has for those that it
 // does not know or that need privilege.
 func (s *Socket) ToControl(m *netbsd.Machine, control []byte) (Outgoing, unix.Errno) {
-	out := Outgoing{TTL: -1, TOS: -1}
+	out := Outgoing{TTL: -1, TOS: -1, Segment: int(s.values[optionKey{unix.SOL_UDP, unix.UDP_SEGMENT}])}
 	list, errno := parseCmsgs(control)
 	if errno != 0 {
 		return out, errno

@@ -246,7 +246,11 @@ func (k kind) open(t *testing.T, c *spclient.Conn) *pair {
 	if err != nil {
 		t.Fatal(err)
 	}
-	host, err := unix.Socket(unix.AF_UNIX, hostType|unix.SOCK_CLOEXEC, 0)
+	hostDomain := unix.AF_UNIX
+	if k.typ == unix.SOCK_DGRAM && k.protocol == unix.IPPROTO_UDP {
+		hostDomain = unix.AF_INET // as where there is a network namespace
+	}
+	host, err := unix.Socket(hostDomain, hostType|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,8 +21,8 @@ var udpOptions = map[int]*option{
 		return r.noChecksum(netbsd.IPPROTO_UDP, sysproxy.UDPNoCheck6TX, v)
 	}), get: get(0)},
 	unix.UDP_NO_CHECK6_RX: {name: "UDP_NO_CHECK6_RX", at: inKernel, set: number(setNoCheck6RX), get: get(0)},
-	unix.UDP_SEGMENT: {name: "UDP_SEGMENT", at: refused, why: "calls that go by the host's socket would not be cut; a control message is heeded",
-		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
+	unix.UDP_SEGMENT: {name: "UDP_SEGMENT", at: onHost, why: "a UDP socket of the host's cuts what goes by it; others are refused",
+		set: number(setSegment), get: get(0)},
 	unix.UDP_GRO: remembered("UDP_GRO", "datagrams may be put together, and never are"),
 }
 
@@ -37,6 +37,17 @@ var rawOptions = map[int]*option{
 var icmp6Options = map[int]*option{
 	unix.ICMPV6_FILTER: (&option{name: "ICMPV6_FILTER", at: inKernel, set: setICMP6Filter, get: getICMP6Filter}).
 		only(func(s *Socket) bool { return s.Protocol == unix.IPPROTO_ICMPV6 }, unix.EOPNOTSUPP),
+}
+
+// setSegment is UDP_SEGMENT.
+func setSegment(r *request, v int32) unix.Errno {
+	if v < 0 || v > 0xffff {
+		return unix.EINVAL
+	}
+	if errno := r.hostSet(intValue(v)); errno != 0 && v != 0 {
+		return unix.ENOPROTOOPT
+	}
+	return r.store(v)
 }
 
 func isICMP(s *Socket) bool { return s.Domain == unix.AF_INET && s.Protocol == unix.IPPROTO_ICMP }

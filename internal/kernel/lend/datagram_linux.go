@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rumptools/internal/label"
 	"rumptools/internal/sidefile"
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/sysproxy"
@@ -28,6 +29,11 @@ type datagrams struct {
 	peer  []byte // whom K is for, nil without K
 	along bool   // control messages come along by K, in a file
 	path  string // where S is reached, "" with K
+
+	// With labels S is a UDP socket and K is for whatever comes.
+	labels *label.Writer
+	table  int
+	closed bool // S is, as sending to it has told
 
 	first Datagram // waits for room in S
 	waits bool     // it does
@@ -59,7 +65,7 @@ var allSenders atomic.Int32
 // are sent along (package sidefile). The rest is as in NewLoan.
 func (p *Pump) NewDatagramLoan(fd int, along bool, open func(notify func(Events)) (Datagrams, error), ended func(End, error), closed func()) (*Loan, error) {
 	l := &Loan{p: p, fd: fd, ended: ended, closed: closed}
-	d := &datagrams{l: l, along: along}
+	d := &datagrams{l: l, along: along, table: -1}
 	l.dg = d
 	connected := isLocalDatagram(fd)
 	if !connected {
@@ -96,6 +102,65 @@ func (p *Pump) NewDatagramLoan(fd int, along bool, open func(notify func(Events)
 	return l, nil
 }
 
+// NewLabelledLoan is NewDatagramLoan for a program's socket that is a UDP socket of the host's. parcel is a
+// descriptor of a local socket at which a message with those of K and of a table waits.
+func (p *Pump) NewLabelledLoan(parcel int, open func(notify func(Events)) (Datagrams, error), ended func(End, error), closed func()) (*Loan, error) {
+	k, table, ok := unpack(parcel)
+	if !ok {
+		return nil, ErrHostDatagrams
+	}
+	l := &Loan{p: p, fd: k, ended: ended, closed: closed}
+	d := &datagrams{l: l, labels: label.NewWriter(table, label.First), table: table}
+	l.dg = d
+	l.state.Store(running)
+	var err error
+	if d.s, err = open(l.Notify); err == nil {
+		if err = p.add(l, unix.EPOLLIN); err != nil {
+			d.s.Release()
+		}
+	}
+	if err != nil {
+		unix.Close(k)
+		unix.Close(table)
+		return nil, err
+	}
+	unix.Close(parcel)
+	return l, nil
+}
+
+// unpack takes the descriptors out of a parcel.
+func unpack(parcel int) (k, table int, ok bool) {
+	oob := make([]byte, unix.CmsgSpace(2*4))
+	n, oobn, _, _, err := unix.Recvmsg(parcel, make([]byte, 1), oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+	if err != nil || n != 1 {
+		return -1, -1, false
+	}
+	var files []int
+	messages, _ := unix.ParseSocketControlMessage(oob[:oobn])
+	for i := range messages {
+		got, _ := unix.ParseUnixRights(&messages[i])
+		files = append(files, got...)
+	}
+	if len(files) == 2 && isUDP(files[0]) && label.IsTable(files[1]) {
+		return files[0], files[1], true
+	}
+	for _, fd := range files {
+		unix.Close(fd)
+	}
+	return -1, -1, false
+}
+
+// isUDP tells whether a descriptor is of a UDP socket of IPv4 that is connected: to send by it does not wait.
+func isUDP(fd int) bool {
+	for name, want := range map[int]int{unix.SO_DOMAIN: unix.AF_INET, unix.SO_PROTOCOL: unix.IPPROTO_UDP} {
+		if v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, name); err != nil || v != want {
+			return false
+		}
+	}
+	_, err := unix.Getpeername(fd)
+	return err == nil
+}
+
 // isLocalDatagram tells whether a descriptor is of a local socket for datagrams that is
 // connected.
 func isLocalDatagram(fd int) bool {
@@ -124,6 +189,9 @@ func (d *datagrams) handle(bits uint32) (n int) {
 		return 0
 	case d.err != nil:
 		d.end(Failed, d.err)
+		return 0
+	case d.closed:
+		d.end(Closed, nil)
 		return 0
 	case bits&revoked != 0:
 		d.end(Revoked, nil)
@@ -189,6 +257,8 @@ func (d *datagrams) pass() bool {
 func (d *datagrams) passOne(g *Datagram) bool {
 	fd := d.l.fd
 	switch {
+	case d.labels != nil:
+		return d.sendLabelled(g)
 	case d.peer == nil:
 		d.name(g)
 		s := d.senders[string(d.key)]
@@ -247,6 +317,13 @@ func (d *datagrams) down(host bool) (n int) {
 
 // put gives the program a datagram. It reports whether the datagram is done with.
 func (d *datagrams) put(g *Datagram) bool {
+	if d.labels != nil {
+		if !d.sendLabelled(g) {
+			d.end(Closed, nil)
+			return false
+		}
+		return true
+	}
 	if d.peer != nil {
 		switch {
 		case !bytes.Equal(g.From, d.peer):
@@ -295,6 +372,22 @@ func (d *datagrams) write(fd int, g *Datagram, watch func() bool) bool {
 	}
 }
 
+// sendLabelled sends a datagram to an S that is a UDP socket. It reports false when that is closed. There is nothing to wait
+// for: what S has no room for is lost, as with any UDP socket.
+func (d *datagrams) sendLabelled(g *Datagram) bool {
+	var control []byte
+	if len(g.Control) > 0 {
+		control = d.s.Encode(g.Control)
+	}
+	number, err := d.labels.Label(g.From, control)
+	if err != nil {
+		return true // it is lost: the host has no memory for the table
+	}
+	// S is in a network where nothing refuses but a socket that is no more.
+	d.closed = d.closed || label.Send(d.l.fd, g.Data, number) == unix.ECONNREFUSED
+	return !d.closed
+}
+
 // send sends a datagram to S, with its control messages if it is by K: else they are in the sender's name.
 func (d *datagrams) send(fd int, g *Datagram) syscall.Errno {
 	if d.peer != nil && len(g.Control) > 0 {
@@ -308,7 +401,7 @@ func (d *datagrams) send(fd int, g *Datagram) syscall.Errno {
 
 // up sends what the program has sent.
 func (d *datagrams) up(limit int) (n int) {
-	if d.peer == nil {
+	if d.peer == nil && d.labels == nil {
 		return 0
 	}
 	buf := buffers.Get().(*[keep]byte)
@@ -320,6 +413,9 @@ func (d *datagrams) up(limit int) (n int) {
 		case unix.EINTR, unix.ECONNRESET: // S has been connected anew
 			n += turnDatagram
 			continue
+		case unix.ECONNREFUSED: // S, with labels, is closed
+			d.end(Closed, nil)
+			return n
 		default:
 			return n
 		}
@@ -460,8 +556,11 @@ func (d *datagrams) end(how End, err error) {
 	for d.oldest != nil {
 		d.drop(d.oldest)
 	}
-	if d.peer != nil {
+	if d.peer != nil || d.labels != nil {
 		l.p.control(unix.EPOLL_CTL_DEL, l.fd, l.id, 0)
+	}
+	if d.table >= 0 {
+		unix.Close(d.table)
 	}
 	l.p.forget(l)
 	l.release()

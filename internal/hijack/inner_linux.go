@@ -1,0 +1,351 @@
+//go:build amd64 || arm64
+
+package hijack
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/internal/hijack/innernet"
+	"rumptools/internal/label"
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/spclient"
+)
+
+// A UDP socket is one of the host's, where there may be a network namespace for it: what the host says of it, and does
+// with it, is what UDP says and does. K is its counterpart in that network as long as it has a name, connected or not;
+// to connect S only connects it to K. From whom a datagram comes is told by its label.
+// Elsewhere, and for raw sockets, S is a local socket (datagram).
+
+// innerNet is the supervisor's network namespace, which the first UDP socket makes.
+type innerNet struct {
+	once sync.Once
+	net  *innernet.Net // nil where there may be none
+
+	there atomic.Bool // net is there
+}
+
+// innerNet gives the network, or nil.
+func (s *supervisor) innerNet() *innernet.Net {
+	s.inner.once.Do(func() {
+		n, err := innernet.New(s.innerOverrun)
+		if err != nil {
+			s.say("UDP sockets are local ones, whose errors are not UDP's: %v", err)
+			return
+		}
+		s.inner.net = n
+		s.inner.there.Store(true)
+	})
+	return s.inner.net
+}
+
+// made gives the network if there is one.
+func (i *innerNet) made() *innernet.Net {
+	if !i.there.Load() {
+		return nil
+	}
+	return i.net
+}
+
+// closeInner ends the network.
+func (s *supervisor) closeInner() {
+	if n := s.inner.made(); n != nil {
+		n.Close()
+	}
+}
+
+// innerOverrun has those sockets end soon of whose end nobody was told.
+func (s *supervisor) innerOverrun() {
+	s.mu.Lock()
+	var all []*socket
+	for _, x := range s.sockets {
+		if x.inner != nil {
+			all = append(all, x)
+		}
+	}
+	s.mu.Unlock()
+	for _, x := range all {
+		x.retrack()
+	}
+}
+
+// inner is what a socket of that network has.
+type inner struct {
+	net *innernet.Net
+
+	// With the socket's mu, and once it has a name:
+	k     *kept
+	table int // of labels
+	mtu   int // how long a packet to K may be, as far as S has been told
+	// labels are this process's, of datagrams that calls carry. deliver has them.
+	labels *label.Writer
+}
+
+// newInner makes a UDP socket of the host's. It is nil where there may be none.
+func (s *supervisor) newInner(nonblock bool) (fd int, in *inner) {
+	n := s.innerNet()
+	if n == nil {
+		return -1, nil
+	}
+	fd, err := n.Socket()
+	if err != nil {
+		s.say("%v", err)
+		return -1, nil
+	}
+	if nonblock {
+		unix.SetNonblock(fd, true)
+	}
+	return fd, &inner{net: n, table: -1}
+}
+
+// trackInner has the socket end with S.
+func (x *socket) trackInner(host int) {
+	x.watch(host)
+	x.inner.net.WhenGone(x.cookie, x.gone)
+}
+
+// nameInner gives S a name, and makes K.
+func (x *socket) nameInner(host int) unix.Errno {
+	in := x.inner
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case in.k != nil:
+		return 0
+	case x.state == ended:
+		return unix.EBADF
+	}
+	table, err := label.NewTable()
+	if err != nil {
+		return errnoOf(err)
+	}
+	k, err := in.net.Name(host)
+	if err != nil {
+		unix.Close(table)
+		return errnoOf(err)
+	}
+	in.k, in.table, in.labels = x.s.ends.keepUnwatched(k, func() {}), table, label.NewWriter(table, label.Second)
+	return 0
+}
+
+// closeInner ends what is there of it.
+func (x *socket) closeInner() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if in := x.inner; in.k != nil {
+		in.k.close()
+		unix.Close(in.table)
+		in.table = -1
+	}
+}
+
+// sendingEnd is K if what S sends without an address comes to it, with x.mu held.
+func (x *socket) sendingEnd() *kept {
+	if x.inner != nil {
+		return x.inner.k
+	}
+	return x.k
+}
+
+// kept gives K and the labels' table, if S has a name.
+func (in *inner) kept(x *socket) (k *kept, table int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return in.k, in.table
+}
+
+// putInner gives S a datagram.
+func (x *socket) putInner(data, from, control []byte) error {
+	number, err := x.inner.labels.Label(from, control)
+	if err != nil {
+		return err
+	}
+	k, _ := x.inner.kept(x)
+	e := unix.EBADF // if it is closed
+	k.control(func(fd int) { e = label.Send(fd, data, number) })
+	switch e {
+	case 0, unix.EMSGSIZE, unix.ENOBUFS, unix.EAGAIN:
+		return nil // it is lost, as datagrams may be
+	}
+	return e
+}
+
+// lendInner lends the kernel's socket to S.
+func (x *socket) lendInner(ks *spclient.NetSocket, told func(spclient.LoanEnd)) error {
+	k, table := x.inner.kept(x)
+	err := error(unix.EBADF) // if it is closed
+	k.control(func(k int) {
+		err = ks.Use(func(fd spclient.FD) error {
+			return x.s.conn.LendDatagramsLabelled(x.s.ctx, fd, k, table, told)
+		})
+	})
+	return err
+}
+
+// innerOrigin returns the sender's address, Linux's, and the control messages, NetBSD's, of a datagram that S received
+// with control messages of the host's. cut tells whether there were more of the former.
+func (x *socket) innerOrigin(oob []byte) (addr, control []byte, cut bool) {
+	number, ok := label.Of(oob)
+	if !ok {
+		return x.noAddr(), nil, false
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	from, control, cut, ok := label.Read(x.inner.table, number)
+	if !ok {
+		return x.noAddr(), nil, false
+	}
+	return x.linuxAddr(from), control, cut
+}
+
+// fail has S have an error, and its queue of errors one more if it has one.
+func (x *socket) fail(e unix.Errno) {
+	s, found := x.borrow()
+	if !found {
+		return
+	}
+	defer unix.Close(s)
+	x.failAt(s, e)
+}
+
+func (x *socket) failAt(s int, e unix.Errno) {
+	x.mu.Lock()
+	k, remote := x.inner.k, x.remote
+	x.mu.Unlock()
+	if k == nil {
+		return
+	}
+	mtu := 0
+	if e == unix.EMSGSIZE {
+		mtu = x.innerMTU(remote)
+	}
+	x.inner.fail(x, k, s, e, mtu)
+}
+
+func (in *inner) fail(x *socket, k *kept, s int, e unix.Errno, mtu int) {
+	if mtu != 0 {
+		x.mu.Lock()
+		in.mtu = mtu
+		x.mu.Unlock()
+	}
+	k.control(func(fd int) {
+		if err := in.net.Fail(s, fd, e, mtu); err != nil {
+			x.s.say("%v: %v", e, err)
+		}
+	})
+}
+
+// innerError takes the first error of the queue. S has a queue, too, with which poll(2) goes: for each error of ours one that
+// fail has made, and those of calls that were the host's.
+func (x *socket) innerError(host int) (entry errorEntry, ok bool) {
+	oob := make([]byte, 256)
+	for {
+		_, oobn, _, _, err := unix.Recvmsg(host, nil, oob, unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return x.nextError()
+		}
+		if innernet.IsLocalError(oob[:oobn]) {
+			x.mu.Lock()
+			peer := x.peer
+			x.mu.Unlock()
+			return x.tooLong(peer), true
+		}
+		if entry, ok = x.nextError(); ok {
+			return entry, true
+		}
+		// There were too many for ours.
+	}
+}
+
+// ipv6More is by how many bytes the header of IPv6 is longer than that of IPv4.
+const ipv6More = 20
+
+// innerMTU is how long a packet of IPv4 from S to K may be, so that a datagram in it is as long as one to the peer may be.
+func (x *socket) innerMTU(remote []byte) int {
+	mtu := longestPacket
+	sa, err := netbsd.ParseSockaddr(x.s.machine, remote)
+	if err != nil {
+		return mtu
+	}
+	if m, ok := x.mtuTo(sa.ExtractScope().Addr()); ok && m > 0 {
+		mtu = min(mtu, m)
+	}
+	if x.opts.Domain == unix.AF_INET6 && !sa.Addr().Is4In6() {
+		mtu -= ipv6More
+	}
+	return mtu
+}
+
+// connectInner has what S sends come to K. The gate is held, and nothing is lent that S has sent or can send meanwhile.
+func (x *socket) connectInner(host int, remote []byte) unix.Errno {
+	in := x.inner
+	k, _ := in.kept(x)
+	if x.refusesTooLong() {
+		mtu := x.innerMTU(remote)
+		if in.mtu != 0 && in.mtu < mtu {
+			// The host does not unlearn how short the way to this K was.
+			fd, err := in.net.Another(host)
+			if err != nil {
+				return errnoOf(err)
+			}
+			old := k
+			k = x.s.ends.keepUnwatched(fd, func() {})
+			x.mu.Lock()
+			in.k, in.mtu = k, 0
+			x.mu.Unlock()
+			old.close()
+		}
+		if in.mtu != mtu {
+			x.limitInner(host, k, mtu)
+		}
+	}
+	err := error(unix.EBADF)
+	k.control(func(fd int) { err = innernet.Connect(host, fd) })
+	return errnoOf(err)
+}
+
+// limitInner has S refuse what is too long for its way to the peer.
+func (x *socket) limitInner(host int, k *kept, mtu int) {
+	unix.SetsockoptInt(host, unix.IPPROTO_IP, unix.IP_RECVERR, 0) // it is no error of the program's
+	x.inner.fail(x, k, host, unix.EMSGSIZE, mtu)
+	unix.GetsockoptInt(host, unix.SOL_SOCKET, unix.SO_ERROR)
+	x.setRecverr(host)
+}
+
+func (x *socket) setRecverr(host int) {
+	on := 0
+	if x.queuesErrors() {
+		on = 1
+	}
+	unix.SetsockoptInt(host, unix.IPPROTO_IP, unix.IP_RECVERR, on)
+}
+
+// setInner gives S what options of the program's mean for it: IP_RECVERR, IP_MTU_DISCOVER, and no more room than labels last
+// for.
+func (x *socket) setInner(host, level, name int) {
+	switch {
+	case level == unix.SOL_SOCKET && (name == unix.SO_RCVBUF || name == unix.SO_RCVBUFFORCE):
+		if v, err := unix.GetsockoptInt(host, unix.SOL_SOCKET, unix.SO_RCVBUF); err == nil && v > 2*label.MaxReceiveBuffer {
+			unix.SetsockoptInt(host, unix.SOL_SOCKET, unix.SO_RCVBUF, label.MaxReceiveBuffer)
+		}
+	case level == unix.SOL_IP && name == unix.IP_RECVERR, level == unix.SOL_IPV6 && name == unix.IPV6_RECVERR:
+		x.setRecverr(host)
+	case level == unix.SOL_IP && name == unix.IP_MTU_DISCOVER, level == unix.SOL_IPV6 && (name == unix.IPV6_MTU_DISCOVER || name == unix.IPV6_DONTFRAG):
+		if !x.refusesTooLong() {
+			unix.SetsockoptInt(host, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_WANT)
+			return
+		}
+		unix.SetsockoptInt(host, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO)
+		x.mu.Lock()
+		k, remote := x.inner.k, x.remote
+		x.mu.Unlock()
+		if k != nil && remote != nil {
+			x.limitInner(host, k, x.innerMTU(remote))
+		}
+	}
+}

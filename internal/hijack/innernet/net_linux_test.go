@@ -1,0 +1,312 @@
+package innernet
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/internal/label"
+)
+
+// networks makes a network in each way that is permitted here.
+func networks(t *testing.T, test func(t *testing.T, n *Net)) {
+	t.Helper()
+	made := 0
+	for name, starts := range map[string][]starter{"thread": {startThread}, "process": {startProcess}, "either": {startThread, startProcess}} {
+		t.Run(name, func(t *testing.T) {
+			n, err := newNet(func() { t.Error("overrun") }, starts...)
+			if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) {
+				t.Skip(err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			made++
+			defer n.Close()
+			test(t, n)
+		})
+	}
+	if made == 0 && os.Geteuid() == 0 {
+		t.Error("root has no network namespace")
+	}
+}
+
+// programSocket is a program's socket and its K.
+func programSocket(t *testing.T, n *Net) (s, k int) {
+	t.Helper()
+	s, err := n.Socket()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if k, err = n.Name(s); err != nil {
+		t.Fatal(err)
+	}
+	return s, k
+}
+
+// disconnect is connect(2) to nobody.
+func disconnect(fd int) {
+	sa := unix.RawSockaddr{Family: unix.AF_UNSPEC}
+	unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa)), unsafe.Sizeof(sa))
+}
+
+func send(t *testing.T, fd int, what string) {
+	t.Helper()
+	if err := unix.Send(fd, []byte(what), unix.MSG_DONTWAIT); err != nil {
+		t.Fatalf("send: %v", err)
+	}
+}
+
+func receive(t *testing.T, fd int, want string) {
+	t.Helper()
+	b := make([]byte, 100)
+	n, _, err := unix.Recvfrom(fd, b, unix.MSG_DONTWAIT)
+	if err != nil || string(b[:n]) != want {
+		t.Fatalf("received %q, %v, want %q", b[:max(n, 0)], err, want)
+	}
+}
+
+// What S and K send to each other arrives, and the host answers for S as for any UDP socket.
+func TestPair(t *testing.T) {
+	networks(t, func(t *testing.T, n *Net) {
+		s, k := programSocket(t, n)
+		defer unix.Close(s)
+		defer unix.Close(k)
+		other, otherK := programSocket(t, n)
+		defer unix.Close(other)
+		defer unix.Close(otherK)
+		if err := unix.Send(s, []byte("x"), 0); err != unix.EDESTADDRREQ {
+			t.Errorf("send of one that is not connected: %v", err)
+		}
+		if e := label.Send(k, []byte("down"), 1000); e != 0 {
+			t.Fatal(e)
+		}
+		b, oob := make([]byte, 100), make([]byte, label.Room)
+		m, oobn, _, _, err := unix.Recvmsg(s, b, oob, unix.MSG_DONTWAIT)
+		if number, ok := label.Of(oob[:oobn]); err != nil || string(b[:m]) != "down" || !ok || number != 1000 {
+			t.Errorf("%q, %v, label %d, %v", b[:max(m, 0)], err, number, ok)
+		}
+		for range 2 {
+			if err := Connect(s, k); err != nil {
+				t.Fatal(err)
+			}
+			send(t, s, "up")
+			receive(t, k, "up")
+			disconnect(s)
+			if err := unix.Send(s, []byte("x"), 0); err != unix.EDESTADDRREQ {
+				t.Errorf("send of one that is not connected any more: %v", err)
+			}
+			send(t, k, "down")
+			receive(t, s, "down") // it still has its name
+		}
+		second, err := n.Another(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(second)
+		if err := Connect(s, second); err != nil {
+			t.Fatal(err)
+		}
+		send(t, s, "up")
+		receive(t, second, "up")
+		if _, _, err := unix.Recvfrom(otherK, b, unix.MSG_DONTWAIT); err != unix.EAGAIN {
+			t.Errorf("another K: %v", err)
+		}
+	})
+}
+
+// S has the errors that it is to have, by whatever call, and poll(2) tells.
+func TestFail(t *testing.T) {
+	networks(t, func(t *testing.T, n *Net) {
+		s, k := programSocket(t, n)
+		defer unix.Close(s)
+		defer unix.Close(k)
+		if err := n.Fail(s, k, unix.ECONNREFUSED, 0); err != nil {
+			t.Fatal(err)
+		}
+		if v, err := unix.GetsockoptInt(s, unix.SOL_SOCKET, unix.SO_ERROR); err != nil || v != 0 {
+			t.Errorf("one that is not connected has the error %d, %v", v, err)
+		}
+		if err := Connect(s, k); err != nil {
+			t.Fatal(err)
+		}
+		for _, tt := range []struct{ e, want unix.Errno }{
+			{unix.ECONNREFUSED, unix.ECONNREFUSED}, {unix.EHOSTUNREACH, unix.EHOSTUNREACH}, {unix.ENETUNREACH, unix.ENETUNREACH},
+			{unix.EMSGSIZE, unix.EMSGSIZE}, {unix.ENOPROTOOPT, unix.ENOPROTOOPT}, {unix.EHOSTDOWN, unix.EHOSTDOWN},
+			{unix.EPROTO, unix.EPROTO}, {unix.ENETDOWN, unix.EHOSTUNREACH},
+		} {
+			for what, call := range map[string]func() error{
+				"recv": func() error {
+					_, _, err := unix.Recvfrom(s, make([]byte, 10), unix.MSG_DONTWAIT)
+					return err
+				},
+				"send": func() error { return unix.Send(s, []byte("x"), unix.MSG_DONTWAIT) },
+				"SO_ERROR": func() error {
+					v, _ := unix.GetsockoptInt(s, unix.SOL_SOCKET, unix.SO_ERROR)
+					return unix.Errno(v)
+				},
+			} {
+				if err := n.Fail(s, k, tt.e, 1500); err != nil {
+					t.Fatal(err)
+				}
+				fds := []unix.PollFd{{Fd: int32(s)}}
+				unix.Poll(fds, 0)
+				if err := call(); err != tt.want || fds[0].Revents != unix.POLLERR {
+					t.Errorf("%s: %v, poll %#x, want %v", what, err, fds[0].Revents, tt.want)
+				}
+				if v, _ := unix.GetsockoptInt(s, unix.SOL_SOCKET, unix.SO_ERROR); v != 0 {
+					t.Errorf("after %s still %v", what, unix.Errno(v))
+				}
+			}
+		}
+		// One that refuses to fragment knows how long a datagram may be now, and one with a queue has it there.
+		unix.SetsockoptInt(s, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO)
+		unix.SetsockoptInt(s, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+		if err := unix.Send(s, make([]byte, 1472), 0); err != nil {
+			t.Errorf("1,472 bytes: %v", err)
+		}
+		oob := make([]byte, 256)
+		for _, local := range []bool{true, false} {
+			if local {
+				if err := unix.Send(s, make([]byte, 1473), 0); err != unix.EMSGSIZE {
+					t.Errorf("1,473 bytes: %v", err)
+				}
+			} else if err := n.Fail(s, k, unix.ECONNREFUSED, 0); err != nil {
+				t.Fatal(err)
+			}
+			_, oobn, _, _, err := unix.Recvmsg(s, nil, oob, unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+			if err != nil || IsLocalError(oob[:oobn]) != local {
+				t.Errorf("the queue: %v, local is to be %v", err, local)
+			}
+		}
+	})
+}
+
+// It is told that the last descriptor of a socket is closed, soon, and of those only.
+func TestWhenGone(t *testing.T) {
+	networks(t, func(t *testing.T, n *Net) {
+		gone := make(chan int, 10)
+		var sockets []int
+		for i := range 3 {
+			s, err := n.Socket()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i > 0 { // one has no name
+				k, err := n.Name(s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer unix.Close(k)
+			}
+			cookie, err := unix.GetsockoptUint64(s, unix.SOL_SOCKET, unix.SO_COOKIE)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.WhenGone(cookie, func() { gone <- i })
+			sockets = append(sockets, s)
+		}
+		again, err := unix.FcntlInt(uintptr(sockets[0]), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range sockets {
+			unix.Close(s)
+		}
+		told := func(want ...int) {
+			t.Helper()
+			for range want {
+				select {
+				case i := <-gone:
+					if !strings.ContainsRune(string(runes(want)), rune('0'+i)) {
+						t.Errorf("%d is gone, want one of %v", i, want)
+					}
+				case <-time.After(10 * time.Second):
+					t.Fatalf("nobody was told of %v", want)
+				}
+			}
+		}
+		told(1, 2)
+		n.CatchUp()
+		if len(gone) > 0 {
+			t.Error("one with another descriptor is gone")
+		}
+		unix.Close(again)
+		told(0)
+	})
+}
+
+func runes(numbers []int) (r []rune) {
+	for _, n := range numbers {
+		r = append(r, rune('0'+n))
+	}
+	return r
+}
+
+// Nothing stays of a network: no descriptor, no process.
+func TestClose(t *testing.T) {
+	networks(t, func(t *testing.T, n *Net) {
+		n.Close()
+		n.Close()
+	})
+	before := count(t)
+	networks(t, func(t *testing.T, n *Net) {
+		s, k := programSocket(t, n)
+		unix.Close(s)
+		unix.Close(k)
+	})
+	if after := count(t); after != before {
+		t.Errorf("%d descriptors, %d before", after, before)
+	}
+	// The test's process is to reap its children, and so is who has a network.
+	for {
+		done := make(chan error, 1)
+		go func() {
+			_, err := unix.Wait4(-1, nil, 0, nil)
+			done <- err
+		}()
+		select {
+		case err := <-done:
+			if err == unix.ECHILD {
+				return
+			}
+		case <-time.After(10 * time.Second):
+			out, _ := exec.Command("ps", "-ef").Output()
+			t.Fatalf("a process stays:\n%s", out)
+		}
+	}
+}
+
+func count(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}
+
+// Where nobody may have a network it is an error, and all is as before.
+func TestNotPermitted(t *testing.T) {
+	no := func() (maker, func(), error) { return nil, nil, os.NewSyscallError("unshare", unix.EPERM) }
+	if n, err := newNet(nil, no, no); !errors.Is(err, unix.EPERM) || n != nil {
+		t.Errorf("%v, %v", n, err)
+	}
+}
+
+func FuzzEndedCookies(f *testing.F) {
+	f.Add([]byte("`\x00\x00\x00\x14\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" + strings.Repeat("\x01", 80)))
+	f.Add([]byte{16, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, b []byte) { endedCookies(b) })
+}
+
+func FuzzIsLocalError(f *testing.F) {
+	f.Add(make([]byte, 32))
+	f.Fuzz(func(t *testing.T, b []byte) { IsLocalError(b) })
+}
