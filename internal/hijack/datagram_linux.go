@@ -642,7 +642,12 @@ func (x *socket) forward(k *kept, path string, quit *atomic.Bool) {
 		default:
 			return
 		}
-		if _, e := x.sendDatagram(buf[:n], nil, 0, noControl); e != 0 && !(e == unix.ECONNREFUSED && x.hearsErrors()) {
+		_, e := x.sendDatagram(buf[:n], nil, 0, noControl)
+		if e == unix.ECONNREFUSED && x.hearsErrors() {
+			// It is an earlier datagram's, which has been heard of.
+			_, e = x.sendDatagram(buf[:n], nil, 0, noControl)
+		}
+		if e != 0 && !(e == unix.ECONNREFUSED && x.hearsErrors()) {
 			x.complain(e)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // A UDP socket is one of the host's, where there may be a network namespace for it: what the host says of it, and does
-// with it, is what UDP says and does. K is its counterpart in that network as long as it has a name, connected or not;
+// with it, is what UDP says and does. K is its counterpart in that network as soon as it receives, connected or not;
 // to connect S only connects it to K. From whom a datagram comes is told by its label.
 // Elsewhere, and for raw sockets, S is a local socket (datagram).
 
@@ -75,7 +75,7 @@ func (s *supervisor) innerOverrun() {
 type inner struct {
 	net *innernet.Net
 
-	// With the socket's mu, and once it has a name:
+	// With the socket's mu, and once it receives:
 	k     *kept
 	table int // of labels
 	mtu   int // how long a packet to K may be, as far as S has been told
@@ -106,8 +106,8 @@ func (x *socket) trackInner(host int) {
 	x.inner.net.WhenGone(x.cookie, x.gone)
 }
 
-// nameInner gives S a name, and makes K.
-func (x *socket) nameInner(host int) unix.Errno {
+// keepInner makes K.
+func (x *socket) keepInner(host int) unix.Errno {
 	in := x.inner
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -121,7 +121,7 @@ func (x *socket) nameInner(host int) unix.Errno {
 	if err != nil {
 		return errnoOf(err)
 	}
-	k, err := in.net.Name(host)
+	k, err := in.net.Keep(host)
 	if err != nil {
 		unix.Close(table)
 		return errnoOf(err)
@@ -149,7 +149,7 @@ func (x *socket) sendingEnd() *kept {
 	return x.k
 }
 
-// kept gives K and the labels' table, if S has a name.
+// kept gives K and the labels' table, if S receives.
 func (in *inner) kept(x *socket) (k *kept, table int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -289,7 +289,7 @@ func (x *socket) connectInner(host int, remote []byte) unix.Errno {
 		mtu := x.innerMTU(remote)
 		if in.mtu != 0 && in.mtu < mtu {
 			// The host does not unlearn how short the way to this K was.
-			fd, err := in.net.Another(host)
+			fd, err := in.net.Keep(host)
 			if err != nil {
 				return errnoOf(err)
 			}

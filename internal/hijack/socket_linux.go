@@ -386,7 +386,7 @@ func (x *socket) rawPacket() bool {
 // seen.
 func (x *socket) named(host int) unix.Errno {
 	if x.inner != nil {
-		return x.nameInner(host)
+		return x.keepInner(host)
 	}
 	gone := x.whenGone()
 	x.mu.Lock()
@@ -556,7 +556,7 @@ func (x *socket) noAddr() []byte {
 	return append(native.AppendUint16(nil, unix.AF_INET), make([]byte, 14)...)
 }
 
-// shutdown is shutdown(2): of a connection it is the host's, which the pump sees.
+// shutdown is shutdown(2): of a connection it is the host's, which the pump sees, and of a UDP socket of the host's.
 func (t *trap) shutdown() {
 	x := t.sock
 	x.mu.Lock()
@@ -576,7 +576,7 @@ func (t *trap) shutdown() {
 			ks.Close()
 		}
 		t.native()
-	case state == connected || state == listening && stream:
+	case state == connected || state == listening && stream || x.inner != nil:
 		if p != nil {
 			p.shutdown(t.arg(1))
 		}

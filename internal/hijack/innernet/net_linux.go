@@ -200,51 +200,34 @@ func askFor(fd int, kind factory.Kind) (int, error) {
 	}
 }
 
-// Socket makes a program's socket. Who receives from it may ask for datagrams' labels.
+// Socket makes a program's socket. It has an address, for the host would give it another when it sends, and tells the labels
+// of datagrams.
 func (n *Net) Socket() (fd int, err error) {
 	if fd, err = n.make(factory.UDP); err != nil {
 		return -1, err
 	}
-	if err = label.Ask(fd); err != nil {
+	if err = n.bind(fd, programPort); err == nil {
+		err = label.Ask(fd)
+	}
+	if err != nil {
 		unix.Close(fd)
 		return -1, err
 	}
 	return fd, nil
 }
 
-// The ports of the two sockets of a pair, at an address that only they have. A port that was not asked for would go with
-// the end of a connection.
+// The ports of programs' sockets and of their Ks. A port that was not asked for would go with the end of a connection.
 const (
 	programPort = 1025
 	keptPort    = 1026
 )
 
-// Name gives a program's socket, s, an address, and makes its K.
-func (n *Net) Name(s int) (k int, err error) {
-	addr, err := n.bind(s, programPort)
-	if err != nil {
-		return -1, err
-	}
-	return n.keep(s, func(k int) error {
-		addr.Port = keptPort
-		return os.NewSyscallError("bind", unix.Bind(k, &addr))
-	})
-}
-
-// Another makes another K, with an address of its own, of a program's socket that has a name.
-func (n *Net) Another(s int) (k int, err error) {
-	return n.keep(s, func(k int) error {
-		_, err := n.bind(k, keptPort)
-		return err
-	})
-}
-
-// keep makes a K that is connected to s.
-func (n *Net) keep(s int, bind func(k int) error) (k int, err error) {
+// Keep makes a K, with an address of its own, for a program's socket. There may be several.
+func (n *Net) Keep(s int) (k int, err error) {
 	if k, err = n.make(factory.Kept); err != nil {
 		return -1, err
 	}
-	if err = bind(k); err == nil {
+	if err = n.bind(k, keptPort); err == nil {
 		var name unix.Sockaddr
 		if name, err = unix.Getsockname(s); err == nil {
 			err = unix.Connect(k, name)
@@ -261,18 +244,18 @@ func (n *Net) keep(s int, bind func(k int) error) (k int, err error) {
 // bindTries is how many addresses are tried: after 2^24 the old ones come again.
 const bindTries = 1000
 
-// bind gives a socket an address that no other pair has.
-func (n *Net) bind(fd, port int) (addr unix.SockaddrInet4, err error) {
+// bind gives a socket an address that no other has.
+func (n *Net) bind(fd, port int) (err error) {
 	for range bindTries {
 		serial := n.serial.Add(1)
-		addr = unix.SockaddrInet4{Port: port, Addr: [4]byte{127, byte(serial >> 16), byte(serial >> 8), byte(serial)}}
+		addr := unix.SockaddrInet4{Port: port, Addr: [4]byte{127, byte(serial >> 16), byte(serial >> 8), byte(serial)}}
 		err = unix.Bind(fd, &addr)
 		// 127.0.0.0 and 127.255.255.255 are the network's and the broadcast.
 		if err != unix.EADDRINUSE && err != unix.EADDRNOTAVAIL && err != unix.EACCES {
 			break
 		}
 	}
-	return addr, os.NewSyscallError("bind", err)
+	return os.NewSyscallError("bind", err)
 }
 
 // Connect connects s to its K: what the program sends without an address comes to K then.

@@ -44,7 +44,7 @@ func programSocket(t *testing.T, n *Net) (s, k int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if k, err = n.Name(s); err != nil {
+	if k, err = n.Keep(s); err != nil {
 		t.Fatal(err)
 	}
 	return s, k
@@ -105,7 +105,7 @@ func TestPair(t *testing.T) {
 			send(t, k, "down")
 			receive(t, s, "down") // it still has its name
 		}
-		second, err := n.Another(s)
+		second, err := n.Keep(s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,8 +198,8 @@ func TestWhenGone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if i > 0 { // one has no name
-				k, err := n.Name(s)
+			if i > 0 { // one has no K
+				k, err := n.Keep(s)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -1921,6 +1921,65 @@ static void errqueue(void)
 	}
 }
 
+/* What calls without an address do on a UDP socket, and nothing but a UDP socket does: datagrams in pieces, pieces of what is
+ * sent, the end of a direction, and errors that the queue still has when a call has told of them. */
+static void plain(void)
+{
+	union addr a, dead;
+	int s = bound(SOCK_DGRAM, &a), fd = sock(SOCK_DGRAM);
+	close(bound(SOCK_DGRAM, &dead));
+	say("send MSG_MORE of the unconnected = %s", res(send(fd, "x", 1, MSG_MORE)));
+	/* Linux says so and does it. */
+	say("shutdown of the unconnected = %s", res(shutdown(fd, SHUT_RDWR)));
+	say("connect = %s", res(connect(fd, &a.sa, addrlen_of(fam))));
+	say("send = %s", res(send(fd, "x", 1, 0)));
+	close(fd);
+	fd = sock(SOCK_DGRAM);
+	connect(fd, &a.sa, addrlen_of(fam));
+	say("send MSG_MORE = %s", res(send(fd, "ab", 2, MSG_MORE)));
+	say("poll %s", polled(s, POLLIN, 100));
+	struct msghdr more = {.msg_iov = &(struct iovec){"cd", 2}, .msg_iovlen = 1};
+	say("sendmsg MSG_MORE = %s", res(sendmsg(fd, &more, MSG_MORE)));
+	say("write = %s", res(write(fd, "ef", 2)));
+	say("%s", (awaits(s, POLLIN), received(s, 0)));
+	say("UDP_SEGMENT: %s", res(getint(fd, SOL_UDP, UDP_SEGMENT)));
+	say("UDP_SEGMENT 3 = %s", res(setint(fd, SOL_UDP, UDP_SEGMENT, 3)));
+	say("send of 8 = %s", res(send(fd, "01234567", 8, 0)));
+	for (int i = 0; i < 3; i++)
+		say("%s", (awaits(s, POLLIN), received(s, 0)));
+	say("sendto of 8 = %s", res(sendto(fd, "01234567", 8, 0, &a.sa, addrlen_of(fam))));
+	for (int i = 0; i < 3; i++)
+		say("%s", (awaits(s, POLLIN), received(s, 0)));
+	say("UDP_SEGMENT -1 = %s", res(setint(fd, SOL_UDP, UDP_SEGMENT, -1)));
+	say("UDP_SEGMENT 0 = %s", res(setint(fd, SOL_UDP, UDP_SEGMENT, 0)));
+	say("send of 8 = %s", res(send(fd, "01234567", 8, 0)));
+	say("%s", (awaits(s, POLLIN), received(s, 0)));
+	/* The errors of calls, in order, and again what came before them. */
+	int level = fam == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP;
+	setint(fd, level, fam == AF_INET6 ? IPV6_RECVERR : IP_RECVERR, 1);
+	connect(fd, &dead.sa, addrlen_of(fam));
+	for (int i = 0; i < 3; i++) {
+		say("send to nobody = %s", res(send(fd, i ? "more" : "lost", 4, 0)));
+		pause_ms(300); /* the queue has others, of which poll(2) tells, too */
+		say("poll %s", awaits(fd, POLLERR));
+		say("recv = %s", res(recv(fd, &(char){0}, 1, MSG_DONTWAIT)));
+		say("then poll %s", polled(fd, POLLIN | POLLOUT, 50));
+	}
+	for (int i = 0; i < 4; i++)
+		next_error("queue", fd, &dead);
+	say("then poll %s", polled(fd, POLLIN | POLLOUT, 50));
+	setint(fd, level, fam == AF_INET6 ? IPV6_RECVERR : IP_RECVERR, 0);
+	connect(fd, &a.sa, addrlen_of(fam));
+	say("shutdown SHUT_WR = %s", res(shutdown(fd, SHUT_WR)));
+	say("send = %s", res(send(fd, "x", 1, 0)));
+	say("poll %s", polled(fd, POLLIN | POLLOUT, 50));
+	say("shutdown SHUT_RD = %s", res(shutdown(fd, SHUT_RD)));
+	say("recv = %s", res(recv(fd, &(char){0}, 1, 0)));
+	say("poll %s", polled(fd, POLLIN | POLLOUT, 50));
+	close(fd);
+	close(s);
+}
+
 /* Datagrams of a socket that finds the MTU of its path as it is told, and what the queue of errors has of each. */
 static void discovers(int v)
 {
@@ -3434,7 +3493,7 @@ static void idle(int seconds, int n)
 static const struct { const char *name; void (*run)(void); int seconds; } sections[] = {
 	{"fresh", fresh, 20}, {"basic", basic, 20}, {"halfclose", halfclose, 20}, {"reset", reset, 30}, {"timeouts", timeouts, 30},
 	{"nonblock", nonblock, 30}, {"backlog", backlog, 60}, {"accepts", accepts, 40}, {"inuse", inuse, 20}, {"dualstack", dualstack, 20},
-	{"udp", udp, 40}, {"control", control, 20}, {"errqueue", errqueue, 40}, {"mtu", mtu, 40}, {"whole", whole, 40}, {"device", device, 20}, {"noroute", noroute, 20}, {"multicast", multicast, 20}, {"oob", oob, 20}, {"bulk", bulk, 40}, {"smallbuf", smallbuf, 60},
+	{"udp", udp, 40}, {"control", control, 20}, {"errqueue", errqueue, 40}, {"plain", plain, 20}, {"mtu", mtu, 40}, {"whole", whole, 40}, {"device", device, 20}, {"noroute", noroute, 20}, {"multicast", multicast, 20}, {"oob", oob, 20}, {"bulk", bulk, 40}, {"smallbuf", smallbuf, 60},
 	{"options", options, 20},
 	{"mixes", mixes, 30}, {"forks", forks, 20}, {"rights", rights, 20}, {"exec", execs, 20}, {"closeall", closeall, 20}, {"emfile", emfile, 20},
 	{"signals", signals, 60}, {"jobs", jobs, 30}, {"threads", threads, 60},
