@@ -174,8 +174,23 @@ var socketOptions = map[int]*option{
 			if r.size != 8 {
 				return nil, unix.EINVAL
 			}
-			return r.hostGet(8, native.AppendUint64(nil, 1))
+			return native.AppendUint64(nil, netnsCookie()), 0
 		}},
+}
+
+// netnsCookie is the number of the program's network namespace, which is this process's; that of the host's socket
+// may be another.
+func netnsCookie() uint64 {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 1
+	}
+	defer unix.Close(fd)
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if err != nil {
+		return 1
+	}
+	return cookie
 }
 
 // setReuseAddr is SO_REUSEADDR, with which Linux lets sockets for datagrams
