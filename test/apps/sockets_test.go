@@ -156,18 +156,18 @@ func transcripts(t *testing.T, program string, sections []string, h *host, diffe
 	}
 }
 
-// TestSocketsLocal: the transcripts of datagrams where exec may have no network namespace.
-func TestSocketsLocal(t *testing.T) {
+// datagramTranscripts are the transcripts of datagrams with an exec that something else runs.
+func datagramTranscripts(t *testing.T, known []difference, wrap ...string) {
+	t.Helper()
 	if server.kernel == "" {
 		t.Skip("compares exec with the host")
 	}
 	program := compile(t, "sockets/sockets.c")
 	h := *server
-	h.wrap = []string{find(t, "unshare"), "-Ur", "sh", "-c", `echo 0 >/proc/sys/user/max_net_namespaces && exec "$@"`, "sh"}
-	if out, err := exec.Command(h.wrap[0], append(slices.Clone(h.wrap[1:]), "true")...).CombinedOutput(); err != nil {
+	h.wrap = append([]string{find(t, wrap[0])}, wrap[1:]...)
+	if out, err := exec.Command(h.wrap[0], append(slices.Clone(h.wrap[1:]), "unshare", "-U", "true")...).CombinedOutput(); err != nil {
 		t.Skipf("no user namespace: %v\n%s", err, out)
 	}
-	known := slices.Concat(differences, localDifferences)
 	if os.Getenv("APPS_SERVER") != "" {
 		known = slices.Concat(known, otherKernelDifferences)
 	}
@@ -176,6 +176,20 @@ func TestSocketsLocal(t *testing.T) {
 		sections = append(sections, "mtu", "multicast", "forks", "rights")
 	}
 	transcripts(t, program, sections, &h, known)
+}
+
+// TestSocketsLocal: where exec may have no network namespace.
+func TestSocketsLocal(t *testing.T) {
+	datagramTranscripts(t, slices.Concat(differences, localDifferences),
+		"unshare", "-Ur", "sh", "-c", `echo 0 >/proc/sys/user/max_net_namespaces && exec "$@"`, "sh")
+}
+
+// TestSocketsUserNamespace: where a network namespace takes a user namespace.
+func TestSocketsUserNamespace(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("TestSockets is of a user")
+	}
+	datagramTranscripts(t, differences, "setpriv", "--bounding-set=-sys_admin")
 }
 
 // transcript runs a section of the program on the host and on a kernel.
