@@ -504,11 +504,15 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 	}
 	x.mu.Lock()
 	ks, old := x.ks, x.k
-	// What an S of the inner network has sent is for the peer before, and only for that K need not stay where it is.
-	stays := x.inner != nil && x.state != connected && x.inner.mtu == 0
+	inner, was, limited := x.inner != nil, x.state == connected, x.inner != nil && x.inner.mtu != 0
 	x.mu.Unlock()
-	if !stays {
+	switch {
+	case !inner:
 		x.takeBack()
+	case was:
+		x.sendRest() // which is for the peer before
+	case limited:
+		x.takeBack() // there may be another K
 	}
 	if addr == nil {
 		return x.dissociate(host, ks)

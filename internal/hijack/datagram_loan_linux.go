@@ -213,6 +213,11 @@ func (x *socket) sendsRest() {
 	}
 	x.lending.gate.Lock()
 	defer x.lending.gate.Unlock()
+	x.sendRest()
+}
+
+// sendRest sends what S has sent up to now. Nobody else sends it any more then; the gate is held.
+func (x *socket) sendRest() {
 	x.takeBack()
 	x.mu.Lock()
 	g := &x.lending
@@ -229,6 +234,10 @@ func (x *socket) sendsRest() {
 		case <-quitted:
 		case <-x.s.ctx.Done():
 		}
+		k.resumeReading()
+		x.mu.Lock()
+		g.forwarded = nil
+		x.mu.Unlock()
 	}
 	// What nobody has come to yet.
 	for {

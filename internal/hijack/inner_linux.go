@@ -149,20 +149,18 @@ func (x *socket) sendingEnd() *kept {
 	return x.k
 }
 
-// kept gives K and the labels' table, if S receives.
-func (in *inner) kept(x *socket) (k *kept, table int) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return in.k, in.table
-}
-
 // putInner gives S a datagram.
 func (x *socket) putInner(data, from, control []byte) error {
-	number, err := x.inner.labels.Label(from, control)
+	in := x.inner
+	x.mu.Lock()
+	k, number, err := in.k, 0, error(unix.EBADF)
+	if in.table >= 0 {
+		number, err = in.labels.Label(from, control)
+	}
+	x.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	k, _ := x.inner.kept(x)
 	e := unix.EBADF // if it is closed
 	k.control(func(fd int) { e = label.Send(fd, data, number) })
 	switch e {
@@ -174,8 +172,15 @@ func (x *socket) putInner(data, from, control []byte) error {
 
 // lendInner lends the kernel's socket to S.
 func (x *socket) lendInner(ks *spclient.NetSocket, told func(spclient.LoanEnd)) error {
-	k, table := x.inner.kept(x)
-	err := error(unix.EBADF) // if it is closed
+	x.mu.Lock()
+	k := x.inner.k
+	table, err := unix.FcntlInt(uintptr(x.inner.table), unix.F_DUPFD_CLOEXEC, 0)
+	x.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(table)
+	err = unix.EBADF // if it is closed
 	k.control(func(k int) {
 		err = ks.Use(func(fd spclient.FD) error {
 			return x.s.conn.LendDatagramsLabelled(x.s.ctx, fd, k, table, told)
@@ -220,18 +225,12 @@ func (x *socket) failAt(s int, e unix.Errno) {
 	mtu := 0
 	if e == unix.EMSGSIZE {
 		mtu = x.innerMTU(remote)
-	}
-	x.inner.fail(x, k, s, e, mtu)
-}
-
-func (in *inner) fail(x *socket, k *kept, s int, e unix.Errno, mtu int) {
-	if mtu != 0 {
 		x.mu.Lock()
-		in.mtu = mtu
+		x.inner.mtu = mtu
 		x.mu.Unlock()
 	}
 	k.control(func(fd int) {
-		if err := in.net.Fail(s, fd, e, mtu); err != nil {
+		if err := x.inner.net.Fail(s, fd, e, mtu); err != nil {
 			x.s.say("%v: %v", e, err)
 		}
 	})
@@ -247,7 +246,7 @@ func (x *socket) innerError(host int) (entry errorEntry, ok bool) {
 			continue
 		}
 		if err != nil {
-			return x.nextError()
+			return errorEntry{}, false
 		}
 		if innernet.IsLocalError(oob[:oobn]) {
 			x.mu.Lock()
@@ -284,10 +283,12 @@ func (x *socket) innerMTU(remote []byte) int {
 // connectInner has what S sends come to K. The gate is held, and nothing is lent that S has sent or can send meanwhile.
 func (x *socket) connectInner(host int, remote []byte) unix.Errno {
 	in := x.inner
-	k, _ := in.kept(x)
+	x.mu.Lock()
+	k, known := in.k, in.mtu
+	x.mu.Unlock()
 	if x.refusesTooLong() {
 		mtu := x.innerMTU(remote)
-		if in.mtu != 0 && in.mtu < mtu {
+		if known != 0 && known < mtu {
 			// The host does not unlearn how short the way to this K was.
 			fd, err := in.net.Keep(host)
 			if err != nil {
@@ -296,12 +297,12 @@ func (x *socket) connectInner(host int, remote []byte) unix.Errno {
 			old := k
 			k = x.s.ends.keepUnwatched(fd, func() {})
 			x.mu.Lock()
-			in.k, in.mtu = k, 0
+			in.k = k
 			x.mu.Unlock()
 			old.close()
 		}
-		if in.mtu != mtu {
-			x.limitInner(host, k, mtu)
+		if known != mtu {
+			x.limitInner(k, mtu)
 		}
 	}
 	err := error(unix.EBADF)
@@ -310,19 +311,15 @@ func (x *socket) connectInner(host int, remote []byte) unix.Errno {
 }
 
 // limitInner has S refuse what is too long for its way to the peer.
-func (x *socket) limitInner(host int, k *kept, mtu int) {
-	unix.SetsockoptInt(host, unix.IPPROTO_IP, unix.IP_RECVERR, 0) // it is no error of the program's
-	x.inner.fail(x, k, host, unix.EMSGSIZE, mtu)
-	unix.GetsockoptInt(host, unix.SOL_SOCKET, unix.SO_ERROR)
-	x.setRecverr(host)
-}
-
-func (x *socket) setRecverr(host int) {
-	on := 0
-	if x.queuesErrors() {
-		on = 1
-	}
-	unix.SetsockoptInt(host, unix.IPPROTO_IP, unix.IP_RECVERR, on)
+func (x *socket) limitInner(k *kept, mtu int) {
+	x.mu.Lock()
+	x.inner.mtu = mtu
+	x.mu.Unlock()
+	k.control(func(fd int) {
+		if err := x.inner.net.Limit(fd, mtu); err != nil {
+			x.s.say("%v", err)
+		}
+	})
 }
 
 // setInner gives S what options of the program's mean for it: IP_RECVERR, IP_MTU_DISCOVER, and no more room than labels last
@@ -334,7 +331,15 @@ func (x *socket) setInner(host, level, name int) {
 			unix.SetsockoptInt(host, unix.SOL_SOCKET, unix.SO_RCVBUF, label.MaxReceiveBuffer)
 		}
 	case level == unix.SOL_IP && name == unix.IP_RECVERR, level == unix.SOL_IPV6 && name == unix.IPV6_RECVERR:
-		x.setRecverr(host)
+		if x.queuesErrors() {
+			unix.SetsockoptInt(host, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+			return
+		}
+		// With this the queue is empty.
+		unix.SetsockoptInt(host, unix.IPPROTO_IP, unix.IP_RECVERR, 0)
+		x.mu.Lock()
+		x.errors = nil
+		x.mu.Unlock()
 	case level == unix.SOL_IP && name == unix.IP_MTU_DISCOVER, level == unix.SOL_IPV6 && (name == unix.IPV6_MTU_DISCOVER || name == unix.IPV6_DONTFRAG):
 		if !x.refusesTooLong() {
 			unix.SetsockoptInt(host, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_WANT)
@@ -345,7 +350,7 @@ func (x *socket) setInner(host, level, name int) {
 		k, remote := x.inner.k, x.remote
 		x.mu.Unlock()
 		if k != nil && remote != nil {
-			x.limitInner(host, k, x.innerMTU(remote))
+			x.limitInner(k, x.innerMTU(remote))
 		}
 	}
 }

@@ -24,6 +24,7 @@ type Net struct {
 	make   maker
 	end    func()
 	raw    int
+	prober int // has no peer, and so no errors
 	diag   *os.File
 	serial atomic.Uint32
 	// overrun is called when the host could not tell of the ends of some sockets.
@@ -47,7 +48,7 @@ type starter = func() (mk maker, end func(), err error)
 
 // newNet is New by the first of starters that is permitted.
 func newNet(overrun func(), starters ...starter) (_ *Net, err error) {
-	n := &Net{gone: make(map[uint64]func()), raw: -1, overrun: overrun}
+	n := &Net{gone: make(map[uint64]func()), raw: -1, prober: -1, overrun: overrun}
 	for _, start := range starters {
 		if n.make, n.end, err = start(); !errors.Is(err, unix.EPERM) {
 			break
@@ -56,17 +57,24 @@ func newNet(overrun func(), starters ...starter) (_ *Net, err error) {
 	if err != nil {
 		return nil, err
 	}
+	diag := -1
 	if n.raw, err = n.make(factory.Raw); err == nil {
-		var fd int
-		if fd, err = n.make(factory.Diag); err == nil {
-			n.diag = os.NewFile(uintptr(fd), "sock_diag")
-			go n.listen()
-			return n, nil
+		if n.prober, err = n.Socket(); err == nil {
+			diag, err = n.make(factory.Diag)
 		}
-		unix.Close(n.raw)
 	}
-	n.end()
-	return nil, err
+	if err != nil {
+		for _, fd := range []int{n.raw, n.prober} {
+			if fd >= 0 {
+				unix.Close(fd)
+			}
+		}
+		n.end()
+		return nil, err
+	}
+	n.diag = os.NewFile(uintptr(diag), "sock_diag")
+	go n.listen()
+	return n, nil
 }
 
 // Close ends it. What is in it stays as long as somebody has it.
@@ -82,6 +90,7 @@ func (n *Net) Close() {
 	// This waits for who acts on what the host has told.
 	n.diag.Close()
 	unix.Close(n.raw)
+	unix.Close(n.prober)
 }
 
 // startThread has a thread of this process make the sockets, in a network namespace of its own. Nothing else runs on it,

@@ -171,11 +171,20 @@ func TestFail(t *testing.T) {
 		if err := unix.Send(s, make([]byte, 1472), 0); err != nil {
 			t.Errorf("1,472 bytes: %v", err)
 		}
+		if err := n.Limit(k, 1000); err != nil {
+			t.Fatal(err)
+		}
+		if v, err := unix.GetsockoptInt(s, unix.SOL_SOCKET, unix.SO_ERROR); err != nil || v != 0 {
+			t.Errorf("after a limit: error %d, %v", v, err)
+		}
+		if err := unix.Send(s, make([]byte, 972), 0); err != nil {
+			t.Errorf("972 bytes: %v", err)
+		}
 		oob := make([]byte, 256)
 		for _, local := range []bool{true, false} {
 			if local {
-				if err := unix.Send(s, make([]byte, 1473), 0); err != unix.EMSGSIZE {
-					t.Errorf("1,473 bytes: %v", err)
+				if err := unix.Send(s, make([]byte, 973), 0); err != unix.EMSGSIZE {
+					t.Errorf("973 bytes: %v", err)
 				}
 			} else if err := n.Fail(s, k, unix.ECONNREFUSED, 0); err != nil {
 				t.Fatal(err)

@@ -40,6 +40,10 @@ func (n *Net) Fail(s, k int, e unix.Errno, mtu int) error {
 	return os.NewSyscallError("sendto", unix.Sendto(n.raw, packet, unix.MSG_NOSIGNAL, &unix.SockaddrInet4{Addr: from.Addr}))
 }
 
+// Limit has the host know how long, in bytes, a datagram of IPv4 to k may be, with its headers. It is no error of
+// anybody's.
+func (n *Net) Limit(k, mtu int) error { return n.Fail(n.prober, k, unix.EMSGSIZE, mtu) }
+
 func names(s, k int) (from, to *unix.SockaddrInet4, err error) {
 	a, err := unix.Getsockname(s)
 	if err != nil {
