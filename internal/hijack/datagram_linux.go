@@ -663,7 +663,7 @@ var noControl = linuxsock.Outgoing{TTL: -1, TOS: -1}
 // sendDatagram sends a datagram of the program's.
 func (x *socket) sendDatagram(data, to []byte, flags int32, out linuxsock.Outgoing) (int, unix.Errno) {
 	x.mu.Lock()
-	ks, state, peer, local, remote := x.ks, x.state, x.peer, x.local, x.remote
+	ks, state, local, remote := x.ks, x.state, x.local, x.remote
 	x.mu.Unlock()
 	if ks == nil {
 		return 0, unix.EBADF
@@ -674,6 +674,9 @@ func (x *socket) sendDatagram(data, to []byte, flags int32, out linuxsock.Outgoi
 	receiver := to
 	if to == nil {
 		receiver = remote
+	} else if state == connected && bytes.Equal(to, remote) {
+		// To NetBSD an address is wrong with a socket that is connected, also that of its peer.
+		to = nil
 	}
 	x.remember(data, to)
 	x.wayToGroups(ks, to)
@@ -688,10 +691,7 @@ func (x *socket) sendDatagram(data, to []byte, flags int32, out linuxsock.Outgoi
 		}
 	}
 	if x.rawPacket() {
-		dst, _ := linuxsock.Addr(peer)
-		if to != nil {
-			dst, _ = linuxsock.Addr(x.linuxAddr(to))
-		}
+		dst, _ := linuxsock.Addr(x.linuxAddr(receiver))
 		var src netip.AddrPort
 		if local != nil {
 			src, _ = linuxsock.Addr(x.linuxAddr(local))
@@ -701,9 +701,6 @@ func (x *socket) sendDatagram(data, to []byte, flags int32, out linuxsock.Outgoi
 		x.optMu.Unlock()
 		if e != 0 {
 			return 0, e
-		}
-		if state == connected && bytes.Equal(to, remote) {
-			to = nil
 		}
 		if _, err := ks.Sendto(packet, to); err != nil {
 			return 0, x.useErrno(linuxsock.Send, err, receiver)

@@ -219,9 +219,6 @@ func (x *socket) failAt(s int, e unix.Errno) {
 	x.mu.Lock()
 	k, remote := x.inner.k, x.remote
 	x.mu.Unlock()
-	if k == nil {
-		return
-	}
 	mtu := 0
 	if e == unix.EMSGSIZE {
 		mtu = x.innerMTU(remote)
@@ -229,11 +226,16 @@ func (x *socket) failAt(s int, e unix.Errno) {
 		x.inner.mtu = mtu
 		x.mu.Unlock()
 	}
-	k.control(func(fd int) {
-		if err := x.inner.net.Fail(s, fd, e, mtu); err != nil {
+	fail := func(k int) {
+		if err := x.inner.net.Fail(s, k, e, mtu); err != nil {
 			x.s.say("%v: %v", e, err)
 		}
-	})
+	}
+	if k == nil {
+		fail(-1)
+	} else {
+		k.control(fail)
+	}
 }
 
 // innerError takes the first error of the queue. S has a queue, too, with which poll(2) goes: for each error of ours one that

@@ -133,6 +133,18 @@ func TestFail(t *testing.T) {
 		if v, err := unix.GetsockoptInt(s, unix.SOL_SOCKET, unix.SO_ERROR); err != nil || v != 0 {
 			t.Errorf("one that is not connected has the error %d, %v", v, err)
 		}
+		alone, err := n.Socket()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(alone)
+		unix.SetsockoptInt(alone, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+		if err := n.Fail(alone, -1, unix.EMSGSIZE, 1500); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, _, _, err := unix.Recvmsg(alone, nil, make([]byte, 256), unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT); err != nil {
+			t.Errorf("the queue of one without K: %v", err)
+		}
 		if err := Connect(s, k); err != nil {
 			t.Fatal(err)
 		}

@@ -28,7 +28,12 @@ const codeFragNeeded = 4
 // Fail has s have an error. Those that no message of ICMP makes become EHOSTUNREACH. mtu is of EMSGSIZE: how long, in bytes, a
 // datagram of IPv4 to K may be, with its headers; s fragments longer ones, or refuses them, as its IP_MTU_DISCOVER
 // says.
+//
+// Without a K, -1, s has its queue of errors only.
 func (n *Net) Fail(s, k int, e unix.Errno, mtu int) error {
+	if k < 0 {
+		k = n.prober
+	}
 	from, to, err := names(s, k)
 	if err != nil {
 		return err
