@@ -58,6 +58,14 @@ const hostSysctls = "/proc/sys/net"
 
 // mounts has all that programs see otherwise mounted, /proc/net among it.
 func (s *supervisor) mounts(o *Options) (mounts []seccomp.Mount, err error) {
+	// A program in a user namespace of its own may mount proc(5) only where one is that nothing is mounted
+	// over (mount_too_revealing in Linux's fs/namespace.c), so one is kept that looks as it did before, where
+	// nobody looks. Below /proc there can be mounts already, which cannot be left behind in a user namespace.
+	whole := filepath.Join(s.sockDir, "proc")
+	if err := os.Mkdir(whole, 0o700); err != nil {
+		return nil, err
+	}
+	mounts = append(mounts, seccomp.Mount{From: "/proc", To: whole, Tree: true})
 	for _, f := range s.standIns {
 		mounts = append(mounts, seccomp.Mount{From: f.from, To: f.to})
 	}
@@ -68,6 +76,9 @@ func (s *supervisor) mounts(o *Options) (mounts []seccomp.Mount, err error) {
 	if _, err := os.Stat(hostSysctls); err == nil {
 		mounts = append(mounts, seccomp.Mount{From: hostSysctls, To: hostSysctls, ReadOnly: true})
 	}
+	// Who makes a container of all that is mounted changes the flags of each mount by its path, which leads to
+	// the directory: that is to be a mount, too.
+	mounts = append(mounts, seccomp.Mount{From: s.proc.path, To: s.proc.path})
 	return append(mounts, seccomp.Mount{From: s.proc.link, To: "/proc/net", Links: true}), nil
 }
 

@@ -66,7 +66,12 @@ func newProcDir(s *supervisor) (*procDir, error) {
 		return nil, err
 	}
 	d.link = d.path + "-link"
-	if err := os.Symlink(d.path, d.link); err != nil {
+	// Of a container that has all of this mounted it leads to the container's.
+	there, err := filepath.Rel("/proc", d.path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Symlink(there, d.link); err != nil {
 		return nil, err
 	}
 	for _, name := range hostFiles {

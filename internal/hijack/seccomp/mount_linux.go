@@ -12,6 +12,9 @@ type Mount struct {
 	Links bool
 	// ReadOnly has it seen so that nobody can write to it.
 	ReadOnly bool
+	// Tree has what is mounted below From seen, too. The program is started also where this
+	// mount is not possible.
+	Tree bool
 }
 
 // message is what the stage is told of mounts.
@@ -27,6 +30,8 @@ func message(mounts []Mount) []byte {
 			kind = stage.Link
 		case m.ReadOnly:
 			kind = stage.ReadOnly
+		case m.Tree:
+			kind = stage.Tree
 		}
 		b = append(append(b, kind), m.From+"\x00"+m.To+"\x00"...)
 	}

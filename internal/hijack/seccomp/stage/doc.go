@@ -11,8 +11,8 @@ package stage
 
 // Env holds the number of the stage's descriptor, in the stage's environment only. It is of a
 // socket of type SOCK_SEQPACKET, at which two messages wait: the filter, as an array of
-// struct sock_filter, and the mounts, each a byte ([File], [Link] or [ReadOnly]), the place of what
-// is mounted, a zero byte, the place where, and another. The stage's arguments, behind the first, are
+// struct sock_filter, and the mounts, each a byte ([File], [Link], [ReadOnly] or [Tree]), the place of
+// what is mounted, a zero byte, the place where, and another. The stage's arguments, behind the first, are
 // the program's path and its arguments. It answers
 //
 //	listener N       the filter is installed, and N is its listener; a byte lets it go on
@@ -21,11 +21,12 @@ package stage
 // and closes the descriptor when the program begins.
 const Env = "RUMPTOOLS__STAGE"
 
-// Kinds of mounts: of what a path leads to, of a symbolic link over another, and of what a path leads to so
-// that it cannot be written.
+// Kinds of mounts: of what a path leads to, of a symbolic link over another, of what a path leads to so
+// that it cannot be written, and of it with all that is mounted below, which may fail.
 const (
 	File = 'f'
 	Link = 'l'
+	Tree = 't'
 
 	ReadOnly = 'r'
 )

@@ -25,10 +25,11 @@ const (
 	sysMountSetattr   = 442 // SYS_MOUNT_SETATTR
 	mountAttrRDOnly   = 0x1 // MOUNT_ATTR_RDONLY
 	atEmptyPath       = 0x1000
-	openTreeClone     = 1     // OPEN_TREE_CLONE
-	atSymlinkNofollow = 0x100 // AT_SYMLINK_NOFOLLOW
-	moveMountFEmpty   = 0x4   // MOVE_MOUNT_F_EMPTY_PATH
-	moveMountTLinks   = 0x10  // MOVE_MOUNT_T_SYMLINKS
+	openTreeClone     = 1      // OPEN_TREE_CLONE
+	atRecursive       = 0x8000 // AT_RECURSIVE
+	atSymlinkNofollow = 0x100  // AT_SYMLINK_NOFOLLOW
+	moveMountFEmpty   = 0x4    // MOVE_MOUNT_F_EMPTY_PATH
+	moveMountTLinks   = 0x10   // MOVE_MOUNT_T_SYMLINKS
 )
 
 var atFdcwd = -100 // AT_FDCWD
@@ -165,7 +166,7 @@ func mountAll(mounts []byte) syscall.Errno {
 		kind := mounts[0]
 		from, rest := text(mounts[1:])
 		to, rest := text(rest)
-		if errno := mount(kind, from, to); errno != 0 {
+		if errno := mount(kind, from, to); errno != 0 && kind != Tree {
 			return errno
 		}
 		mounts = rest
@@ -187,6 +188,9 @@ func mount(kind byte, from, to string) syscall.Errno {
 		flags |= atSymlinkNofollow
 	} else {
 		moveFlags |= moveMountTLinks
+	}
+	if kind == Tree {
+		flags |= atRecursive
 	}
 	fd, _, errno := syscall.Syscall(sysOpenTree, uintptr(atFdcwd), uintptr(unsafe.Pointer(source)), flags)
 	if errno != 0 {
