@@ -169,6 +169,7 @@ func foreground() bool {
 type front struct {
 	mu   sync.Mutex
 	file *os.File
+	pid  int
 	// group is the process group of the front, for the program.
 	group int
 }
@@ -182,7 +183,8 @@ func newFront() (*front, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", frontEnv, err)
 	}
-	group, err := unix.Getpgid(os.Getppid())
+	pid := os.Getppid()
+	group, err := unix.Getpgid(pid)
 	if err != nil {
 		return nil, os.NewSyscallError("getpgid", err)
 	}
@@ -194,7 +196,7 @@ func newFront() (*front, error) {
 	}
 	unix.Close(fd)
 	unix.SetNonblock(low, true)
-	return &front{file: os.NewFile(uintptr(low), "front"), group: group}, nil
+	return &front{file: os.NewFile(uintptr(low), "front"), pid: pid, group: group}, nil
 }
 
 func (f *front) tell(r report) {

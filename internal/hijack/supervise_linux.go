@@ -148,7 +148,7 @@ func supervise(ctx context.Context, o *Options, f *front) error {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: f.group}
 		return cmd
 	}
-	filter := seccomp.Options{Ioctls: linuxsock.TrapIoctls}
+	filter := seccomp.Options{Ioctls: linuxsock.TrapIoctls, InPlaceOf: f.pid}
 	if !o.Families.Inet {
 		filter.Host = append(filter.Host, unix.AF_INET)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -194,5 +195,64 @@ func TestDescriptorsClosed(t *testing.T) {
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestListenPID: the variables by which systemd says for which process something is meant say that it is the
+// program, and only where it was.
+func TestListenPID(t *testing.T) {
+	python := find(t, "python3")
+	const show = `
+import os
+pid = str(os.getpid())
+inode = str(os.fstat(os.pidfd_open(os.getpid())).st_ino)
+print([k + ' ' + {pid: 'own', inode: 'inode'}.get(v, v) for k, v in sorted(os.environ.items()) if 'PID' in k])
+`
+	for _, tt := range []struct{ set, want string }{
+		{"LISTEN_PID=$$ LISTEN_FDS=1 WATCHDOG_PID=$$ SYSTEMD_EXEC_PID=$$", "['LISTEN_PID own', 'SYSTEMD_EXEC_PID own', 'WATCHDOG_PID own']\n"},
+		{"LISTEN_PID=$$ LISTEN_PIDFDID=4711 WATCHDOG_PID=1", "['LISTEN_PID own', 'LISTEN_PIDFDID inode', 'WATCHDOG_PID 1']\n"},
+		{"LISTEN_PID=$PPID LISTEN_PIDFDID=4711 OTHER_PID=99999999", "['LISTEN_PID ppid', 'LISTEN_PIDFDID 4711', 'OTHER_PID 99999999']\n"},
+		{"", "[]\n"},
+	} {
+		cmd := server.command(nil, python, "-c", show)
+		if server.kernel == "" && strings.Contains(tt.set, "4711") {
+			continue // that of this process is not the shell's to know
+		}
+		cmd.Args = append([]string{"sh", "-c", tt.set + ` exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
+		cmd.Path = "/bin/sh"
+		out := strings.Replace(succeeds(t, cmd, limit), fmt.Sprint(" ", os.Getpid(), "'"), " ppid'", 1)
+		if out != tt.want {
+			t.Errorf("%s: %q, want %q", tt.set, out, tt.want)
+		}
+	}
+}
+
+// TestSocketActivation: a program accepts by a socket of systemd's.
+func TestSocketActivation(t *testing.T) {
+	python, activate := find(t, "python3"), find(t, "systemd-socket-activate")
+	path := filepath.Join(tempDir(t), "socket")
+	const program = `
+import os, socket
+assert os.environ['LISTEN_PID'] == str(os.getpid()) and os.environ['LISTEN_FDS'] == '1'
+c, _ = socket.socket(fileno=3).accept()
+c.sendall(c.recv(99).upper())
+`
+	cmd := server.command(nil, python, "-c", program)
+	cmd.Args = append([]string{activate, "-l", path}, cmd.Args...)
+	cmd.Args[3], cmd.Path = cmd.Path, activate
+	p := start(t, cmd)
+	p.says("Listening on")
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(limit))
+	c.Write([]byte("hello"))
+	if b, err := io.ReadAll(c); string(b) != "HELLO" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	if r := p.finish(limit); r.Code != 0 {
+		t.Errorf("exit %d\n%s", r.Code, r.Stderr)
 	}
 }

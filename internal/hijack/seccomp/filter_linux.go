@@ -57,7 +57,7 @@ func pointerOrFlags(nr uint32, pointer, flags int, mask uint32) rule {
 	}}
 }
 
-// Options are what a filter can do more.
+// Options are what a filter can do more, and what the program is told.
 type Options struct {
 	// Ioctls are the requests of ioctl(2) that are to be answered, from the first
 	// to the last of each pair.
@@ -66,6 +66,9 @@ type Options struct {
 	Opens bool
 	// Host are address families whose sockets are the host's, besides AF_UNIX.
 	Host []uint32
+	// InPlaceOf is a process, 0 for none: where it is the one for which variables in the program's environment
+	// are meant (stage.Variables), the program is.
+	InPlaceOf int
 }
 
 // rules are those of the native machine's system calls.

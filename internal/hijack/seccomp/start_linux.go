@@ -85,7 +85,11 @@ func Start(cmd *exec.Cmd, o Options, mounts []Mount) (*Listener, error) {
 	path := cmd.Path
 	cmd.Args = append([]string{os.Args[0], path}, cmd.Args...)
 	cmd.Path = self
-	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", stage.Env, theirs))
+	told := fmt.Sprintf("%s=%d", stage.Env, theirs)
+	if o.InPlaceOf != 0 {
+		told += fmt.Sprintf(":%d", o.InPlaceOf)
+	}
+	cmd.Env = append(cmd.Env, told)
 	err = slack.StartFine(cmd)
 	unix.Close(theirs)
 	if err != nil {

@@ -9,7 +9,8 @@
 // comes before most others: package time and all that uses it, os, fmt and net among them.
 package stage
 
-// Env holds the number of the stage's descriptor, in the stage's environment only. It is of a
+// Env holds the number of the stage's descriptor, in the stage's environment only, and after a colon
+// the process in whose place the program is: see [Variables]. The descriptor is of a
 // socket of type SOCK_SEQPACKET, at which two messages wait: the filter, as an array of
 // struct sock_filter, and the mounts, each a byte ([File], [Link], [ReadOnly] or [Tree]), the place of
 // what is mounted, a zero byte, the place where, and another. The stage's arguments, behind the first, are
@@ -30,6 +31,14 @@ const (
 
 	ReadOnly = 'r'
 )
+
+// Variables name the process for which others beside them are meant, that nobody takes those for its own
+// who has only inherited them: sd_listen_fds(3), sd_watchdog_enabled(3), systemd.exec(5). Where
+// one names the process in whose place the program is, it is to name the program.
+var Variables = []string{"LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID"}
+
+// listenInode names the one of LISTEN_PID by the inode of its pidfd, too.
+const listenInode = "LISTEN_PIDFDID"
 
 // MaxMessage is the most bytes that a message may have.
 const MaxMessage = 64 << 10

@@ -20,6 +20,7 @@ const (
 	flagNewListener      = 1 << 3 // SECCOMP_FILTER_FLAG_NEW_LISTENER
 	flagWaitKillableRecv = 1 << 5 // SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 
+	sysPidfdOpen      = 434 // SYS_PIDFD_OPEN
 	sysOpenTree       = 428 // SYS_OPEN_TREE
 	sysMoveMount      = 429 // SYS_MOVE_MOUNT
 	sysMountSetattr   = 442 // SYS_MOUNT_SETATTR
@@ -42,15 +43,52 @@ func init() {
 	syscall.Unsetenv(Env)
 	// The filter is a thread's.
 	runtime.LockOSThread()
-	fd, err := strconv.Atoi(said)
+	number, before := said, ""
+	for i := range said {
+		if said[i] == ':' {
+			number, before = said[:i], said[i+1:]
+			break
+		}
+	}
+	fd, err := strconv.Atoi(number)
 	if err != nil {
 		syscall.Write(2, []byte(Env+"="+said+": no stage of a program's start\n"))
 		syscall.Exit(126)
 	}
+	standFor(before)
 	what, errno := stage(fd)
 	// The supervisor tells the user.
 	syscall.Write(fd, []byte(what+" "+strconv.Itoa(int(errno))))
 	syscall.Exit(126)
+}
+
+// standFor has the variables that name a process name this one.
+func standFor(pid string) {
+	for _, name := range Variables {
+		if v, ok := syscall.Getenv(name); !ok || pid == "" || v != pid {
+			continue
+		}
+		syscall.Setenv(name, strconv.Itoa(syscall.Getpid()))
+		if _, ok := syscall.Getenv(listenInode); !ok || name != "LISTEN_PID" {
+			continue
+		}
+		if ino, ok := pidfdInode(); ok {
+			syscall.Setenv(listenInode, strconv.FormatUint(ino, 10))
+		} else {
+			syscall.Unsetenv(listenInode)
+		}
+	}
+}
+
+// pidfdInode is that of this process.
+func pidfdInode() (uint64, bool) {
+	fd, _, errno := syscall.Syscall(sysPidfdOpen, uintptr(syscall.Getpid()), 0, 0)
+	if errno != 0 {
+		return 0, false
+	}
+	defer syscall.Close(int(fd))
+	var st syscall.Stat_t
+	return st.Ino, syscall.Fstat(int(fd), &st) == nil
 }
 
 // stage returns only if something fails.
