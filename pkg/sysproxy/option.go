@@ -19,6 +19,10 @@ const (
 	SOBindToDevice = 0x4c19 // SO_BINDTOIFINDEX: the index of the only interface that the socket sends by and receives from; 0 is any
 )
 
+// MsgKeepTTL beside MSG_DONTROUTE, of send(2) and its kin, is for one datagram what [SODontRoute] is for a socket. It
+// is a bit that NetBSD has no meaning for, and passes over.
+const MsgKeepTTL = 0x400000
+
 // IPRecvTOS is such an option of the level IPPROTO_IP, ip(7)'s IP_RECVTOS: whether datagrams come with
 // their type of service. The control message is an IP_TOS of one byte.
 const IPRecvTOS = 0x4c0d

@@ -15,6 +15,7 @@ import (
 	"rumptools/internal/hijack/linuxsock"
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
+	"rumptools/pkg/sysproxy"
 )
 
 // u32 is a value that is an int.
@@ -287,7 +288,7 @@ func TestFlags(t *testing.T) {
 		err   unix.Errno
 	}{
 		{stream, unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_MORE, netbsd.MSG_DONTWAIT | netbsd.MSG_NOSIGNAL, 0},
-		{dgram, unix.MSG_DONTROUTE | unix.MSG_EOR | unix.MSG_CONFIRM, netbsd.MSG_DONTROUTE | netbsd.MSG_EOR, 0},
+		{dgram, unix.MSG_DONTROUTE | unix.MSG_EOR | unix.MSG_CONFIRM, netbsd.MSG_DONTROUTE | sysproxy.MsgKeepTTL | netbsd.MSG_EOR, 0},
 		{dgram, unix.MSG_MORE, 0, unix.EOPNOTSUPP},
 		{stream, unix.MSG_OOB, 0, unix.EOPNOTSUPP},
 		{stream, unix.MSG_FASTOPEN, 0, unix.EOPNOTSUPP},

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // MSG_ flags of Linux's that NetBSD has, too.
@@ -14,7 +15,7 @@ var msgFlags = []struct {
 	netbsd int32
 }{
 	{unix.MSG_PEEK, netbsd.MSG_PEEK},
-	{unix.MSG_DONTROUTE, netbsd.MSG_DONTROUTE},
+	{unix.MSG_DONTROUTE, netbsd.MSG_DONTROUTE | sysproxy.MsgKeepTTL}, // see setDontRoute
 	{unix.MSG_DONTWAIT, netbsd.MSG_DONTWAIT},
 	{unix.MSG_EOR, netbsd.MSG_EOR},
 	{unix.MSG_WAITALL, netbsd.MSG_WAITALL},

@@ -6,6 +6,7 @@ import (
 
 	"rumptools/internal/kernel"
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // rawSocket is a socket of type SOCK_RAW, of either family: raw_ip.c and
@@ -273,7 +274,7 @@ func (so *dgramSocket) send4(h ip4Header, payload []byte, flags int32) error {
 			p.nic = so.ip4.mcastIf
 		}
 		h.ttl = so.ip4.mcastTTL
-	} else if p.dontRoute && !so.keepsTTL {
+	} else if p.dontRoute && !so.keepsTTL && flags&sysproxy.MsgKeepTTL == 0 {
 		h.ttl = 1
 	}
 	sum := so.typ == netbsd.SOCK_DGRAM && !so.noSum4.Load()

@@ -447,7 +447,7 @@ func TestReach(t *testing.T) {
 	}
 }
 
-// TestDontRouteTTL: with SO_DONTROUTE an IPv4 datagram has a time to live of 1, as on NetBSD, unless it is asked to keep
+// TestDontRouteTTL: with SO_DONTROUTE or MSG_DONTROUTE an IPv4 datagram has a time to live of 1, as on NetBSD, unless it is asked to keep
 // what it has.
 func TestDontRouteTTL(t *testing.T) {
 	a, b := pair(t)
@@ -475,6 +475,14 @@ func TestDontRouteTTL(t *testing.T) {
 		get := func(name int32) int32 { return getInt(t, so, a.machine, netbsd.SOL_SOCKET, name) }
 		if bit, keeps := get(netbsd.SO_DONTROUTE), get(sysproxy.SODontRoute); bit != step.bit || keeps != step.keeps {
 			t.Errorf("step %d: the options are %d and %d", i, bit, keeps)
+		}
+	}
+	for flags, ttl := range map[int32]byte{netbsd.MSG_DONTROUTE: 1, netbsd.MSG_DONTROUTE | sysproxy.MsgKeepTTL: 77, sysproxy.MsgKeepTTL: 77} {
+		if _, err := so.Send(nil, &kernel.Message{Data: []byte("x"), Name: addr(a, "10.0.0.2:7000"), Flags: flags}); err != nil {
+			t.Fatal(err)
+		}
+		if m := recv(t, there, 10, 0); len(m.Control) != 1 || m.Control[0].Data[0] != ttl {
+			t.Errorf("flags %#x: received with %v, want a time to live of %d", flags, m.Control, ttl)
 		}
 	}
 }

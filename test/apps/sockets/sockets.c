@@ -1806,6 +1806,14 @@ static void control(void)
 	m.msg_namelen = sizeof b;
 	recvmsg(s, &m, 0);
 	say("options off: control %d", (int)m.msg_controllen);
+	setint(s, level, v6 ? IPV6_RECVHOPLIMIT : IP_RECVTTL, 1);
+	setint(fd, SOL_SOCKET, SO_DONTROUTE, 0);
+	sendto(fd, "near", 4, MSG_DONTROUTE, &a.sa, addrlen_of(fam));
+	m.msg_controllen = sizeof ctl;
+	m.msg_namelen = sizeof b;
+	recvmsg(s, &m, 0);
+	c = CMSG_FIRSTHDR(&m);
+	say("MSG_DONTROUTE: TTL %d", c ? *(int *)CMSG_DATA(c) : -1);
 
 	/* The error queue. */
 	int dead = bound(SOCK_DGRAM, &b);
