@@ -3,7 +3,8 @@
 // of interfaces, addresses, routes and neighbours, and sock_diag(7), which
 // tells of sockets. It knows nothing of how requests and answers travel.
 //
-// Nothing can be changed: such requests get EPERM, as a program's without
-// privileges do. Nothing that a program or a kernel sends makes the package
-// panic.
+// Addresses, routes, and whether interfaces are up and their MTUs can be
+// changed, by every program, as by one with CAP_NET_ADMIN in a container. What
+// NetBSD has not gets EOPNOTSUPP. Nothing that a program or a kernel sends makes
+// the package panic.
 package netlink

@@ -35,9 +35,9 @@ const (
 	// retryTime is the time between attempts to watch a kernel that was
 	// lost.
 	retryTime = time.Second
-	// neighbourTime is the time between looks at the neighbours, of which
-	// kernels send no messages.
-	neighbourTime = time.Second
+	// lookTime is the time between looks at the neighbours and at the MTUs of
+	// interfaces, of which kernels send no messages.
+	lookTime = time.Second
 )
 
 // Watch gives put the events of the groups, RTMGRP_*, each a datagram for the
@@ -128,7 +128,7 @@ func newEvents(ctx context.Context, k netview.Kernel) (*events, error) {
 	e := &events{kernel: k, subs: map[*subscriber]bool{}, items: map[itemKey]item{}}
 	ctx, e.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	go e.run(ctx, fd)
-	go e.watchNeighbours(ctx)
+	go e.look(ctx)
 	return e, nil
 }
 
@@ -168,10 +168,10 @@ func (e *events) idle() bool {
 	return len(e.subs) == 0
 }
 
-// watchNeighbours looks at the neighbours now and then as long as somebody wants
-// events about them.
-func (e *events) watchNeighbours(ctx context.Context) {
-	tick := time.NewTicker(neighbourTime)
+// look looks now and then at what has no messages, as long as somebody wants
+// events about it.
+func (e *events) look(ctx context.Context) {
+	tick := time.NewTicker(lookTime)
 	defer tick.Stop()
 	for {
 		select {
@@ -179,7 +179,7 @@ func (e *events) watchNeighbours(ctx context.Context) {
 			return
 		case <-tick.C:
 			// Errors are for who follows messages.
-			_ = e.update(ctx, unix.RTMGRP_NEIGH)
+			_ = e.update(ctx, unix.RTMGRP_NEIGH|unix.RTMGRP_LINK)
 		}
 	}
 }

@@ -140,7 +140,7 @@ func (s *Server) getAddr(ctx context.Context, r *request) error {
 		return unix.EADDRNOTAVAIL
 	}
 	if index != 0 {
-		if err := s.knows(ctx, index); err != nil {
+		if _, err := s.linkOf(ctx, index); err != nil {
 			return err
 		}
 	}
@@ -156,20 +156,6 @@ func (s *Server) getAddr(ctx context.Context, r *request) error {
 	}
 	r.answerList(unix.RTM_NEWADDR, list, flags)
 	return nil
-}
-
-// knows fails with ENODEV when there is no interface of a number.
-func (s *Server) knows(ctx context.Context, index int) error {
-	links, err := netview.Links(ctx, s.kernel)
-	if err != nil {
-		return err
-	}
-	for i := range links {
-		if links[i].Index == index {
-			return nil
-		}
-	}
-	return unix.ENODEV
 }
 
 // addrBody is a struct ifaddrmsg with its attributes; without lifetimes, which

@@ -491,9 +491,9 @@ func TestRefusals(t *testing.T) {
 		req      []byte
 		want     string
 	}{
-		{"a change", unix.NETLINK_ROUTE, message(unix.RTM_NEWADDR, unix.NLM_F_ACK, 1, make([]byte, 8)), "-1"},
-		{"a deletion", unix.NETLINK_ROUTE, message(unix.RTM_DELLINK, 0, 1, make([]byte, 16)), "-1"},
-		{"setting a link", unix.NETLINK_ROUTE, message(unix.RTM_SETLINK, unix.NLM_F_ACK, 1, make([]byte, 16)), "-1"},
+		{"a change", unix.NETLINK_ROUTE, message(unix.RTM_NEWADDR, unix.NLM_F_ACK, 1, make([]byte, 8)), "-95"},
+		{"a deletion", unix.NETLINK_ROUTE, message(unix.RTM_DELLINK, 0, 1, make([]byte, 16)), "-95"},
+		{"setting a link", unix.NETLINK_ROUTE, message(unix.RTM_SETLINK, unix.NLM_F_ACK, 1, make([]byte, 16)), "-22"},
 		{"what there is not", unix.NETLINK_ROUTE, message(unix.RTM_GETMDB, 0, 1, make([]byte, 16)), "-95"},
 		{"an unknown type", unix.NETLINK_ROUTE, message(1000, 0, 1, make([]byte, 16)), "-95"},
 		{"no family", unix.NETLINK_ROUTE, message(unix.RTM_GETLINK, unix.NLM_F_DUMP, 1), ""},

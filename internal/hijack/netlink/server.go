@@ -21,6 +21,8 @@ type Server struct {
 
 	mu     sync.Mutex
 	events *events // nil as long as nobody watches
+
+	changing sync.Mutex // held while it is looked what there is and that is changed
 }
 
 // New makes a server for a kernel. owner tells whose a socket is; it may be
@@ -104,12 +106,6 @@ func find(protocol int, r *request) (handler, error) {
 	return nil, unix.EPROTONOSUPPORT
 }
 
-// Kinds of requests of rtnetlink, the lowest two bits of their types.
-const (
-	kindMask = 3
-	kindGet  = 2
-)
-
 func findRoute(r *request) (handler, error) {
 	if r.typ < unix.RTM_BASE || r.typ > unix.RTM_MAX {
 		return nil, unix.EOPNOTSUPP
@@ -118,10 +114,17 @@ func findRoute(r *request) (handler, error) {
 	if len(r.body) == 0 {
 		return nothing, nil
 	}
-	if r.typ&kindMask != kindGet {
-		return nil, unix.EPERM
-	}
 	switch r.typ {
+	case unix.RTM_NEWLINK, unix.RTM_SETLINK:
+		return (*Server).setLink, nil
+	case unix.RTM_NEWADDR:
+		return (*Server).newAddr, nil
+	case unix.RTM_DELADDR:
+		return (*Server).delAddr, nil
+	case unix.RTM_NEWROUTE:
+		return (*Server).newRoute, nil
+	case unix.RTM_DELROUTE:
+		return (*Server).delRoute, nil
 	case unix.RTM_GETLINK:
 		return (*Server).getLink, nil
 	case unix.RTM_GETADDR:

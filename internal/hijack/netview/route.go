@@ -20,7 +20,7 @@ import (
 // somebody adds. NetBSD's have none.
 const (
 	metricKernel = 256
-	metricUser   = 1024
+	MetricUser   = 1024
 )
 
 // Route is a route.
@@ -35,6 +35,9 @@ type Route struct {
 	Metric   uint32
 	PrefSrc  netip.Addr // the address to send from, where it is known
 	MTU      uint32     // 0 unless it was set
+
+	// As NetBSD has it: without a netmask, and with RTF_GATEWAY.
+	host, viaGateway bool
 }
 
 // Family is the route's address family, Linux's.
@@ -139,7 +142,10 @@ func newRoute(m *netbsd.Machine, raw *rtsock.Route, links []Link, addrs []Addr) 
 	if err != nil {
 		gw = netbsd.SA{}
 	}
-	r := Route{Dst: prefix, Index: int(raw.Index), Type: unix.RTN_UNICAST, Table: unix.RT_TABLE_MAIN}
+	r := Route{
+		Dst: prefix, Index: int(raw.Index), Type: unix.RTN_UNICAST, Table: unix.RT_TABLE_MAIN,
+		host: raw.Flags&netbsd.RTF_HOST != 0, viaGateway: raw.Flags&netbsd.RTF_GATEWAY != 0,
+	}
 	if raw.Rmx.Locks&netbsd.RTV_MTU != 0 && !linkMTU(links, r.Index, raw.Rmx.Mtu) {
 		r.MTU = uint32(min(raw.Rmx.Mtu, 1<<32-1))
 	}
@@ -196,9 +202,10 @@ func newRoute(m *netbsd.Machine, raw *rtsock.Route, links []Link, addrs []Addr) 
 		case r.Protocol == unix.RTPROT_KERNEL:
 			r.Metric = metricKernel
 		default:
-			r.Metric = metricUser
+			r.Metric = MetricUser
 		}
 	}
+	r.readTag(m, raw)
 	return r, true
 }
 
