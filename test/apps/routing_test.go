@@ -11,11 +11,12 @@ import (
 )
 
 // TestBird has two routing daemons find each other, which takes sockets that are bound to interfaces, raw ones with multicast
-// (OSPF for IPv4 and IPv6) and datagrams that count their hops (BFD), and tell each other of a network.
+// (OSPF for IPv4 and IPv6) and datagrams that count their hops (BFD), tell each other of a network, and tell the kernels how
+// it is reached.
 func TestBird(t *testing.T) {
 	all(t)
 	twoKernels(t)
-	bird, birdc := find(t, "bird"), find(t, "birdc")
+	bird, birdc, ip, ping := find(t, "bird"), find(t, "birdc"), find(t, "ip"), find(t, "ping")
 	dir := tempDir(t)
 	routers := make(map[string]*host)
 	for i, name := range []string{"left", "right"} {
@@ -26,14 +27,19 @@ func TestBird(t *testing.T) {
 		tool(t, "rifconfig", "--server", h.kernel, "shmif1", "inet", fmt.Sprintf("10.9.%d.1/24", i+1))
 		tool(t, "rifconfig", "--server", h.kernel, "shmif1", "inet6", fmt.Sprintf("fd09:%d::1/64", i+1))
 		tool(t, "rifconfig", "--server", h.kernel, "-w", "30")
+		tool(t, "rumpctl", "sysctl", "--server", h.kernel, "net.inet.ip.forwarding=1", "net.inet6.ip6.forwarding=1")
 		routers[name] = h
 	}
+	daemons := make(map[string]*process)
 	control := func(name string) string { return filepath.Join(dir, name+".ctl") }
 	for i, name := range []string{"left", "right"} {
 		config := write(t, filepath.Join(dir, name+".conf"), fmt.Sprintf(`
 log stderr all;
 router id 10.9.0.%d;
 protocol device {}
+protocol kernel { scan time 1; ipv4 { export filter { if source = RTS_OSPF && net ~ [ 10.9.0.0/24, 10.9.%d.0/24 ] then reject; accept; }; }; }
+protocol kernel { scan time 1; ipv6 { export filter { if net ~ [ fd09::/64, fd09:%d::/64 ] then reject; accept; }; }; }
+protocol static fixed { ipv4; route 10.99.0.0/16 blackhole; }
 protocol ospf v2 four {
 	ipv4 { import all; };
 	area 0 { interface "shmif0" { hello 1; dead count 4; bfd on; }; interface "shmif1" { stub; }; };
@@ -43,8 +49,8 @@ protocol ospf v3 six {
 	area 0 { interface "shmif0" { hello 1; dead count 4; }; interface "shmif1" { stub; }; };
 }
 protocol bfd { interface "shmif0"; }
-`, i+1))
-		start(t, routers[name].command(nil, bird, "-f", "-c", config, "-s", control(name)))
+`, i+1, i+1, i+1))
+		daemons[name] = start(t, routers[name].command(nil, bird, "-f", "-c", config, "-s", control(name)))
 	}
 	for name, shows := range map[string]map[string][]string{
 		"left": {
@@ -62,6 +68,39 @@ protocol bfd { interface "shmif0"; }
 				untilShown(t, birdc, control(name), show, regexp.MustCompile(pattern))
 			}
 		}
+	}
+	left := routers["left"]
+	routes := func() string { return left.want(t, ip, "route") + left.want(t, ip, "-6", "route") }
+	installed := []string{
+		"10.9.2.0/24 via 10.9.0.2 dev shmif0 proto bird metric 32", "blackhole 10.99.0.0/16 proto bird metric 32", "\nfd09:2::/64 via fe80::",
+	}
+	for begin := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		out, missing := routes(), ""
+		for _, route := range installed {
+			if !strings.Contains(out, route) {
+				missing = route
+			}
+		}
+		if missing == "" {
+			break
+		}
+		if time.Since(begin) > limit {
+			t.Fatalf("no %q in the kernel:\n%s", missing, out)
+		}
+	}
+	for _, to := range []string{"10.9.2.1", "fd09:2::1"} {
+		if r := left.run(t, ping, "-n", "-c", "1", "-W", "5", to); r.Code != 0 {
+			t.Errorf("ping %s: exit %d\n%s%s", to, r.Code, r.Stdout, r.Stderr)
+		}
+	}
+	// It knows its own again when it looks: nothing is added twice, and at its end all goes.
+	time.Sleep(2 * time.Second)
+	daemons["left"].stop()
+	if said := daemons["left"].output(); strings.Contains(said, "Netlink") {
+		t.Errorf("bird says:\n%s", said)
+	}
+	if out := routes(); strings.Contains(out, "bird") || strings.Contains(out, "10.9.2.0/24") {
+		t.Errorf("bird leaves:\n%s", out)
 	}
 }
 
