@@ -3,9 +3,11 @@
 package hijack
 
 import (
+	"bytes"
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,12 +21,21 @@ import (
 type netlinkSocket struct {
 	protocol int
 	portID   uint32
+	requests chan netlinkRequest
+	over     chan struct{} // closed when programs have closed the socket
 
 	mu     sync.Mutex
 	groups uint32
 	events context.CancelFunc // ends the watching of groups
 	named  bool
 	values map[int]int32 // options of SOL_NETLINK
+}
+
+// netlinkRequest is a datagram of a program's.
+type netlinkRequest struct {
+	msg []byte
+	// answered is closed when the program can read the answer, or as much as there is room for.
+	answered chan struct{}
 }
 
 // sizeofSockaddrNl is sizeof(struct sockaddr_nl).
@@ -66,32 +77,62 @@ func (t *trap) socketNetlink(typ, protocol, flags int) {
 		t.fail(errnoOf(err))
 		return
 	}
-	x.nl = &netlinkSocket{protocol: protocol, portID: 1<<31 | netlinkIDs.Add(1), values: make(map[int]int32)}
+	x.nl = &netlinkSocket{
+		protocol: protocol, portID: 1<<31 | netlinkIDs.Add(1), values: make(map[int]int32),
+		requests: make(chan netlinkRequest, 64), over: make(chan struct{}),
+	}
 	x.mu.Lock()
 	x.k, x.state = k, connected
 	x.mu.Unlock()
+	go x.readRequests(k)
 	go x.answer(k)
 	t.giveFD(pair[0], x, flags&unix.SOCK_CLOEXEC != 0)
 }
 
-// answer answers requests.
-func (x *socket) answer(k *kept) {
+// readRequests takes requests that programs send without an address, which the host carries out.
+func (x *socket) readRequests(k *kept) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := k.Read(buf)
 		if err != nil || n == 0 {
 			break
 		}
-		for _, b := range x.s.netlink.Request(x.s.ctx, x.nl.protocol, x.nl.portID, buf[:n]) {
-			if _, err := k.Write(b); err != nil {
-				break
-			}
-		}
+		x.nl.requests <- netlinkRequest{bytes.Clone(buf[:n]), make(chan struct{})}
 	}
+	close(x.nl.over)
 	x.nl.mu.Lock()
 	defer x.nl.mu.Unlock()
 	if x.nl.events != nil {
 		x.nl.events()
+	}
+}
+
+// answer answers requests, one after the other.
+func (x *socket) answer(k *kept) {
+	nl := x.nl
+	for {
+		var r netlinkRequest
+		select {
+		case r = <-nl.requests:
+		case <-nl.over:
+			return
+		}
+		nl.mu.Lock()
+		portID := nl.portID
+		nl.mu.Unlock()
+		tell := sync.OnceFunc(func() { close(r.answered) })
+		for _, b := range x.s.netlink.Request(x.s.ctx, nl.protocol, portID, r.msg) {
+			err := error(unix.EBADF)
+			k.control(func(fd int) { err = unix.Sendto(fd, b, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil) })
+			if err == unix.EAGAIN {
+				tell()
+				_, err = k.Write(b)
+			}
+			if err != nil {
+				break
+			}
+		}
+		tell()
 	}
 }
 
@@ -251,15 +292,44 @@ func (t *trap) getsockoptNetlink() {
 	t.done(0, t.putOption(value))
 }
 
-// sendNetlink sends a request; its address is that of the kernel, whatever it is.
+// netlinkTime is how long a call that sends a request waits for the answer. Few take longer: a new address, which can
+// be used only seconds later.
+const netlinkTime = 100 * time.Millisecond
+
+// sendNetlink sends a request; its address is that of the kernel, whatever it is. When the call returns the answer is there,
+// as on Linux: there are programs that do not wait for it.
 func (t *trap) sendNetlink(m *message, done func(int, unix.Errno)) {
 	data, e := t.gather(m, 1<<20)
 	if e != 0 {
 		done(0, e)
 		return
 	}
-	n, err := unix.SendmsgN(t.host, data, nil, nil, unix.MSG_NOSIGNAL)
-	done(n, errnoOf(err))
+	nl, r := t.sock.nl, netlinkRequest{data, make(chan struct{})}
+	select {
+	case nl.requests <- r:
+	default:
+		// The program reads no answers.
+		done(0, unix.ENOBUFS)
+		return
+	}
+	timer := time.NewTimer(netlinkTime)
+	defer timer.Stop()
+	select {
+	case <-r.answered:
+	case <-nl.over:
+	case <-timer.C:
+	}
+	done(len(data), 0)
+}
+
+// sendmsgNetlink is sendmsg(2), with an address or without.
+func (t *trap) sendmsgNetlink() {
+	m, e := t.message(t.Args[1])
+	if e != 0 {
+		t.fail(e)
+		return
+	}
+	t.send(&m, t.arg(2), t.answer)
 }
 
 // handlersNetlink are the calls that are different for netlink sockets.
@@ -273,4 +343,5 @@ var handlersNetlink = map[int]func(*trap){
 	unix.SYS_SHUTDOWN:    func(t *trap) { t.fail(unix.EOPNOTSUPP) },
 	unix.SYS_SETSOCKOPT:  (*trap).setsockoptNetlink,
 	unix.SYS_GETSOCKOPT:  (*trap).getsockoptNetlink,
+	unix.SYS_SENDMSG:     (*trap).sendmsgNetlink,
 }

@@ -68,3 +68,33 @@ print('bound after', kind, flush=True)
 	tool(t, "rifconfig", "--server", h.kernel, "shmif0", "inet", "10.60.0.78/24", "alias")
 	p.says("(?m)^bound after 20$")
 }
+
+// TestNetlinkAtOnce: the answer to a request is there when the call that sends it returns, by whatever call, for programs that
+// do not wait (FRR).
+func TestNetlinkAtOnce(t *testing.T) {
+	python := find(t, "python3")
+	const program = `
+import socket, struct
+def dump(kind, seq): # RTM_GET*, NLM_F_REQUEST | NLM_F_DUMP
+    return struct.pack('=IHHII', 32, kind, 0x301, seq, 0) + bytes(16)
+r = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+for i in range(100):
+    kind, seq = [18, 22, 26][i % 3], i + 1
+    if i % 2:
+        r.sendto(dump(kind, seq), (0, 0))
+    else:
+        r.sendmsg([dump(kind, seq)])
+    done = False
+    while not done:
+        answer = r.recv(1 << 16)
+        while answer:
+            length, typ, _, of, _ = struct.unpack_from('=IHHII', answer)
+            assert of == seq and typ in (kind - 2, 3), (typ, of, kind, seq)
+            done = typ == 3 # NLMSG_DONE
+            answer = answer[(length + 3) & ~3:]
+print('done')
+`
+	if out := server.want(t, python, "-c", program); out != "done\n" {
+		t.Errorf("%q", out)
+	}
+}
