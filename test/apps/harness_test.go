@@ -270,7 +270,7 @@ func all(t *testing.T) {
 func find(t *testing.T, name string) string {
 	t.Helper()
 	// What Debian installs, not what precedes it in a developer's PATH.
-	for _, dir := range []string{"/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/lib/postgresql/*/bin"} {
+	for _, dir := range []string{"/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/lib/postgresql/*/bin", "/usr/lib/frr"} {
 		if paths, _ := filepath.Glob(filepath.Join(dir, name)); len(paths) > 0 {
 			return paths[len(paths)-1]
 		}

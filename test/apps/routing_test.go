@@ -2,9 +2,12 @@ package apps
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -65,7 +68,7 @@ protocol bfd { interface "shmif0"; }
 	} {
 		for show, patterns := range shows {
 			for _, pattern := range patterns {
-				untilShown(t, birdc, control(name), show, regexp.MustCompile(pattern))
+				untilShown(t, birdc, control(name), show, pattern)
 			}
 		}
 	}
@@ -105,15 +108,59 @@ protocol bfd { interface "shmif0"; }
 }
 
 // untilShown waits until a routing daemon shows something.
-func untilShown(t *testing.T, birdc, control, show string, want *regexp.Regexp) {
+func untilShown(t *testing.T, birdc, control, show, want string) {
+	t.Helper()
+	untilSays(t, func() *exec.Cmd {
+		return exec.Command(birdc, append([]string{"-s", control, "show"}, strings.Fields(show)...)...)
+	}, want)
+}
+
+// TestFRR has FRR learn a kernel's network and add routes to it.
+func TestFRR(t *testing.T) {
+	all(t)
+	twoKernels(t)
+	zebra, staticd, vtysh, ip := find(t, "zebra"), find(t, "staticd"), find(t, "vtysh"), find(t, "ip")
+	frr, err := user.Lookup("frr")
+	if err != nil || os.Geteuid() != 0 {
+		t.Skip("FRR becomes another user")
+	}
+	dir := tempDir(t)
+	uid, _ := strconv.Atoi(frr.Uid)
+	gid, _ := strconv.Atoi(frr.Gid)
+	if err := os.Chown(dir, uid, gid); err != nil {
+		t.Fatal(err)
+	}
+	h := startKernel(t, "frr", "--bus", filepath.Join(dir, "bus"), "--address", "10.9.0.1/24", "--address", "fd09::1/64")
+	daemon := func(program, config string) *process {
+		name := filepath.Base(program)
+		file := write(t, filepath.Join(dir, name+".conf"), "log stdout\n"+config)
+		if err := os.Chown(file, uid, gid); err != nil {
+			t.Fatal(err)
+		}
+		return start(t, h.command(nil, program, "-f", file, "-z", filepath.Join(dir, "api"), "-i", filepath.Join(dir, name+".pid"),
+			"--vty_socket", dir, "-P", "0"))
+	}
+	first := daemon(zebra, "")
+	untilSays(t, func() *exec.Cmd { return exec.Command(vtysh, "--vty_socket", dir, "-c", "show ip route") }, `C>\* 10\.9\.0\.0/24 is directly connected, shmif0`)
+	daemon(staticd, "ip route 10.50.0.0/16 10.9.0.2\nip route 10.51.0.0/16 blackhole\nipv6 route fd50::/64 fd09::2\n")
+	untilSays(t, func() *exec.Cmd { return h.command(nil, ip, "route") },
+		`(?s)10\.50\.0\.0/16 via 10\.9\.0\.2 dev shmif0 proto static metric 20.*blackhole 10\.51\.0\.0/16 proto static metric 20`)
+	untilSays(t, func() *exec.Cmd { return h.command(nil, ip, "-6", "route") }, `fd50::/64 via fd09::2 dev shmif0 proto static metric 20`)
+	if said := first.output(); strings.Contains(said, "Failed") || strings.Contains(said, "Invalid") {
+		t.Errorf("zebra says:\n%s", said)
+	}
+}
+
+// untilSays runs programs until one says what pattern matches.
+func untilSays(t *testing.T, command func() *exec.Cmd, pattern string) {
 	t.Helper()
 	for begin := time.Now(); ; time.Sleep(100 * time.Millisecond) {
-		out, _ := exec.Command(birdc, append([]string{"-s", control, "show"}, strings.Fields(show)...)...).CombinedOutput()
-		if want.Match(out) {
+		out, _ := command().CombinedOutput()
+		if regexp.MustCompile(pattern).Match(out) {
 			return
 		}
 		if time.Since(begin) > limit {
-			t.Fatalf("show %s of %s has no %q:\n%s", show, control, want, out)
+			t.Fatalf("no %q:\n%s", pattern, out)
 		}
 	}
 }

@@ -135,8 +135,8 @@ func findRoute(r *request) (handler, error) {
 		return (*Server).getNeigh, nil
 	case unix.RTM_GETRULE:
 		return (*Server).getRule, nil
-	case unix.RTM_GETNEIGHTBL, unix.RTM_GETNEXTHOP, unix.RTM_GETQDISC, unix.RTM_GETTCLASS, unix.RTM_GETTFILTER:
-		// There are none of these.
+	case unix.RTM_GETNEIGHTBL, unix.RTM_GETQDISC, unix.RTM_GETTCLASS, unix.RTM_GETTFILTER:
+		// There are none of these. Of next hops a list would say that they can be made, and FRR would.
 		return emptyList, nil
 	}
 	return nil, unix.EOPNOTSUPP
