@@ -16,6 +16,7 @@ const (
 	SONoCheck      = 0x4c0b // SO_NO_CHECK: whether UDP over IPv4 leaves without checksums
 	SODontRoute    = 0x4c05 // SO_DONTROUTE: NetBSD's, but that datagrams for IPv4 keep their time to live, which there becomes 1
 	SOReach        = 0x4cff // only to be read, of no other system's: the error, 0 for none, that the next datagram to the peer would meet here
+	SOReusePortLB  = 0x4c0f // FreeBSD's SO_REUSEPORT_LB: whether the datagrams of different senders are spread over the sockets of an address that have it
 	SOBindToDevice = 0x4c19 // SO_BINDTOIFINDEX: the index of the only interface that the socket sends by and receives from; 0 is any
 )
 

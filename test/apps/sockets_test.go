@@ -109,6 +109,9 @@ var otherKernelDifferences = []difference{
 	{"NetBSD finds a listener full with the last packet of a connection, which is reset then", [][2]string{
 		{"signals: it is connected in the end: poll OUT, SO_ERROR 0", "signals: it is connected in the end: poll OUT|ERR|HUP, SO_ERROR ECONNRESET"},
 	}},
+	{"NetBSD gives all datagrams for an address to one socket", [][2]string{
+		{"inuse: udp SO_REUSEPORT: 4 of 4 get datagrams, both of a sender the same one", "inuse: udp SO_REUSEPORT: 1 of 4 get datagrams, both of a sender the same one"},
+	}},
 	{"NetBSD does not tell a datagram's type of service", [][2]string{
 		{"options: IP_RECVTOS: 0; set 1 = 0; then 1", "options: IP_RECVTOS: 0; set 1 = ENOPROTOOPT; then 0"},
 		{"control: TOS = 0", "control: TOS = ENOPROTOOPT"},

@@ -219,6 +219,13 @@ func setReusePort(r *request, v int32) unix.Errno {
 	if errno := r.kernelInt(netbsd.SOL_SOCKET, netbsd.SO_REUSEPORT, on); errno != 0 {
 		return errno
 	}
+	if r.s.isUDP() {
+		// NetBSD's own kernel gives all to one of them.
+		errno := r.kernelInt(netbsd.SOL_SOCKET, sysproxy.SOReusePortLB, v)
+		if errno != 0 && errno != unix.ENOPROTOOPT && errno != unix.EINVAL {
+			return errno
+		}
+	}
 	return r.store(v)
 }
 

@@ -14,6 +14,7 @@ type flags struct {
 
 	// Of UDP only: datagrams leave without checksums (SONoCheck, UDPNoCheck6TX), and are taken so (UDPNoCheck6RX).
 	noSum4, noSum6, takesNoSum6 atomic.Bool
+	spreads                     atomic.Bool // of UDP: SOReusePortLB
 }
 
 // flag is where such an option is kept, nil for others.
@@ -25,6 +26,10 @@ func (so *dgramSocket) flag(level, name int32) *atomic.Bool {
 	case [2]int32{netbsd.SOL_SOCKET, sysproxy.SONoCheck}:
 		if udp {
 			return &so.noSum4
+		}
+	case [2]int32{netbsd.SOL_SOCKET, sysproxy.SOReusePortLB}:
+		if udp {
+			return &so.spreads
 		}
 	case [2]int32{netbsd.IPPROTO_IPV6, sysproxy.IPv6MulticastAll}:
 		if v6 {

@@ -1,6 +1,7 @@
 package inet
 
 import (
+	"hash/fnv"
 	"net/netip"
 	"slices"
 
@@ -39,12 +40,14 @@ func (so *udpSocket) matches(nic tcpip.NICID, from, to endpoint) bool {
 
 // findUDP finds the socket that a datagram is for: the one connected to the
 // sender, else one bound to the address, else one bound to the port; of several one
-// bound to the interface, and the newest. IPv4 sockets come before IPv6 ones.
+// bound to the interface, and the newest, or of those that share what comes the one that has the sender. IPv4 sockets
+// come before IPv6 ones.
 func (t *socketTable) findUDP(nic tcpip.NICID, from, to endpoint) *udpSocket {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	var best *udpSocket
 	score := 0
+	var sharing []*udpSocket // as good as best
 	for _, so := range t.udp[to.port] {
 		if !so.matches(nic, from, to) {
 			continue
@@ -63,10 +66,19 @@ func (t *socketTable) findUDP(nic tcpip.NICID, from, to endpoint) *udpSocket {
 			n += 16
 		}
 		if n > score {
-			best, score = so, n
+			best, score, sharing = so, n, sharing[:0]
+		}
+		if n == score && so.spreads.Load() {
+			sharing = append(sharing, so)
 		}
 	}
-	return best
+	if len(sharing) < 2 || !best.spreads.Load() {
+		return best
+	}
+	h := fnv.New32a()
+	h.Write(from.addr.AsSlice())
+	h.Write([]byte{byte(from.port), byte(from.port >> 8)})
+	return sharing[int(h.Sum32()%uint32(len(sharing)))]
 }
 
 // bindUDPSocket gives a socket its local address. A port of 0 has one chosen. With

@@ -1348,6 +1348,40 @@ static void inuse(void)
 		close(fd);
 		close(l);
 	}
+	/* What different senders send is spread over them, and of one it is for one. */
+	int workers[4], got[4] = {0}, with = 0, one = 0;
+	for (int i = 0; i < 4; i++) {
+		workers[i] = sock(SOCK_DGRAM);
+		setint(workers[i], SOL_SOCKET, SO_REUSEPORT, 1);
+		if (i == 0)
+			a = address(fam, myhost(), 0);
+		if (bind(workers[i], &a.sa, addrlen_of(fam)) < 0)
+			fatal("bind");
+		a = sockname(workers[i]);
+	}
+	for (int i = 0; i < 200; i++) {
+		fd = sock(SOCK_DGRAM);
+		sendto(fd, "x", 1, 0, &a.sa, addrlen_of(fam));
+		sendto(fd, "y", 1, 0, &a.sa, addrlen_of(fam));
+		struct pollfd p[4];
+		int came[4] = {0};
+		for (int j = 0; j < 4; j++)
+			p[j] = (struct pollfd){.fd = workers[j], .events = POLLIN};
+		for (int all = 0; all < 2 && poll(p, 4, 1000) > 0;)
+			for (int j = 0; j < 4; j++)
+				while (recv(workers[j], &(char){0}, 1, MSG_DONTWAIT) == 1)
+					came[j]++, all++;
+		for (int j = 0; j < 4; j++) {
+			got[j] += came[j];
+			one += came[j] == 2;
+		}
+		close(fd);
+	}
+	for (int j = 0; j < 4; j++) {
+		with += got[j] > 20;
+		close(workers[j]);
+	}
+	say("udp SO_REUSEPORT: %d of 4 get datagrams, both of a sender %s", with, one > 190 ? "the same one" : "different ones");
 	l = bound(SOCK_DGRAM, &a);
 	fd = sock(SOCK_DGRAM);
 	say("udp = %s", res(bind(fd, &a.sa, addrlen_of(fam))));
