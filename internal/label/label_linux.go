@@ -12,7 +12,7 @@ import (
 
 const (
 	// Entries is how many entries a table has.
-	Entries = 4096
+	Entries = 16384
 	// entrySize is the size of an entry in bytes: its address's length, that of its control messages, whether some of
 	// them were left out, a byte each but for the second, which has two; then both.
 	entrySize = 512

@@ -214,7 +214,7 @@ func TestLendLabelledHostile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(open)
-	unix.Ftruncate(open, 4096*512)
+	unix.Ftruncate(open, label.Entries*512)
 	alone := hostUDP(t)
 	defer unix.Close(alone)
 	local := hostDatagram(t)

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rumptools/internal/hijack/innernet/factory"
 	"rumptools/internal/label"
 )
 
@@ -117,6 +118,31 @@ func TestPair(t *testing.T) {
 		receive(t, second, "up")
 		if _, _, err := unix.Recvfrom(otherK, b, unix.MSG_DONTWAIT); err != unix.EAGAIN {
 			t.Errorf("another K: %v", err)
+		}
+	})
+}
+
+// As long as a datagram waits its label does: no more wait than a writer writes others before it writes over one.
+func TestRoom(t *testing.T) {
+	if factory.UDPRoom > label.MaxReceiveBuffer {
+		t.Errorf("room for %d bytes, labels last for %d", factory.UDPRoom, label.MaxReceiveBuffer)
+	}
+	networks(t, func(t *testing.T, n *Net) {
+		s, k := programSocket(t, n)
+		defer unix.Close(s)
+		defer unix.Close(k)
+		for range 2 * label.Entries {
+			label.Send(k, nil, 1)
+		}
+		waiting := 0
+		for {
+			if _, _, err := unix.Recvfrom(s, nil, unix.MSG_DONTWAIT); err != nil {
+				break
+			}
+			waiting++
+		}
+		if waiting < 200 || waiting > label.Entries/4 {
+			t.Errorf("%d datagrams wait", waiting)
 		}
 	})
 }

@@ -349,6 +349,10 @@ func getSendBuffer(r *request) ([]byte, unix.Errno) {
 func setRecvBuffer(r *request, v int32) unix.Errno { return r.setBuffer(netbsd.SO_RCVBUF, v) }
 
 func getBuffer(r *request) ([]byte, unix.Errno) {
+	if v := r.stored(-1); v < 0 && r.key.name == unix.SO_RCVBUF && r.s.isUDP() {
+		// The host's socket may have more: nothing waits for it, and a kernel brings much at once.
+		return intValue(defaultDatagramBuffer), 0
+	}
 	// Linux tells the double of what was set.
 	v := r.stored(defaultDatagramBuffer / 2)
 	v, errno := r.hostInt(r.key.name, 2*min(max(v, 0), maxBuffer))

@@ -9,12 +9,16 @@ package factory
 // without one. It ends when nobody has the other end any more.
 const Env = "RUMPTOOLS__FACTORY"
 
+// UDPRoom is SO_RCVBUF of a program's socket, of which the host makes twice as much, as long as the program has not set it. Without
+// privilege it is no more than net.core.rmem_max.
+const UDPRoom = 3 << 19
+
 // Kind is what a socket is for.
 type Kind byte
 
 // The kinds. All are close-on-exec.
 const (
-	// UDP is a UDP socket, for a program.
+	// UDP is a UDP socket, for a program, with room for UDPRoom bytes: what comes by a kernel comes in bursts.
 	UDP Kind = 'u'
 	// Kept is a UDP socket with much room to receive, of mode not to wait.
 	Kept Kind = 'k'

@@ -15,7 +15,7 @@ const (
 	addMembership       = 1   // NETLINK_ADD_MEMBERSHIP
 	groupInetUDPDestroy = 2   // SKNLGRP_INET_UDP_DESTROY
 
-	keptRoom = 8 << 20 // bytes
+	keptRoom = 8 << 20 // bytes, of which the host makes twice as many
 	diagRoom = 4 << 20
 )
 
@@ -78,7 +78,9 @@ func Make(kind Kind) (fd int, errno syscall.Errno) {
 	var err error
 	switch kind {
 	case UDP:
-		fd, err = syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|flags, 0)
+		if fd, err = syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|flags, 0); err == nil {
+			room(fd, UDPRoom)
+		}
 	case Kept:
 		if fd, err = syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|syscall.SOCK_NONBLOCK|flags, 0); err == nil {
 			room(fd, keptRoom)
