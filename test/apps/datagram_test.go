@@ -1,6 +1,7 @@
 package apps
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 )
@@ -72,5 +73,16 @@ round trip, IPv6: ('hello', True, '00000000')
 `
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+// TestRefusals: every datagram to a port of the kernel's own that nobody has is refused, however many there are: a
+// resolver waits for seconds where it is not told.
+func TestRefusals(t *testing.T) {
+	if os.Getenv("APPS_SERVER") != "" {
+		t.Skip("NetBSD's kernel tells of 100 a second, as net.inet.icmp.errppslimit says")
+	}
+	if out := server.want(t, find(t, "python3"), "refusals.py"); out != "127.0.0.1 300\n::1 300\n" {
+		t.Errorf("%s", out)
 	}
 }

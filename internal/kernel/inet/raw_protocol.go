@@ -151,9 +151,13 @@ func (s *Stack) rawHandler(pkt *stack.PacketBuffer) bool {
 	return true
 }
 
+// mayTell tells whether an error may be sent to who sent p. The limit (errppslimit) is for the network; to leave a socket of this
+// host's without an answer keeps a program waiting, on Linux's loopback, too, nobody is.
+func (s *Stack) mayTell(p *packet) bool { return s.isLocal(p.src) || s.net.AllowICMPMessage() }
+
 // icmpUnreach sends an ICMP message that says why p was not delivered.
 func (s *Stack) icmpUnreach(p *packet, code uint8) {
-	if !p.src.IsValid() || p.src.IsUnspecified() || p.src.IsMulticast() || !s.net.AllowICMPMessage() {
+	if !p.src.IsValid() || p.src.IsUnspecified() || p.src.IsMulticast() || !s.mayTell(p) {
 		return
 	}
 	st := &s.sockets.icmp
@@ -175,15 +179,20 @@ func (s *Stack) icmpUnreach(p *packet, code uint8) {
 // icmp6ParamProblem sends the ICMPv6 message that says that p's protocol is
 // unknown.
 func (s *Stack) icmp6ParamProblem(p *packet) {
-	if !s.net.AllowICMPMessage() {
+	if !s.mayTell(p) {
 		return
 	}
-	b := make([]byte, icmpMinLen, minMTU6)
-	b[0], b[1] = netbsd.ICMP6_PARAM_PROB, netbsd.ICMP6_PARAMPROB_NEXTHEADER
-	b[7] = 6 // where the next header's number is
+	where := byte(6) // the next header's number
 	if n := len(p.extHeaders); n > 0 {
-		b[7] = byte(len(p.header) - len(p.extHeaders[n-1].data))
+		where = byte(len(p.header) - len(p.extHeaders[n-1].data))
 	}
+	s.icmp6Quote(p, netbsd.ICMP6_PARAM_PROB, netbsd.ICMP6_PARAMPROB_NEXTHEADER, where)
+}
+
+// icmp6Quote sends an ICMPv6 error to who sent p, with as much of p as goes into a packet.
+func (s *Stack) icmp6Quote(p *packet, typ, code, pointer byte) {
+	b := make([]byte, icmpMinLen, minMTU6)
+	b[0], b[1], b[7] = typ, code, pointer
 	whole := append(append([]byte(nil), p.header...), p.payload...)
 	b = append(b, whole[:min(len(whole), minMTU6-header.IPv6MinimumSize-icmpMinLen)]...)
 	s.icmp6Answer(p, b, nil)

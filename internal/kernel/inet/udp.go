@@ -115,7 +115,13 @@ func (s *Stack) udpHandler(_ stack.TransportEndpointID, pkt *stack.PacketBuffer)
 	if so == nil {
 		s.countUDP(family, netbsd.UDP_STAT_NOPORT)
 		if family == netbsd.AF_INET6 {
-			return false
+			if !s.isLocal(p.src) {
+				return false
+			}
+			// The engine would count it among those that are limited.
+			s.net.Stats().ICMP.V6.PacketsSent.DstUnreachable.Increment()
+			s.icmp6Quote(p, netbsd.ICMP6_DST_UNREACH, netbsd.ICMP6_DST_UNREACH_NOPORT, 0)
+			return true
 		}
 		s.icmpUnreach(p, netbsd.ICMP_UNREACH_PORT)
 		return true
