@@ -403,13 +403,16 @@ func (x *socket) replace(t *trap) unix.Errno {
 	if err == nil {
 		err = unix.Fstat(fd, &st)
 	}
+	var places []mark
 	if err == nil {
+		places = marks(t.TID, t.arg(0), x.inode)
 		err = t.s.l.ReplaceFD(&t.Call, fd, t.arg(0), closesOnExec(t.TID, t.arg(0)))
 	}
 	if err != nil {
 		unix.Close(fd)
 		return errnoOf(err)
 	}
+	t.s.t.putBack(t.TID, fd, t.arg(0), places)
 	x.forget()
 	x.mu.Lock()
 	x.untrack()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/innernet/factory"
+	"rumptools/internal/hijack/ownthread"
 	"rumptools/internal/label"
 	"rumptools/internal/slack"
 )
@@ -101,9 +101,7 @@ func startThread() (mk maker, end func(), err error) {
 		err error
 	}
 	kinds, results := make(chan factory.Kind), make(chan made)
-	go func() {
-		// The thread ends with the goroutine.
-		runtime.LockOSThread()
+	ownthread.Go(func() {
 		err := os.NewSyscallError("unshare", unix.Unshare(unix.CLONE_NEWNET))
 		if err == nil {
 			if errno := factory.Up(); errno != 0 {
@@ -118,7 +116,7 @@ func startThread() (mk maker, end func(), err error) {
 			}
 			results <- made{fd, err}
 		}
-	}()
+	})
 	end = sync.OnceFunc(func() { close(kinds) })
 	if first := <-results; first.err != nil {
 		end()

@@ -944,6 +944,31 @@ static void nonblock(void)
 			for (int i = 0; i < 2; i++)
 				close(accept(l, NULL, NULL));
 	}
+	/* One that connects again after a refusal is still in the epolls that it was in. */
+	fd = sock(SOCK_STREAM | SOCK_NONBLOCK);
+	int ep[2] = {epoll_create1(0), epoll_create1(0)};
+	struct epoll_event in_ep = {.events = EPOLLOUT | EPOLLET, .data.u64 = 0x123456789}, out_ep[4];
+	for (int i = 0; i < 2; i++)
+		epoll_ctl(ep[i], EPOLL_CTL_ADD, fd, &in_ep);
+	connect(fd, &dead.sa, addrlen_of(fam));
+	awaits(fd, POLLOUT);
+	for (int i = 0; i < 2; i++)
+		epoll_wait(ep[i], out_ep, 4, 5000);
+	soerror(fd);
+	again = -1;
+	for (int i = 0; i < 3 && again < 0 && (i == 0 || errno == ECONNABORTED); i++)
+		again = connect(fd, &a.sa, addrlen_of(fam));
+	for (int i = 0; i < 2; i++) {
+		int n = epoll_wait(ep[i], out_ep, 4, 5000);
+		say("epoll after a refusal = %d: %s, its data %s", n, n > 0 && out_ep[0].events & EPOLLOUT ? "OUT" : "-",
+		    n > 0 && out_ep[0].data.u64 == in_ep.data.u64 ? "the same" : "others");
+		say("EPOLL_CTL_ADD = %s", res(epoll_ctl(ep[i], EPOLL_CTL_ADD, fd, &in_ep)));
+		say("EPOLL_CTL_DEL = %s", res(epoll_ctl(ep[i], EPOLL_CTL_DEL, fd, NULL)));
+		close(ep[i]);
+	}
+	say("SO_ERROR %s", err(soerror(fd)));
+	close(fd);
+	close(accept(l, NULL, NULL));
 	/* Addresses that nobody can have. */
 	fd = sock(SOCK_STREAM);
 	union addr bad = a;
