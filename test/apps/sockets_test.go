@@ -109,6 +109,10 @@ var otherKernelDifferences = []difference{
 	{"NetBSD finds a listener full with the last packet of a connection, which is reset then", [][2]string{
 		{"signals: it is connected in the end: poll OUT, SO_ERROR 0", "signals: it is connected in the end: poll OUT|ERR|HUP, SO_ERROR ECONNRESET"},
 	}},
+	{"NetBSD tells a socket of IPv6 nothing of a datagram of IPv4", [][2]string{
+		{"dualstack: control messages: PKTINFO HOST PKTINFO HOST 0/2: 64 0/1: 8", "dualstack: control messages:"},
+		{"dualstack: control messages: PKTINFO HOST PKTINFO HOST 0/2: 64 0/1: 2", "dualstack: control messages:"},
+	}},
 	{"NetBSD gives all datagrams for an address to one socket", [][2]string{
 		{"inuse: udp SO_REUSEPORT: 4 of 4 get datagrams, both of a sender the same one", "inuse: udp SO_REUSEPORT: 1 of 4 get datagrams, both of a sender the same one"},
 	}},

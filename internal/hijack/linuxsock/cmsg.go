@@ -119,6 +119,8 @@ func (s *Socket) ToControl(m *netbsd.Machine, control []byte) (Outgoing, unix.Er
 			// Streams pass the others over.
 		case s.Domain == unix.AF_INET && c.level == unix.SOL_IP:
 			errno = s.ipControl(c, &out)
+		case s.Domain == unix.AF_INET6 && c.level == unix.SOL_IP && c.typ == unix.IP_TOS:
+			errno = s.ipControl(c, &out) // of a datagram to IPv4; otherwise it is passed over
 		case s.Domain == unix.AF_INET6 && c.level == unix.SOL_IPV6:
 			errno = s.ip6Control(m, c, &out)
 		case s.isUDP() && c.level == unix.SOL_UDP:
@@ -288,8 +290,16 @@ func (s *Socket) fromCmsg(m *netbsd.Machine, c netbsd.Cmsg, in Incoming) []cmsg 
 		switch c.Type {
 		case netbsd.IP_PKTINFO:
 			var info netbsd.InPktinfo
-			if !s.on(unix.SOL_IP, unix.IP_PKTINFO) || netbsd.Unmarshal(m, c.Data, &info) != nil {
+			if netbsd.Unmarshal(m, c.Data, &info) != nil {
 				break
+			}
+			var list []cmsg
+			if s.Domain == unix.AF_INET6 {
+				addr := netip.AddrFrom16(netip.AddrFrom4(info.Addr).As16()).As16()
+				list = s.bothForms(unix.IPV6_RECVPKTINFO, unix.IPV6_PKTINFO, unix.IPV6_2292PKTINFO, native.AppendUint32(addr[:], info.Ifindex))
+			}
+			if !s.on(unix.SOL_IP, unix.IP_PKTINFO) {
+				return list
 			}
 			local := info.Addr
 			if in.Local != nil {
@@ -298,7 +308,7 @@ func (s *Socket) fromCmsg(m *netbsd.Machine, c netbsd.Cmsg, in Incoming) []cmsg 
 				}
 			}
 			b := native.AppendUint32(nil, info.Ifindex)
-			return one(unix.SOL_IP, unix.IP_PKTINFO, append(append(b, local[:]...), info.Addr[:]...))
+			return append(list, cmsg{unix.SOL_IP, unix.IP_PKTINFO, append(append(b, local[:]...), info.Addr[:]...)})
 		case netbsd.IP_RECVTTL:
 			if s.on(unix.SOL_IP, unix.IP_RECVTTL) && len(c.Data) >= 1 {
 				return one(unix.SOL_IP, unix.IP_TTL, intValue(int32(c.Data[0])))

@@ -142,7 +142,8 @@ func (r *request) withHeader(out Outgoing, to []byte, f func() unix.Errno) unix.
 		to, back []byte
 	}
 	var changes []change
-	if r.s.Domain == unix.AF_INET {
+	mapped := r.s.Domain == unix.AF_INET6 && r.toIPv4(to)
+	if r.s.Domain == unix.AF_INET || mapped {
 		switch {
 		case out.TTL >= 0 && multicast:
 			back := byte(r.s.number(unix.SOL_IP, unix.IP_MULTICAST_TTL, 1))
@@ -166,6 +167,9 @@ func (r *request) withHeader(out Outgoing, to []byte, f func() unix.Errno) unix.
 	for i, c := range changes {
 		if err := r.k.Setsockopt(r.ctx, r.fd, netbsd.IPPROTO_IP, c.name, c.to); err != nil {
 			changes = changes[:i]
+			if mapped && c.name == netbsd.IP_TOS {
+				break // NetBSD's own kernel has it for IPv4 only
+			}
 			errno := Errno(err)
 			if c.name == netbsd.IP_MULTICAST_IF && errno == unix.EADDRNOTAVAIL {
 				errno = unix.ENODEV
@@ -180,6 +184,18 @@ func (r *request) withHeader(out Outgoing, to []byte, f func() unix.Errno) unix.
 		r.k.Setsockopt(r.ctx, r.fd, netbsd.IPPROTO_IP, c.name, c.back)
 	}
 	return errno
+}
+
+// toIPv4 tells whether a datagram of a socket of IPv6 goes to an IPv4 address, to the peer if to is nil.
+func (r *request) toIPv4(to []byte) bool {
+	if to == nil {
+		var err error
+		if to, err = r.k.Getpeername(r.ctx, r.fd); err != nil {
+			return false
+		}
+	}
+	sa, err := netbsd.ParseSockaddr(r.k.Machine(), to)
+	return err == nil && sa.Addr().Is4In6()
 }
 
 // kernelValue is an option that the kernel's socket was given, or else its

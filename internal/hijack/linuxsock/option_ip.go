@@ -34,7 +34,7 @@ var ipOptions = map[int]*option{
 		get: func(r *request) ([]byte, unix.Errno) { return r.s.blobs[r.key], 0 }, isBytes: true},
 	unix.IP_RECVOPTS: {name: "IP_RECVOPTS", at: idle, why: optionsNotTold, set: storeBool, get: get(0)},
 	unix.IP_RETOPTS:  {name: "IP_RETOPTS", at: idle, why: optionsNotTold, set: storeBool, get: get(0)},
-	unix.IP_PKTINFO:  recvFlag("IP_PKTINFO", netbsd.IPPROTO_IP, netbsd.IP_PKTINFO),
+	unix.IP_PKTINFO:  recvPktinfo(recvFlag("IP_PKTINFO", netbsd.IPPROTO_IP, netbsd.IP_PKTINFO)),
 	unix.IP_RECVTTL:  recvFlag("IP_RECVTTL", netbsd.IPPROTO_IP, netbsd.IP_RECVTTL),
 	unix.IP_RECVTOS:  {name: "IP_RECVTOS", at: inKernel, set: number(setRecvTOS), get: get(0)},
 	unix.IP_PKTOPTIONS: (&option{name: "IP_PKTOPTIONS", why: "TCP's control messages, of which there are none", get: empty}).
@@ -110,12 +110,17 @@ func notTold(name string) *option {
 }
 
 // recvFlag is an option that asks for a control message with each datagram.
-// Sockets for streams have none, nor has NetBSD messages about IPv4 for sockets
-// of IPv6.
+// Sockets for streams have none.
 func recvFlag(name string, level, kernelName int32) *option {
 	return &option{name: name, at: inKernel, get: get(0), set: number(func(r *request, v int32) unix.Errno {
 		v = boolInt(v != 0)
-		if !r.s.isTCP() && (level != netbsd.IPPROTO_IP || r.s.Domain == unix.AF_INET) {
+		switch {
+		case r.s.isTCP():
+		case level == netbsd.IPPROTO_IP && r.s.Domain == unix.AF_INET6:
+			if errno := r.mapped(kernelName, v); errno != 0 {
+				return errno
+			}
+		default:
 			if errno := r.kernelInt(level, kernelName, v); errno != 0 {
 				return errno
 			}
@@ -124,10 +129,44 @@ func recvFlag(name string, level, kernelName int32) *option {
 	})}
 }
 
+// mapped is an option of the level IPPROTO_IP of a socket of IPv6, for what it sends to IPv4 and receives from there. NetBSD's
+// own kernel has none of them.
+func (r *request) mapped(name, v int32) unix.Errno {
+	if !r.s.isUDP() {
+		return 0
+	}
+	errno := r.kernelInt(netbsd.IPPROTO_IP, name, v)
+	if errno == unix.ENOPROTOOPT || errno == unix.EINVAL {
+		return 0
+	}
+	return errno
+}
+
+// recvPktinfo is an option that asks for where a datagram came to, also for one of IPv4 that comes to a socket of IPv6, which
+// NetBSD has another option for.
+func recvPktinfo(o *option) *option {
+	set := o.set
+	o.set = func(r *request, value []byte) unix.Errno {
+		errno := set(r, value)
+		if errno != 0 || r.s.Domain != unix.AF_INET6 {
+			return errno
+		}
+		wanted := r.s.on(unix.SOL_IP, unix.IP_PKTINFO) || r.s.on(unix.SOL_IPV6, unix.IPV6_RECVPKTINFO) || r.s.on(unix.SOL_IPV6, unix.IPV6_2292PKTINFO)
+		return r.mapped(netbsd.IP_PKTINFO, boolInt(wanted))
+	}
+	return o
+}
+
 // setRecvTOS is IP_RECVTOS, which NetBSD's own kernel does not have.
 func setRecvTOS(r *request, v int32) unix.Errno {
 	v = boolInt(v != 0)
-	if r.s.isTCP() || r.s.Domain != unix.AF_INET || v == 0 && !r.s.on(unix.SOL_IP, unix.IP_RECVTOS) {
+	if r.s.Domain == unix.AF_INET6 {
+		if errno := r.mapped(sysproxy.IPRecvTOS, v); errno != 0 {
+			return errno
+		}
+		return r.store(v)
+	}
+	if r.s.isTCP() || v == 0 && !r.s.on(unix.SOL_IP, unix.IP_RECVTOS) {
 		return r.store(v) // as with recvFlag
 	}
 	if errno := r.kernelInt(netbsd.IPPROTO_IP, sysproxy.IPRecvTOS, v); errno != 0 {
@@ -136,17 +175,19 @@ func setRecvTOS(r *request, v int32) unix.Errno {
 	return r.store(v)
 }
 
-// setTOS is IP_TOS. A socket of IPv6 has one type of service in NetBSD, which
+// setTOS is IP_TOS. A socket of IPv6 has one type of service on NetBSD's own kernel, which
 // is IPV6_TCLASS.
 func setTOS(r *request, v int32) unix.Errno {
 	v &= 0xff
 	if r.s.isTCP() {
 		v &^= ecnMask
 	}
+	set := r.mapped
 	if r.s.Domain == unix.AF_INET {
-		if errno := r.kernelInt(netbsd.IPPROTO_IP, netbsd.IP_TOS, v); errno != 0 {
-			return errno
-		}
+		set = func(name, v int32) unix.Errno { return r.kernelInt(netbsd.IPPROTO_IP, name, v) }
+	}
+	if errno := set(netbsd.IP_TOS, v); errno != 0 {
+		return errno
 	}
 	return r.store(v)
 }

@@ -57,7 +57,7 @@ var ip6Options = map[int]*option{
 		return r.store(v)
 	}), get: get(0)},
 	unix.IPV6_DONTFRAG:     {name: "IPV6_DONTFRAG", at: inKernel, get: get(0), set: loose(number(setDontFrag6))},
-	unix.IPV6_RECVPKTINFO:  recvFlag("IPV6_RECVPKTINFO", netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVPKTINFO),
+	unix.IPV6_RECVPKTINFO:  recvPktinfo(recvFlag("IPV6_RECVPKTINFO", netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVPKTINFO)),
 	unix.IPV6_RECVHOPLIMIT: recvFlag("IPV6_RECVHOPLIMIT", netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVHOPLIMIT),
 	unix.IPV6_RECVTCLASS:   recvFlag("IPV6_RECVTCLASS", netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVTCLASS),
 	unix.IPV6_RECVRTHDR:    recvFlag("IPV6_RECVRTHDR", netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVRTHDR),
@@ -65,7 +65,7 @@ var ip6Options = map[int]*option{
 	unix.IPV6_RECVDSTOPTS:  recvFlag("IPV6_RECVDSTOPTS", netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVDSTOPTS),
 	// The forms of RFC 2292 ask for the same messages under other names,
 	// which are given when the newer form is not asked for.
-	unix.IPV6_2292PKTINFO:  recvFlag("IPV6_2292PKTINFO", netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVPKTINFO),
+	unix.IPV6_2292PKTINFO:  recvPktinfo(recvFlag("IPV6_2292PKTINFO", netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVPKTINFO)),
 	unix.IPV6_2292HOPLIMIT: recvFlag("IPV6_2292HOPLIMIT", netbsd.IPPROTO_IPV6, netbsd.IPV6_RECVHOPLIMIT),
 	unix.IPV6_PKTINFO:      {name: "IPV6_PKTINFO", at: inKernel, set: setPktinfo6},
 

@@ -78,7 +78,11 @@ func isMembership(level, name int32) bool {
 }
 
 // isForBoth tells whether an option of the level IPPROTO_IP is one that IPv6 sockets have
-// as well, for IPv4-mapped addresses.
+// as well, for IPv4-mapped addresses: on NetBSD's kernel those about groups only.
 func isForBoth(name int32) bool {
-	return name >= netbsd.IP_MULTICAST_IF && name <= netbsd.IP_DROP_MEMBERSHIP || name == sysproxy.IPMTUDiscover
+	switch name {
+	case sysproxy.IPMTUDiscover, sysproxy.IPRecvTOS, netbsd.IP_TOS, netbsd.IP_PKTINFO, netbsd.IP_RECVTTL:
+		return true
+	}
+	return name >= netbsd.IP_MULTICAST_IF && name <= netbsd.IP_DROP_MEMBERSHIP
 }

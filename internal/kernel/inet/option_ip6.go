@@ -498,9 +498,6 @@ func (so *socket) messageOptions(out pktOptions, control []netbsd.Cmsg) (pktOpti
 // (ip6_savecontrol); so.mu is held.
 func (o *ip6Options) controls(so *socket, p *packet) []netbsd.Cmsg {
 	cs := so.controlTime()
-	if p.dst.Is4() {
-		return cs
-	}
 	add := func(typ, typ2292 int32, data []byte) {
 		if o.flags&in6pRFC2292 != 0 {
 			typ = typ2292

@@ -143,7 +143,7 @@ func (so *udpSocket) input(p *packet, from endpoint, data []byte) {
 		return
 	}
 	d := datagram{from: from.sockaddr(so.m, so.family), data: data}
-	if so.family == netbsd.AF_INET {
+	if p.dst.Is4() {
 		d.control = so.ip4.controls(&so.socket, p)
 	} else {
 		d.control = so.ip6.controls(&so.socket, p)
@@ -303,7 +303,7 @@ func (so *udpSocket) output(m *kernel.Message, local, remote endpoint) error {
 			h.dst = so.ip4.via
 		}
 	} else {
-		h.ttl = uint8(so.stack.params.get("net.inet.ip.ttl"))
+		h.tos, h.ttl = so.ip4.tos, uint8(so.stack.params.get("net.inet.ip.ttl"))
 		if so.ip6.hops >= 0 {
 			h.ttl = uint8(so.ip6.hops)
 		}

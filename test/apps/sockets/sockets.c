@@ -1515,6 +1515,43 @@ static void dualstack(void)
 	say("from %s", name(&b, len));
 	say("the answer = %s", res(sendto(l, "answer", 6, 0, &b.sa, len)));
 	say("arrives: %s", received(fd, 0));
+	/* What is told of a datagram of IPv4, and what it is sent with: as servers of QUIC do. */
+	setint(l, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+	setint(l, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1);
+	setint(l, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
+	setint(l, IPPROTO_IP, IP_PKTINFO, 1);
+	setint(l, IPPROTO_IP, IP_RECVTOS, 1);
+	setint(l, IPPROTO_IP, IP_RECVTTL, 1);
+	union addr to4 = address(AF_INET6, mapped, port_of(&a)), to6 = address(AF_INET6, host6, port_of(&a));
+	int sender = socket(AF_INET6, SOCK_DGRAM, 0);
+	say("IP_TOS = %s", res(setint(sender, IPPROTO_IP, IP_TOS, 8)));
+	say("IPV6_TCLASS = %s", res(setint(sender, IPPROTO_IPV6, IPV6_TCLASS, 4)));
+	for (int i = 0; i < 4; i++) {
+		char ctl[CMSG_SPACE(4)] = {0}, all[512], list[400] = "", addr[INET6_ADDRSTRLEN];
+		struct msghdr m = {.msg_iov = &(struct iovec){"x", 1}, .msg_iovlen = 1, .msg_name = i & 1 ? &to6 : &to4, .msg_namelen = sizeof to4.in6};
+		struct cmsghdr *c = (struct cmsghdr *)ctl;
+		if (i & 2) {
+			*c = (struct cmsghdr){.cmsg_level = IPPROTO_IP, .cmsg_type = IP_TOS, .cmsg_len = CMSG_LEN(4)};
+			memcpy(CMSG_DATA(c), &(int){2}, 4);
+			m.msg_control = ctl;
+			m.msg_controllen = sizeof ctl;
+		}
+		say("to IPv%d%s = %s", i & 1 ? 6 : 4, i & 2 ? " with IP_TOS" : "", res(sendmsg(sender, &m, 0)));
+		m = (struct msghdr){.msg_iov = &(struct iovec){buf, 4}, .msg_iovlen = 1, .msg_control = all, .msg_controllen = sizeof all};
+		recvmsg(l, &m, 0);
+		for (c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+			size_t at = strlen(list);
+			if (c->cmsg_type == (c->cmsg_level == IPPROTO_IPV6 ? IPV6_PKTINFO : IP_PKTINFO)) {
+				int inet6 = c->cmsg_level == IPPROTO_IPV6;
+				inet_ntop(inet6 ? AF_INET6 : AF_INET, CMSG_DATA(c) + (inet6 ? 0 : 8), addr, sizeof addr);
+				snprintf(list + at, sizeof list - at, " PKTINFO %s", !strcmp(addr, inet6 ? i & 1 ? host6 : mapped : host4) ? "HOST" : addr);
+			} else {
+				snprintf(list + at, sizeof list - at, " %d/%d: %d", c->cmsg_level, c->cmsg_type, *CMSG_DATA(c));
+			}
+		}
+		say("control messages:%s", list);
+	}
+	close(sender);
 }
 
 /* ---- sections: UDP ---- */
