@@ -13,8 +13,8 @@ import (
 const (
 	// Entries is how many entries a table has.
 	Entries = 16384
-	// entrySize is the size of an entry in bytes: its address's length, that of its control messages, whether some of
-	// them were left out, a byte each but for the second, which has two; then both.
+	// entrySize is the size of an entry in bytes: its address's length, in a byte, whether control messages were left
+	// out, in another, their length, in two; then both.
 	entrySize = 512
 	headSize  = 4
 )
@@ -76,6 +76,9 @@ type Writer struct {
 	key     []byte
 }
 
+// maxKnown is how many entries are remembered, for others that are the same.
+const maxKnown = 256
+
 // NewWriter makes a writer of a half of a table.
 func NewWriter(table int, half Half) *Writer {
 	return &Writer{fd: table, first: int(half) * Entries / 2, known: make(map[string]uint64)}
@@ -106,8 +109,8 @@ func (w *Writer) Label(from, control []byte) (number int, err error) {
 		return 0, err
 	}
 	w.written++
-	if len(w.known) >= half {
-		clear(w.known)
+	if len(w.known) >= maxKnown {
+		clear(w.known) // perhaps each has a time, and none comes again
 	}
 	w.known[string(w.key)] = at
 	return number, nil

@@ -110,26 +110,45 @@ func startThread() (mk maker, end func(), err error) {
 		}
 		results <- made{err: err}
 		for kind := range kinds {
-			fd, errno := factory.Make(kind)
-			if errno != 0 {
-				err = os.NewSyscallError("socket", errno)
+			m := made{}
+			var errno syscall.Errno
+			if m.fd, errno = factory.Make(kind); errno != 0 {
+				m.err = os.NewSyscallError("socket", errno)
 			}
-			results <- made{fd, err}
+			results <- m
 		}
 	})
-	end = sync.OnceFunc(func() { close(kinds) })
+	mk, end = oneByOne(func(kind factory.Kind) (int, error) {
+		kinds <- kind
+		m := <-results
+		return m.fd, m.err
+	}, func() { close(kinds) })
 	if first := <-results; first.err != nil {
 		end()
 		return nil, nil, first.err
 	}
-	var one sync.Mutex
+	return mk, end, nil
+}
+
+// oneByOne has sockets made one after the other, and none once it has ended.
+func oneByOne(mk maker, end func()) (maker, func()) {
+	var mu sync.Mutex
+	ended := false
 	return func(kind factory.Kind) (int, error) {
-		one.Lock()
-		defer one.Unlock()
-		kinds <- kind
-		m := <-results
-		return m.fd, m.err
-	}, end, nil
+			mu.Lock()
+			defer mu.Unlock()
+			if ended {
+				return -1, os.ErrClosed
+			}
+			return mk(kind)
+		}, func() {
+			mu.Lock()
+			defer mu.Unlock()
+			if !ended {
+				ended = true
+				end()
+			}
+		}
 }
 
 // answerTime is how long a factory may take to answer.
@@ -165,16 +184,8 @@ func startProcess() (mk maker, end func(), err error) {
 	}
 	// Whoever reaps this process's children reaps it.
 	cmd.Process.Release()
-	var one sync.Mutex
-	return func(kind factory.Kind) (int, error) {
-			one.Lock()
-			defer one.Unlock()
-			return askFor(pair[0], kind)
-		}, func() {
-			one.Lock()
-			defer one.Unlock()
-			ours.Close()
-		}, nil
+	mk, end = oneByOne(func(kind factory.Kind) (int, error) { return askFor(pair[0], kind) }, func() { ours.Close() })
+	return mk, end, nil
 }
 
 // askFor asks a factory's process for a socket.

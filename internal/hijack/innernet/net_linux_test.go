@@ -301,6 +301,9 @@ func TestClose(t *testing.T) {
 	networks(t, func(t *testing.T, n *Net) {
 		n.Close()
 		n.Close()
+		if fd, err := n.Socket(); err == nil {
+			t.Errorf("a socket %d of a network that has ended", fd)
+		}
 	})
 	before := count(t)
 	networks(t, func(t *testing.T, n *Net) {
