@@ -5,6 +5,7 @@ package netview
 import (
 	"context"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -29,6 +30,16 @@ type Addr struct {
 	Preferred, Valid uint32
 }
 
+// ofLoopback is the link-local address that NetBSD gives its loopback interface by itself. Linux's has none, and programs
+// take one for a sign of IPv6: by it glibc's getaddrinfo(3) with AI_ADDRCONFIG finds that there is no IPv4, if no interface
+// has another address. So they are not shown it.
+var ofLoopback = netip.MustParsePrefix("fe80::1/64")
+
+// shown leaves out what programs are not shown.
+func shown(links []Link, list []Addr) []Addr {
+	return slices.DeleteFunc(list, func(a Addr) bool { return a.Prefix == ofLoopback && isLoopback(links, a.Index) })
+}
+
 // Addrs lists the addresses of a family, or of both for AF_UNSPEC: those of
 // IPv4 first, as Linux lists them. The families are Linux's.
 func Addrs(ctx context.Context, k Kernel, family uint8) ([]Addr, error) {
@@ -44,7 +55,7 @@ func Addrs(ctx context.Context, k Kernel, family uint8) ([]Addr, error) {
 		}
 	}
 	if family != unix.AF_INET {
-		list6 := addrsOf(k.Machine(), links, netbsd.AF_INET6)
+		list6 := shown(links, addrsOf(k.Machine(), links, netbsd.AF_INET6))
 		if err := fillAddrs6(ctx, k, list6); err != nil {
 			return nil, err
 		}

@@ -27,7 +27,7 @@ func Configured(ctx context.Context, k Kernel, family uint8) ([]Addr, error) {
 	}
 	var list []Addr
 	for _, f := range families(family) {
-		list = append(list, addrsOf(k.Machine(), links, f)...)
+		list = append(list, shown(links, addrsOf(k.Machine(), links, f))...)
 	}
 	return list, nil
 }

@@ -77,7 +77,6 @@ func TestLinksAndAddrs(t *testing.T) {
 			"shmif0 10.0.0.1/24 broadcast 10.0.0.255 scope 0 flags 0x80 valid -1",
 			"shmif0 10.0.0.9/24 broadcast 10.0.0.255 scope 0 flags 0x81 valid -1",
 			"lo0 ::1/128 broadcast invalid IP scope 254 flags 0x82 valid -1",
-			"lo0 fe80::1/64 broadcast invalid IP scope 253 flags 0x80 valid -1",
 			"shmif0 fe80::2/64 broadcast invalid IP scope 253 flags 0x80 valid -1",
 			"shmif0 fd00::1/64 broadcast invalid IP scope 0 flags 0x80 valid -1",
 		}
@@ -137,9 +136,7 @@ func TestRoutes(t *testing.T) {
 			"::1/128 " + none + " dev 1 type 2 table 255 proto 2 scope 0 metric 0 src invalid IP mtu 0",
 			"fd00::/64 " + none + " dev 2 type 1 table 254 proto 2 scope 0 metric 256 src invalid IP mtu 0",
 			"fd00::1/128 " + none + " dev 2 type 2 table 255 proto 2 scope 0 metric 0 src invalid IP mtu 0",
-			"fe80::/64 " + none + " dev 1 type 1 table 254 proto 2 scope 0 metric 256 src invalid IP mtu 0",
 			"fe80::/64 " + none + " dev 2 type 1 table 254 proto 2 scope 0 metric 256 src invalid IP mtu 0",
-			"fe80::x/128 " + none + " dev 1 type 2 table 255 proto 2 scope 0 metric 0 src invalid IP mtu 0",
 			"fe80::x/128 " + none + " dev 2 type 2 table 255 proto 2 scope 0 metric 0 src invalid IP mtu 0",
 			"ff01::/32 " + none + " dev 1 type 5 table 255 proto 2 scope 0 metric 256 src invalid IP mtu 0",
 			"ff01::/32 " + none + " dev 2 type 5 table 255 proto 2 scope 0 metric 256 src invalid IP mtu 0",

@@ -87,7 +87,7 @@ func routesOf(m *netbsd.Machine, family uint8, raw []rtsock.Route, links []Link)
 	broadcasts := map[netip.Addr]bool{}
 	for i := range raw {
 		r, ok := newRoute(m, &raw[i], links, addrs)
-		if !ok || family != netbsdFamily(r.Dst.Addr()) {
+		if !ok || family != netbsdFamily(r.Dst.Addr()) || r.toLoopback(links) {
 			continue
 		}
 		if r.Type == unix.RTN_BROADCAST {
@@ -108,6 +108,12 @@ func routesOf(m *netbsd.Machine, family uint8, raw []rtsock.Route, links []Link)
 		}
 	}
 	return list
+}
+
+// toLoopback tells whether a route is there for the address that programs are not shown.
+func (r *Route) toLoopback(links []Link) bool {
+	return r.Protocol == unix.RTPROT_KERNEL && isLoopback(links, r.Index) &&
+		(r.Dst == ofLoopback.Masked() || r.Dst == netip.PrefixFrom(ofLoopback.Addr(), 128))
 }
 
 func netbsdFamily(a netip.Addr) uint8 {
