@@ -5,6 +5,9 @@ package hijack
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,6 +46,39 @@ const sizeofSockaddrNl = 12
 
 // netlinkIDs are port IDs that no process has.
 var netlinkIDs atomic.Uint32
+
+// netlinkPort is the address of a netlink socket.
+type netlinkPort struct {
+	protocol int
+	id       uint32
+}
+
+// netlinkPorts has the sockets by those addresses that are a process's ID, or were asked for.
+var netlinkPorts sync.Map // of *netlinkSocket by netlinkPort
+
+// name gives the socket an address when it has none: on Linux that is the process's ID, as the process knows it, if no
+// other socket has it. Programs check that answers are for it (bubblewrap).
+func (nl *netlinkSocket) name(tid uint32) {
+	nl.mu.Lock()
+	defer nl.mu.Unlock()
+	if nl.named {
+		return
+	}
+	nl.named = true
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	if err != nil {
+		return
+	}
+	// One for each namespace, the process's own at last.
+	ids := statusField(b, "NStgid:")
+	id, err := strconv.ParseUint(string(ids[bytes.LastIndexByte(ids, '\t')+1:]), 10, 31)
+	if err != nil || id == 0 {
+		return
+	}
+	if _, taken := netlinkPorts.LoadOrStore(netlinkPort{nl.protocol, uint32(id)}, nl); !taken {
+		nl.portID = uint32(id)
+	}
+}
 
 // socketNetlink is socket(2) of AF_NETLINK.
 func (t *trap) socketNetlink(typ, protocol, flags int) {
@@ -97,11 +133,16 @@ func (x *socket) readRequests(k *kept) {
 		if err != nil || n == 0 {
 			break
 		}
+		x.mu.Lock()
+		tid := x.held.tid
+		x.mu.Unlock()
+		x.nl.name(tid)
 		x.nl.requests <- netlinkRequest{bytes.Clone(buf[:n]), make(chan struct{})}
 	}
 	close(x.nl.over)
 	x.nl.mu.Lock()
 	defer x.nl.mu.Unlock()
+	netlinkPorts.CompareAndDelete(netlinkPort{x.nl.protocol, x.nl.portID}, x.nl)
 	if x.nl.events != nil {
 		x.nl.events()
 	}
@@ -191,10 +232,11 @@ func (t *trap) bindNetlink() {
 	default:
 		x.nl.mu.Lock()
 		if id := native.Uint32(sa[4:]); id != 0 && !x.nl.named {
-			x.nl.portID = id
+			x.nl.portID, x.nl.named = id, true
+			netlinkPorts.LoadOrStore(netlinkPort{x.nl.protocol, id}, x.nl)
 		}
-		x.nl.named = true
 		x.nl.mu.Unlock()
+		x.nl.name(t.TID)
 		e = x.join(native.Uint32(sa[8:]))
 	}
 	t.done(0, e)
@@ -304,6 +346,7 @@ func (t *trap) sendNetlink(m *message, done func(int, unix.Errno)) {
 		done(0, e)
 		return
 	}
+	t.sock.nl.name(t.TID)
 	nl, r := t.sock.nl, netlinkRequest{data, make(chan struct{})}
 	select {
 	case nl.requests <- r:

@@ -111,15 +111,24 @@ func statusNumber(b []byte, key string, base int) (int, error) {
 }
 
 func statusBits(b []byte, key string, base int) (uint64, error) {
+	field := statusField(b, key)
+	if field == nil {
+		return 0, unix.ESRCH
+	}
+	return strconv.ParseUint(string(field), base, 64)
+}
+
+// statusField finds what follows a key in /proc/PID/status, nil if it is not there.
+func statusField(b []byte, key string) []byte {
 	i := bytes.Index(b, []byte("\n"+key))
 	if i < 0 {
-		return 0, unix.ESRCH
+		return nil
 	}
 	b = b[i+1+len(key):]
 	if i := bytes.IndexByte(b, '\n'); i >= 0 {
 		b = b[:i]
 	}
-	return strconv.ParseUint(string(bytes.TrimSpace(b)), base, 64)
+	return bytes.TrimSpace(b)
 }
 
 // readMemory reads all of b at addr of a thread's memory, or fails with EFAULT.

@@ -135,7 +135,7 @@ libc.syscall(425, 8, ctypes.create_string_buffer(256))
 print('io_uring', errno.errorcode[ctypes.get_errno()])
 s = socket.socket()
 try:
-    s.setsockopt(socket.SOL_SOCKET, 25, b'lo\0')
+    s.setsockopt(socket.SOL_SOCKET, 25, b'eth0\0')
     print('bindtodevice ok')
 except OSError as e:
     print('bindtodevice', errno.errorcode[e.errno])

@@ -1,6 +1,9 @@
 package apps
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // TestAddrconfig: getaddrinfo(3) with AI_ADDRCONFIG, which asks for the host's addresses, finds IPv4 and IPv6 on a kernel
 // that has no address but the loopback interface's.
@@ -21,6 +24,40 @@ print(open('/proc/net/if_inet6').read(), end='')
 		t.Errorf("%s", out)
 	}
 	if out := h.want(t, find(t, "ip"), "-6", "-o", "addr", "show"); len(lines(out)) != 1 {
+		t.Errorf("%s", out)
+	}
+}
+
+// TestLo: programs know the loopback interface as lo without asking, and containers set it up.
+func TestLo(t *testing.T) {
+	if native {
+		t.Skip("it is called lo there")
+	}
+	for _, args := range [][]string{
+		{"ip", "-o", "link", "show", "lo"}, {"ip", "-o", "addr", "show", "dev", "lo"}, {"ip", "-o", "link", "show"},
+	} {
+		if out := server.want(t, find(t, args[0]), args[1:]...); !strings.Contains(out, "lo0") {
+			t.Errorf("%q: %s", args, out)
+		}
+	}
+	server.want(t, find(t, "ip"), "link", "set", "lo", "up")
+	server.want(t, find(t, "ip"), "addr", "add", "127.0.0.1/8", "dev", "lo")
+
+	// bubblewrap gives lo its address and sets it up, and wants the answers to be its process's.
+	bwrap := []string{find(t, "bwrap"), "--unshare-user", "--unshare-net", "--dev-bind", "/", "/"}
+	if r := (&host{}).run(t, bwrap[0], append(bwrap[1:], "true")...); r.Code != 0 {
+		t.Skipf("not on this host either: %s", r.Stderr)
+	}
+	const program = `
+import os, socket
+print(socket.if_nametoindex('lo') == socket.if_nametoindex('lo0'))
+routes = []
+for i in range(2):
+    routes.append(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0))
+    routes[i].bind((0, 0))
+    print(routes[i].getsockname()[0] == os.getpid())
+`
+	if out := server.want(t, bwrap[0], append(bwrap[1:], "--unshare-pid", find(t, "python3"), "-c", program)...); out != "True\nTrue\nFalse\n" {
 		t.Errorf("%s", out)
 	}
 }

@@ -180,7 +180,7 @@ func (r *ioctlRequest) putAddr(a netip.Addr) {
 // name of an address, of which NetBSD's have none.
 func (r *ioctlRequest) name() string {
 	name, _, _ := strings.Cut(netbsd.CString(r.arg[:unix.IFNAMSIZ]), ":")
-	return name
+	return netview.Name(name)
 }
 
 // find finds the interface of the argument.
@@ -369,7 +369,7 @@ func (r *ioctlRequest) arp() unix.Errno {
 	if !ok || !ap.Addr().Is4() {
 		return unix.EPFNOSUPPORT
 	}
-	dev := netbsd.CString(r.arg[arpDev : arpDev+unix.IFNAMSIZ])
+	dev := netview.Name(netbsd.CString(r.arg[arpDev : arpDev+unix.IFNAMSIZ]))
 	list, err := rtsock.Interfaces(r.ctx, r.k)
 	if err != nil {
 		return Errno(err)

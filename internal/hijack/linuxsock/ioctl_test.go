@@ -64,6 +64,8 @@ func TestInterfaceIoctls(t *testing.T) {
 			{"address", unix.SIOCGIFADDR, ifreq("shmif7"), inet("10.7.0.1"), 0},
 			{"address of an alias", unix.SIOCGIFADDR, ifreq("shmif7:1"), inet("10.7.0.1"), 0},
 			{"address of lo0", unix.SIOCGIFADDR, ifreq("lo0"), inet("127.0.0.1"), 0},
+			{"address of lo", unix.SIOCGIFADDR, ifreq("lo"), inet("127.0.0.1"), 0},
+			{"index of lo", unix.SIOCGIFINDEX, ifreq("lo"), u32(index("lo0")), 0},
 			{"address of none", unix.SIOCGIFADDR, ifreq("eth0"), nil, unix.ENODEV},
 			{"mask", unix.SIOCGIFNETMASK, ifreq("shmif7"), inet("255.255.255.0"), 0},
 			{"mask of lo0", unix.SIOCGIFNETMASK, ifreq("lo0"), inet("255.0.0.0"), 0},

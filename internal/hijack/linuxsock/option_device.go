@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rumptools/internal/hijack/netview"
 	"rumptools/internal/rtsock"
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/sysproxy"
@@ -14,7 +15,7 @@ import (
 
 // setBindToDevice is SO_BINDTODEVICE, whose value is a name; an empty one is none.
 func setBindToDevice(r *request, value []byte) unix.Errno {
-	name := netbsd.CString(value[:min(len(value), unix.IFNAMSIZ-1)])
+	name := netview.Name(netbsd.CString(value[:min(len(value), unix.IFNAMSIZ-1)]))
 	if name == "" {
 		return bindToDevice(r, 0)
 	}

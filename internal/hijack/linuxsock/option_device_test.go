@@ -58,7 +58,7 @@ func TestBindToDevice(t *testing.T) {
 				}
 			}
 			want("new", "", 0)
-			set(unix.SO_BINDTODEVICE, []byte("lo\x00"), unix.ENODEV) // the host's
+			set(unix.SO_BINDTODEVICE, []byte("eth0\x00"), unix.ENODEV) // the host's
 			set(unix.SO_BINDTODEVICE, []byte("\x00"), 0)
 			set(unix.SO_BINDTODEVICE, nil, 0)
 			set(unix.SO_BINDTOIFINDEX, u32(0), 0)
@@ -74,6 +74,8 @@ func TestBindToDevice(t *testing.T) {
 			want("none", "", 0)
 			set(unix.SO_BINDTODEVICE, []byte("lo0"), 0)
 			want("by name", "lo0", index)
+			set(unix.SO_BINDTODEVICE, []byte("lo\x00"), 0)
+			want("by Linux's name", "lo0", index)
 			set(unix.SO_BINDTODEVICE, []byte("nonesuch"), unix.ENODEV)
 			want("still", "lo0", index)
 			if _, errno := p.get(t, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, 4); errno != unix.EINVAL {

@@ -516,7 +516,7 @@ func TestHostOptions(t *testing.T) {
 		value       []byte
 		want        unix.Errno
 	}{
-		{unix.SOL_SOCKET, unix.SO_BINDTODEVICE, []byte("lo\x00"), unix.ENODEV}, // the host's
+		{unix.SOL_SOCKET, unix.SO_BINDTODEVICE, []byte("eth0\x00"), unix.ENODEV}, // the host's
 		{unix.SOL_SOCKET, unix.SO_MARK, u32(1), unix.EPERM},
 		{unix.SOL_SOCKET, unix.SO_RCVLOWAT, u32(2), unix.ENOPROTOOPT},
 		{unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, make([]byte, 16), unix.ENOPROTOOPT},

@@ -47,17 +47,17 @@ func (s *Server) setLink(ctx context.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	name := given.string(unix.IFLA_IFNAME)
+	name := given.linkName()
 	i := slices.IndexFunc(links, func(l netview.Link) bool {
 		if index != 0 {
 			return l.Index == index
 		}
-		return l.Name == name || name == "" && l.Name == given.string(unix.IFLA_ALT_IFNAME)
+		return l.Name == name
 	})
 	switch {
 	case head[0] != unix.AF_UNSPEC, i < 0 && r.typ == unix.RTM_NEWLINK && r.is(unix.NLM_F_CREATE):
 		return unix.EOPNOTSUPP // bridges, and interfaces that Linux has kinds of
-	case r.typ == unix.RTM_SETLINK && index == 0 && name == "" && given[unix.IFLA_ALT_IFNAME] == nil:
+	case r.typ == unix.RTM_SETLINK && index == 0 && name == "":
 		return unix.EINVAL
 	case i < 0: // so, too, of RTM_NEWLINK without a name, by which ip(8) sees whether it can be used
 		return unix.ENODEV
@@ -77,6 +77,9 @@ func (s *Server) setLink(ctx context.Context, r *request) error {
 	const linux = unix.IFF_UP | unix.IFF_DEBUG | unix.IFF_NOARP | unix.IFF_PROMISC | unix.IFF_ALLMULTI | unix.IFF_MULTICAST |
 		unix.IFF_DYNAMIC | unix.IFF_PORTSEL | unix.IFF_AUTOMEDIA
 	changed := (flags ^ l.Flags) & linux
+	if mask == 0 {
+		changed &^= l.Flags & unix.IFF_MULTICAST // Linux's lo has not that, and who sets it up so does not mean it
+	}
 	mtu := given.uint32(unix.IFLA_MTU)
 	switch queue := given[unix.IFLA_TXQLEN]; {
 	case changed&^netview.Settable != 0, name != "" && name != l.Name, given.uint32(unix.IFLA_GROUP) != 0,
@@ -185,7 +188,7 @@ func (s *Server) newAddr(ctx context.Context, r *request) error {
 	v4 := a.family == unix.AF_INET
 	switch {
 	case a.far.IsValid() && a.far != a.local, // a peer's
-		a.given[unix.IFA_LABEL] != nil && a.given.string(unix.IFA_LABEL) != a.link.Name,
+		a.given[unix.IFA_LABEL] != nil && netview.Name(a.given.string(unix.IFA_LABEL)) != a.link.Name,
 		v4 && a.flags&addrFlags4 != 0, !v4 && a.flags&addrFlags6&^unix.IFA_F_NODAD != 0,
 		v4 && (addr.Valid != netview.Forever || addr.Preferred != netview.Forever):
 		return unix.EOPNOTSUPP
@@ -219,6 +222,9 @@ func (s *Server) putAddr(ctx context.Context, r *request, a *netview.Addr) error
 			continue
 		}
 		switch {
+		case old.Prefix == a.Prefix && a.Prefix.Addr().IsLoopback():
+			// Who makes a network namespace gives its lo the address that it has not there.
+			return nil
 		case r.is(unix.NLM_F_EXCL) || !r.is(unix.NLM_F_REPLACE):
 			return unix.EEXIST
 		case family == unix.AF_INET6:
@@ -251,7 +257,7 @@ func (s *Server) delAddr(ctx context.Context, r *request) error {
 		switch {
 		case have.Index != a.link.Index,
 			a.local.IsValid() && have.Prefix.Addr() != a.local,
-			a.family == unix.AF_INET && label != nil && a.given.string(unix.IFA_LABEL) != have.Label,
+			a.family == unix.AF_INET && label != nil && netview.Name(a.given.string(unix.IFA_LABEL)) != have.Label,
 			a.family == unix.AF_INET6 && have.Prefix.Bits() != a.bits,
 			a.family == unix.AF_INET && a.far.IsValid() && (have.Prefix.Bits() != a.bits || !have.Prefix.Masked().Contains(a.far)):
 			continue

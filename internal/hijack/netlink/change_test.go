@@ -173,6 +173,12 @@ func TestChanges(t *testing.T) {
 			{"through an interface that is down", routeMessage(newRoute, add, "10.7.0.0/16", unicast, 0, via("10.0.0.2")), unix.ENETUNREACH},
 			{"to an interface that is down", routeMessage(newRoute, add, "10.7.0.0/16", unicast, unix.RT_SCOPE_LINK, dev(shmif0)), unix.ENETDOWN},
 			{"up", linkMessage(newLink, 0, shmif0, unix.IFF_UP, unix.IFF_UP), 0},
+			{"lo's address", addrMessage(newAddr, add, "127.0.0.1/8", 1), 0}, // as who makes a network namespace has it
+			{"lo's address of IPv6", addrMessage(newAddr, add, "::1/128", 1, attr(unix.IFA_LABEL, []byte("lo\x00"))), 0},
+			{"another prefix of lo's address", addrMessage(newAddr, add, "127.0.0.1/16", 1), unix.EEXIST},
+			{"lo up", linkMessage(newLink, 0, 1, unix.IFF_UP, 0), 0},
+			{"lo by its name", linkMessage(setLink, 0, 0, unix.IFF_UP, unix.IFF_UP, attr(unix.IFLA_ALT_IFNAME, []byte("lo\x00"))), 0},
+			{"the name that lo has", linkMessage(newLink, 0, 1, 0, 0, attr(unix.IFLA_IFNAME, []byte("lo\x00"))), 0},
 			{"a neighbour", message(unix.RTM_NEWNEIGH, unix.NLM_F_ACK, 1, make([]byte, 12)), unix.EOPNOTSUPP},
 			{"no interface any more", linkMessage(unix.RTM_DELLINK, 0, shmif0, 0, 0), unix.EOPNOTSUPP},
 		} {

@@ -37,10 +37,7 @@ func (s *Server) getLink(ctx context.Context, r *request) error {
 		return nil
 	}
 	index := int(int32(native.Uint32(head[4:])))
-	name := filter.string(unix.IFLA_IFNAME)
-	if name == "" {
-		name = filter.string(unix.IFLA_ALT_IFNAME)
-	}
+	name := filter.linkName()
 	if index <= 0 && name == "" {
 		return unix.EINVAL
 	}
@@ -51,6 +48,15 @@ func (s *Server) getLink(ctx context.Context, r *request) error {
 		}
 	}
 	return unix.ENODEV
+}
+
+// linkName is the kernel's name of the interface that a request names, "" when it names none.
+func (a attrs) linkName() string {
+	name := a.string(unix.IFLA_IFNAME)
+	if name == "" {
+		name = a.string(unix.IFLA_ALT_IFNAME)
+	}
+	return netview.Name(name)
 }
 
 // linkBody is a struct ifinfomsg with its attributes.

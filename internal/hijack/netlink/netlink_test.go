@@ -202,6 +202,7 @@ func TestLinks(t *testing.T) {
 		}{
 			{"by index", native.AppendUint32(make([]byte, 4), 2), "shmif0", 0},
 			{"by name", slices.Concat(make([]byte, 16), attr(unix.IFLA_IFNAME, []byte("lo0\x00"))), "lo0", 0},
+			{"by Linux's name", slices.Concat(make([]byte, 16), attr(unix.IFLA_IFNAME, []byte("lo\x00"))), "lo0", 0},
 			{"by alternative name", slices.Concat(make([]byte, 16), attr(unix.IFLA_ALT_IFNAME, []byte("shmif0"))), "shmif0", 0},
 			{"unknown index", native.AppendUint32(make([]byte, 4), 77), "", unix.ENODEV},
 			{"unknown name", slices.Concat(make([]byte, 16), attr(unix.IFLA_IFNAME, []byte("eth0\x00"))), "", unix.ENODEV},

@@ -40,6 +40,15 @@ type Link struct {
 	addresses []rtsock.Address
 }
 
+// Name is the kernel's name of the interface that a program names. Programs know the loopback interface as lo, without
+// asking, as Linux calls it; what lists interfaces has the kernel's name.
+func Name(name string) string {
+	if name == "lo" {
+		return "lo0"
+	}
+	return name
+}
+
 // Up tells whether the interface is configured to be up.
 func (l *Link) Up() bool { return l.Flags&unix.IFF_UP != 0 }
 

@@ -200,7 +200,7 @@ static union addr address(int family, const char *host, int port)
 }
 
 /* The name of the interface that 127.0.0.1 is on. */
-static const char *loopback(void) { return if_nametoindex("lo") ? "lo" : "lo0"; }
+static const char *loopback(void) { return if_nametoindex("lo0") ? "lo0" : "lo"; }
 
 static const char *myhost(void) { return fam == AF_INET6 ? host6 : host4; }
 static const char *anyhost(void) { return fam == AF_INET6 ? "::" : "0.0.0.0"; }
