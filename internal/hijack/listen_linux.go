@@ -48,9 +48,16 @@ func (t *trap) listen() {
 		return
 	}
 	x.mu.Lock()
-	shut := x.shut
+	shut, local := x.shut, x.local
 	x.shut = false
 	x.mu.Unlock()
+	if local != nil {
+		// Another may listen since this one was bound.
+		if e := x.listened(x.linuxAddr(local)); e != 0 {
+			t.fail(e)
+			return
+		}
+	}
 	if shut {
 		// On Linux it may listen again, but a local socket may not.
 		if e := x.replace(t); e != 0 {

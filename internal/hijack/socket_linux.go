@@ -453,8 +453,8 @@ func (t *trap) bind() {
 	t.done(0, e)
 }
 
-// listened is EADDRINUSE when another socket listens at an address that this one is to
-// have by SO_REUSEADDR: Linux does not allow that, but NetBSD does.
+// listened is EADDRINUSE when another socket listens at an address that this one has, or is to
+// have, by SO_REUSEADDR: Linux does not allow that, but NetBSD does.
 func (x *socket) listened(sa []byte) unix.Errno {
 	x.optMu.Lock()
 	addr, port := x.opts.SharesPort()
@@ -474,7 +474,7 @@ func (x *socket) listened(sa []byte) unix.Errno {
 			other := plainAddr(list[i].Local)
 			if list[i].State == netview.TCPListen && other.Port() == mine.Port() &&
 				(other.Addr() == mine.Addr() || !other.Addr().IsValid() || !mine.Addr().IsValid()) &&
-				!x.apart(ap, family) {
+				!x.apart(ap, &list[i]) {
 				return unix.EADDRINUSE
 			}
 		}
@@ -482,13 +482,14 @@ func (x *socket) listened(sa []byte) unix.Errno {
 	return 0
 }
 
-// apart tells whether an address has nothing to do with the sockets of a family: one of
-// IPv6 that is for IPv6 only with those of IPv4, and the other way round.
-func (x *socket) apart(ap netip.AddrPort, family uint8) bool {
+// apart tells whether an address has nothing to do with another socket: one of IPv6 that is for IPv6 only with one of
+// IPv4, and the other way round.
+func (x *socket) apart(ap netip.AddrPort, other *netview.Socket) bool {
 	if x.opts.Domain == unix.AF_INET {
-		return family == unix.AF_INET6
+		a := other.Local.Addr()
+		return other.Family == unix.AF_INET6 && (other.V6Only || !a.IsUnspecified() && !a.Is4In6())
 	}
-	return family == unix.AF_INET && (x.opts.V6Only() || !ap.Addr().IsUnspecified() && !ap.Addr().Is4In6())
+	return other.Family == unix.AF_INET && (x.opts.V6Only() || !ap.Addr().IsUnspecified() && !ap.Addr().Is4In6())
 }
 
 // getsockname is getsockname(2).
