@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -110,6 +111,10 @@ func (s *supervisor) standIn(name string) ([]byte, bool) {
 	file, ok := strings.CutPrefix(rest, "net/")
 	if !ok {
 		return nil, false
+	}
+	if slices.Contains(ownFiles, file) {
+		b, err := s.localSockets()
+		return b, err == nil
 	}
 	b, err := procnet.Read(s.ctx, s.conn, s.ownerOf, file)
 	return b, err == nil

@@ -4,8 +4,10 @@ package hijack
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,9 +30,13 @@ func plainAddr(ap netip.AddrPort) netip.AddrPort {
 // ownerOf tells programs whose socket of the kernel's is theirs, or another
 // supervisor's programs'.
 func (s *supervisor) ownerOf(k *netview.Socket) netview.Owner {
-	protocol := protocolName(int(k.Protocol))
+	protocol, local := int(k.Protocol), k.Local
+	if protocol == unix.IPPROTO_RAW {
+		// Linux shows it as the port.
+		protocol, local = int(local.Port()), netip.AddrPortFrom(local.Addr(), 0)
+	}
 	for _, o := range s.known() {
-		if o.Protocol == protocol && plainAddr(o.Local) == plainAddr(k.Local) && plainAddr(o.Remote) == plainAddr(k.Remote) {
+		if o.Protocol == protocolName(protocol) && plainAddr(o.Local) == plainAddr(local) && plainAddr(o.Remote) == plainAddr(k.Remote) {
 			return netview.Owner{Inode: o.Inode, UID: o.UID, Backlog: uint32(o.Backlog)}
 		}
 	}
@@ -64,16 +70,17 @@ func protocolName(protocol int) string {
 	return "ip"
 }
 
+// all are the sockets of this supervisor's programs.
+func (s *supervisor) all() []*socket {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.sockets))
+}
+
 // owners lists the sockets of this supervisor's programs that have an address.
 func (s *supervisor) owners() []owners.Socket {
-	s.mu.Lock()
-	var all []*socket
-	for _, x := range s.sockets {
-		all = append(all, x)
-	}
-	s.mu.Unlock()
 	list := []owners.Socket{}
-	for _, x := range all {
+	for _, x := range s.all() {
 		x.mu.Lock()
 		ks, peer, held, inode, backlog := x.ks, x.peer, x.held, x.inode, x.backlog
 		x.mu.Unlock()

@@ -3,7 +3,9 @@
 package hijack
 
 import (
+	"bytes"
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,8 +19,8 @@ import (
 )
 
 // Programs find at /proc/net a directory of ours. Its files are plain ones, replaced
-// when there is something new: soon after programs do something with sockets, and at
-// least every second as long as somebody reads them. So what a program finds may be as old
+// when there is something new: soon after programs do something with sockets, but not too
+// often as long as nobody reads them, and at least every second if somebody does. So what a program finds may be as old
 // as that, but what it has opened is whole.
 type procDir struct {
 	s     *supervisor
@@ -31,6 +33,7 @@ type procDir struct {
 
 	dirty atomic.Bool   // something may be new
 	wake  chan struct{} // has a value when it is to be looked at soon
+	rest  time.Time     // until when it is not, if nobody reads
 	used  atomic.Int64  // when a file was last opened, in Unix nanoseconds
 
 	begun chan struct{} // closed when the program begins
@@ -44,11 +47,18 @@ const (
 	procSeldom = 10 * time.Second
 	// procInUse is how long after an opening more are expected.
 	procInUse = time.Minute
+	// If nobody reads, looking takes a procShare'th of the time, but for what was left of that in the last procBurst. So who
+	// begins to read finds what is new: lsof(8) a server that has just begun to listen.
+	procShare = 50
+	procBurst = 5 * time.Second
 )
 
 // hostFiles are those of the host's /proc/net that stay: they are not about the
 // Internet.
-var hostFiles = []string{"unix", "protocols"}
+var hostFiles = []string{"protocols"}
+
+// ownFiles are those that are not about the kernel: local sockets.
+var ownFiles = []string{"unix"}
 
 // newProcDir makes the directory. It takes the kernel a while to say all that is in its
 // files; as long as it does they are pipes, so that who opens one at once waits.
@@ -80,7 +90,7 @@ func newProcDir(s *supervisor) (*procDir, error) {
 		}
 	}
 	pipes := make(map[string]int)
-	for _, name := range procnet.Names() {
+	for _, name := range append(procnet.Names(), ownFiles...) {
 		path := filepath.Join(d.path, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return nil, err
@@ -134,9 +144,7 @@ func (d *procDir) watch() error {
 func (s *supervisor) changed() {
 	if s.proc != nil {
 		s.proc.dirty.Store(true)
-		if s.proc.inUse() {
-			s.proc.look()
-		}
+		s.proc.look()
 	}
 }
 
@@ -172,7 +180,7 @@ func (d *procDir) run(pipes map[string]int) {
 	if d.refresh() != nil {
 		d.empty()
 	}
-	d.endPipes(pipes)
+	go d.endPipes(pipes, maps.Clone(d.last))
 	if d.watch() != nil {
 		d.used.Store(1 << 62) // as if it were read all the time
 	}
@@ -185,9 +193,16 @@ func (d *procDir) run(pipes map[string]int) {
 		case <-d.s.ctx.Done():
 			return
 		case <-d.wake:
+			if !d.inUse() && !d.rested() {
+				return
+			}
 			d.pause(procSettle)
 		case <-time.After(period):
 			if !d.dirty.Load() && period == procSeldom {
+				// Of local sockets nobody tells.
+				if b, err := d.s.localSockets(); err == nil {
+					d.update("unix", b)
+				}
 				continue
 			}
 		}
@@ -197,22 +212,81 @@ func (d *procDir) run(pipes map[string]int) {
 	}
 }
 
+// rested waits until it is time to look again, or somebody reads. It tells whether the supervisor goes on.
+func (d *procDir) rested() (goOn bool) {
+	timer := time.NewTimer(time.Until(d.rest))
+	defer timer.Stop()
+	for !d.inUse() {
+		select {
+		case <-d.s.ctx.Done():
+			return false
+		case <-timer.C:
+			return true
+		case <-d.wake:
+		}
+	}
+	return true
+}
+
 // refresh replaces the files whose contents are others now.
 func (d *procDir) refresh() error {
+	begin := time.Now()
+	defer func() {
+		if longest := begin.Add(-procBurst); d.rest.Before(longest) {
+			d.rest = longest
+		}
+		d.rest = d.rest.Add(procShare * time.Since(begin))
+	}()
 	all, err := d.files.All(d.s.ctx)
 	if err != nil {
 		return err
 	}
+	if all["unix"], err = d.s.localSockets(); err != nil {
+		return err
+	}
 	for name, b := range all {
-		if old, ok := d.last[name]; ok && old == string(b) {
-			continue
-		}
-		if err := d.replace(name, b); err != nil {
+		if err := d.update(name, b); err != nil {
 			return err
 		}
-		d.last[name] = string(b)
 	}
 	return nil
+}
+
+// update replaces a file if it is another now.
+func (d *procDir) update(name string, b []byte) error {
+	if old, ok := d.last[name]; ok && old == string(b) {
+		return nil
+	}
+	if err := d.replace(name, b); err != nil {
+		return err
+	}
+	d.last[name] = string(b)
+	return nil
+}
+
+// localSockets is /proc/net/unix without those that the programs hold for sockets of the kernel's: lsof(8) looks there first.
+func (s *supervisor) localSockets() ([]byte, error) {
+	b, err := os.ReadFile("/proc/self/net/unix")
+	if err != nil {
+		return nil, err
+	}
+	held := make(map[string]bool)
+	hold := func(inode uint32) { held[strconv.FormatUint(uint64(inode), 10)] = true }
+	for _, o := range s.known() {
+		hold(o.Inode)
+	}
+	for _, x := range s.all() {
+		x.mu.Lock()
+		hold(x.inode)
+		x.mu.Unlock()
+	}
+	kept := b[:0]
+	for line := range bytes.Lines(b) {
+		if fields := bytes.Fields(line); len(fields) < 7 || !held[string(fields[6])] {
+			kept = append(kept, line...)
+		}
+	}
+	return kept, nil
 }
 
 // replace puts a new file in the place of another, or of a pipe.
@@ -230,7 +304,7 @@ func (d *procDir) replace(name string, b []byte) error {
 // empty has nothing in the files that are still pipes, for want of a kernel to say
 // what: who opens one is not to wait for ever.
 func (d *procDir) empty() {
-	for _, name := range procnet.Names() {
+	for _, name := range append(procnet.Names(), ownFiles...) {
 		if _, ok := d.last[name]; !ok {
 			d.replace(name, nil)
 		}
@@ -239,7 +313,7 @@ func (d *procDir) empty() {
 
 // endPipes gives those who have opened a pipe what is in the file that has taken its
 // place. Who has found it just before may come later.
-func (d *procDir) endPipes(pipes map[string]int) {
+func (d *procDir) endPipes(pipes map[string]int, files map[string]string) {
 	for _, pause := range []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond, time.Second} {
 		if !d.pause(pause) {
 			break
@@ -249,16 +323,11 @@ func (d *procDir) endPipes(pipes map[string]int) {
 			if err != nil {
 				continue // nobody
 			}
-			b, err := os.ReadFile(filepath.Join(d.path, name))
-			if err == nil {
-				unix.SetNonblock(w, false)
-				// A reader that does not read, or goes, ends it.
-				f := os.NewFile(uintptr(w), name)
-				f.Write(b)
-				f.Close()
-				continue
-			}
-			unix.Close(w)
+			unix.SetNonblock(w, false)
+			// A reader that does not read, or goes, ends it.
+			f := os.NewFile(uintptr(w), name)
+			f.WriteString(files[name])
+			f.Close()
 		}
 	}
 	for _, fd := range pipes {
