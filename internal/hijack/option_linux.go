@@ -102,8 +102,24 @@ func (t *trap) setsockopt() {
 	if p := x.joined(); p != nil && e == 0 && t.arg(1) == unix.SOL_SOCKET && t.arg(2) == unix.SO_LINGER {
 		p.lingersNow(t.host)
 	}
+	if e == 0 && joins(t.arg(1), t.arg(2)) {
+		t.s.groupsChanged()
+	}
 	t.s.say("%d: setsockopt %d %d %d: %v", t.TID, t.arg(0), t.arg(1), t.arg(2), e)
 	t.done(0, e)
+}
+
+// joins tells whether an option joins or leaves a group.
+func joins(level, name int) bool {
+	switch name {
+	case unix.MCAST_JOIN_GROUP, unix.MCAST_LEAVE_GROUP:
+		return level == unix.SOL_IP || level == unix.SOL_IPV6
+	case unix.IP_ADD_MEMBERSHIP, unix.IP_DROP_MEMBERSHIP:
+		return level == unix.SOL_IP
+	case unix.IPV6_ADD_MEMBERSHIP, unix.IPV6_DROP_MEMBERSHIP:
+		return level == unix.SOL_IPV6
+	}
+	return false
 }
 
 // corksHere tells whether it is not by its option that the kernel learns of TCP_CORK, with the

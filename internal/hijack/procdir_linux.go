@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,8 @@ type procDir struct {
 	path  string
 	link  string // a symbolic link to it, as /proc/net is one
 
+	// mu is held while files are replaced, from when it is asked what is new.
+	mu sync.Mutex
 	// last is what the files have. To read them would look like a program's opening.
 	last map[string]string
 
@@ -180,7 +183,10 @@ func (d *procDir) run(pipes map[string]int) {
 	if d.refresh() != nil {
 		d.empty()
 	}
-	go d.endPipes(pipes, maps.Clone(d.last))
+	d.mu.Lock()
+	files := maps.Clone(d.last)
+	d.mu.Unlock()
+	go d.endPipes(pipes, files)
 	if d.watch() != nil {
 		d.used.Store(1 << 62) // as if it were read all the time
 	}
@@ -200,9 +206,11 @@ func (d *procDir) run(pipes map[string]int) {
 		case <-time.After(period):
 			if !d.dirty.Load() && period == procSeldom {
 				// Of local sockets nobody tells.
+				d.mu.Lock()
 				if b, err := d.s.localSockets(); err == nil {
 					d.update("unix", b)
 				}
+				d.mu.Unlock()
 				continue
 			}
 		}
@@ -230,6 +238,8 @@ func (d *procDir) rested() (goOn bool) {
 
 // refresh replaces the files whose contents are others now.
 func (d *procDir) refresh() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	begin := time.Now()
 	defer func() {
 		if longest := begin.Add(-procBurst); d.rest.Before(longest) {
@@ -252,7 +262,25 @@ func (d *procDir) refresh() error {
 	return nil
 }
 
-// update replaces a file if it is another now.
+// groupsChanged says that a program has joined or left a group: it is seldom done, and may be looked for at once.
+func (s *supervisor) groupsChanged() {
+	d := s.proc
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, name := range []string{"igmp", "igmp6", "dev_mcast"} {
+		if _, ok := d.last[name]; !ok {
+			continue // it is still a pipe
+		}
+		if b, err := d.files.Read(s.ctx, name); err == nil {
+			d.update(name, b)
+		}
+	}
+}
+
+// update replaces a file if it is another now. d.mu is held.
 func (d *procDir) update(name string, b []byte) error {
 	if old, ok := d.last[name]; ok && old == string(b) {
 		return nil
@@ -304,6 +332,8 @@ func (d *procDir) replace(name string, b []byte) error {
 // empty has nothing in the files that are still pipes, for want of a kernel to say
 // what: who opens one is not to wait for ever.
 func (d *procDir) empty() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for _, name := range append(procnet.Names(), ownFiles...) {
 		if _, ok := d.last[name]; !ok {
 			d.replace(name, nil)

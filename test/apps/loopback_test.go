@@ -1,6 +1,7 @@
 package apps
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -58,6 +59,36 @@ for i in range(2):
     print(routes[i].getsockname()[0] == os.getpid())
 `
 	if out := server.want(t, bwrap[0], append(bwrap[1:], "--unshare-pid", find(t, "python3"), "-c", program)...); out != "True\nTrue\nFalse\n" {
+		t.Errorf("%s", out)
+	}
+}
+
+// TestGroupsShown: the groups that a program has joined are in /proc/net, as soon as it has, until it leaves them.
+func TestGroupsShown(t *testing.T) {
+	if server.kernel == "" {
+		t.Skip("is about exec")
+	}
+	const program = `
+import socket, struct
+def show():
+    lines = [line.split()[0] for line in open('/proc/net/igmp') if 'FE0000E0' in line]
+    return lines + [line.split()[2] for line in open('/proc/net/igmp6') if line.split()[2].endswith('0114')]
+s, s6 = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+print(show())
+mreq = socket.inet_aton('224.0.0.254') + socket.inet_aton('127.0.0.1')
+mreq6 = socket.inet_pton(socket.AF_INET6, 'ff01::114') + struct.pack('=I', socket.if_nametoindex('lo'))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, mreq)
+s6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, mreq6)
+print(show())
+s.setsockopt(socket.IPPROTO_IP, socket.IP_DROP_MEMBERSHIP, mreq)
+s6.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_LEAVE_GROUP, mreq6)
+print(show())
+`
+	want := "[]\n['FE0000E0', 'ff010000000000000000000000000114']\n[]\n"
+	if os.Getenv("APPS_SERVER") != "" {
+		want = strings.Replace(want, "'FE0000E0', ", "", 1) // NetBSD's own kernel does not tell of IPv4's
+	}
+	if out := server.want(t, find(t, "python3"), "-c", program); out != want {
 		t.Errorf("%s", out)
 	}
 }

@@ -4,64 +4,36 @@ package procnet
 
 import (
 	"net/netip"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/netview"
 )
 
-// groups are the multicast groups that an interface is in because of its
-// addresses. Those that programs have joined a NetBSD kernel does not tell of.
-func groups(l *netview.Link, addrs []netview.Addr, family uint8) []netip.Addr {
-	if l.Flags&unix.IFF_MULTICAST == 0 || !l.Up() {
-		return nil
-	}
-	var list []netip.Addr
-	add := func(a netip.Addr) {
-		if !slices.Contains(list, a) {
-			list = append(list, a)
-		}
-	}
-	for i := range addrs {
-		a := &addrs[i]
-		ip := a.Prefix.Addr()
-		if a.Index != l.Index || ip.Is4() != (family == unix.AF_INET) {
-			continue
-		}
-		if ip.Is4() {
-			add(netip.AddrFrom4([4]byte{224, 0, 0, 1}))
-			continue
-		}
-		b := ip.As16()
-		// The solicited-node group (RFC 4291, 2.7.1) and all nodes.
-		add(netip.AddrFrom16([16]byte{0: 0xff, 1: 2, 11: 1, 12: 0xff, 13: b[13], 14: b[14], 15: b[15]}))
-		add(netip.IPv6LinkLocalAllNodes())
-		add(netip.MustParseAddr("ff01::1"))
-	}
-	return list
-}
-
-// eachLink calls f with the groups of each interface that has some.
-func (w *writer) eachLink(family uint8, f func(l *netview.Link, groups []netip.Addr)) error {
+// eachLink calls f with the groups of each interface that has some. Linux lists them by family.
+func (w *writer) eachLink(family uint8, f func(l *netview.Link, groups []netview.Group)) error {
 	links, err := netview.Links(w.ctx, w.kernel)
 	if err != nil {
 		return err
 	}
-	addrs, err := netview.Addrs(w.ctx, w.kernel, family)
-	if err != nil {
-		return err
-	}
 	for i := range links {
-		var list []netip.Addr
-		if family != unix.AF_INET6 {
-			list = groups(&links[i], addrs, unix.AF_INET)
+		l := &links[i]
+		if l.Flags&unix.IFF_MULTICAST == 0 || !l.Up() {
+			continue
 		}
-		if family != unix.AF_INET {
-			list = append(list, groups(&links[i], addrs, unix.AF_INET6)...)
+		var list []netview.Group
+		for _, of := range []uint8{unix.AF_INET, unix.AF_INET6} {
+			if family != unix.AF_UNSPEC && family != of {
+				continue
+			}
+			groups, err := netview.Groups(w.ctx, w.kernel, l, of)
+			if err != nil {
+				return err
+			}
+			list = append(list, groups...)
 		}
 		if len(list) > 0 {
-			f(&links[i], list)
+			f(l, list)
 		}
 	}
 	return nil
@@ -70,19 +42,19 @@ func (w *writer) eachLink(family uint8, f func(l *netview.Link, groups []netip.A
 // igmp has the groups of IPv4.
 func (w *writer) igmp() error {
 	w.printf("Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n")
-	return w.eachLink(unix.AF_INET, func(l *netview.Link, groups []netip.Addr) {
+	return w.eachLink(unix.AF_INET, func(l *netview.Link, groups []netview.Group) {
 		w.printf("%d\t%-10s: %5d %7s\n", l.Index, l.Name, len(groups), "V3")
 		for _, g := range groups {
-			w.printf("\t\t\t\t%s %5d %d:%08X\t\t%d\n", hex4(g), 1, 0, 0, 0)
+			w.printf("\t\t\t\t%s %5d %d:%08X\t\t%d\n", hex4(g.Addr), g.Users, 0, 0, 0)
 		}
 	})
 }
 
 // igmp6 has the groups of IPv6.
 func (w *writer) igmp6() error {
-	return w.eachLink(unix.AF_INET6, func(l *netview.Link, groups []netip.Addr) {
+	return w.eachLink(unix.AF_INET6, func(l *netview.Link, groups []netview.Group) {
 		for _, g := range groups {
-			w.printf("%-4d %-15s %s %5d %08X %d\n", l.Index, l.Name, plain6(g), 1, 0, 0)
+			w.printf("%-4d %-15s %s %5d %08X %d\n", l.Index, l.Name, plain6(g.Addr), g.Users, 0, 0)
 		}
 	})
 }
@@ -100,15 +72,15 @@ func (w *writer) mcfilter6() error {
 
 // devMcast has the link-level addresses of groups.
 func (w *writer) devMcast() error {
-	return w.eachLink(unix.AF_UNSPEC, func(l *netview.Link, groups []netip.Addr) {
+	return w.eachLink(unix.AF_UNSPEC, func(l *netview.Link, groups []netview.Group) {
 		if l.Type != unix.ARPHRD_ETHER {
 			return
 		}
 		seen := map[[6]byte]bool{}
 		for _, g := range groups {
-			mac := multicastMAC(g)
+			mac := multicastMAC(g.Addr)
 			// What stays on an interface needs no address.
-			if seen[mac] || g.IsInterfaceLocalMulticast() {
+			if seen[mac] || g.Addr.IsInterfaceLocalMulticast() {
 				continue
 			}
 			seen[mac] = true

@@ -57,6 +57,7 @@ func (so *dgramSocket) takesGroup(p *packet) bool {
 func (s *Stack) join(g membership) error {
 	switch s.net.JoinGroup(engineProto(g.group), g.nic, engineAddr(g.group)).(type) {
 	case nil:
+		s.members.add(g, 1)
 		return nil
 	case *tcpip.ErrUnknownNICID:
 		return netbsd.EADDRNOTAVAIL
@@ -67,6 +68,7 @@ func (s *Stack) join(g membership) error {
 
 // leave ends a membership. That of an interface which is gone ended with it.
 func (s *Stack) leave(g membership) {
+	s.members.add(g, -1)
 	_ = s.net.LeaveGroup(engineProto(g.group), g.nic, engineAddr(g.group))
 }
 

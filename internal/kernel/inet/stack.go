@@ -55,6 +55,7 @@ type Stack struct {
 	routeSocks routeSockets
 	params     params
 	sockets    socketTable
+	members    members
 	down       downHosts
 	stats      statistics
 	// own holds the addresses of all interfaces for the path of packets.
@@ -131,6 +132,7 @@ func New(cfg Config) (*Stack, error) {
 	s.addSysctls()
 	s.addDomains()
 	s.addStatisticsSysctls()
+	s.addGroupSysctls()
 	cfg.Kernel.AddDomain(netbsd.AF_ROUTE, routeDomain{s})
 	cfg.Kernel.AddDomain(netbsd.AF_LINK, linkDomain{s})
 	s.mu.Lock()
