@@ -224,12 +224,23 @@ func TestReaderRobbed(t *testing.T) {
 // TestMinSendBuffer: with it, S can be written for poll(2) although the last byte of the
 // longest piece that there is has not been read; with much less it cannot.
 func TestMinSendBuffer(t *testing.T) {
+	file, err := unix.MemfdCreate("file", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(file)
+	if _, err := unix.Write(file, make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		size, write int
+		sendfile    bool
 		want        bool
 	}{
-		{MinSendBuffer, 1 << 20, true}, {MinSendBuffer, 20_000, true}, {MinSendBuffer, 1, true},
-		{1, 1 << 20, false}, {4096, 1 << 20, false},
+		{MinSendBuffer, 1 << 20, false, true}, {MinSendBuffer, 20_000, false, true}, {MinSendBuffer, 1, false, true},
+		{1, 1 << 20, false, false}, {4096, 1 << 20, false, false},
+		{MinSendBuffer, 60_000, true, true}, {MinSendBuffer, 64 << 10, true, true}, {MinSendBuffer, 1 << 20, true, true},
+		{32 << 10, 64 << 10, true, false},
 	} {
 		s, k := pair(t)
 		if err := unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_SNDBUF, test.size); err != nil {
@@ -241,7 +252,13 @@ func TestMinSendBuffer(t *testing.T) {
 		r := NewReader(k, true)
 		for range 3 {
 			for {
-				if _, err := unix.Write(s, make([]byte, test.write)); err != nil {
+				var err error
+				if test.sendfile {
+					_, err = unix.Sendfile(s, file, new(int64), test.write)
+				} else {
+					_, err = unix.Write(s, make([]byte, test.write))
+				}
+				if err != nil {
 					break
 				}
 			}
@@ -249,7 +266,7 @@ func TestMinSendBuffer(t *testing.T) {
 		}
 		p := []unix.PollFd{{Fd: int32(s), Events: unix.POLLOUT}}
 		if n, err := unix.Poll(p, 0); err != nil || n == 1 != test.want {
-			t.Errorf("SO_SNDBUF %d, writes of %d bytes: writable is %v, want %v (%v)", test.size, test.write, n == 1, test.want, err)
+			t.Errorf("SO_SNDBUF %d, writes of %d bytes (sendfile %v): writable is %v, want %v (%v)", test.size, test.write, test.sendfile, n == 1, test.want, err)
 		}
 		unix.Close(k)
 	}

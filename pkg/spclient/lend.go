@@ -68,7 +68,7 @@ func (c *Conn) CanLend() bool { return c.session().has(sysproxy.ExtLend) }
 // it is when the caller or the kernel dies: then the caller has sent a byte at the other end
 // before the program could, or will have. The kernel drops that one, and leaves the last
 // that it took in host until the program has ended the connection. That byte stays in the
-// account of the program's socket, whose SO_SNDBUF is not to be less than 104 KiB then:
+// account of the program's socket, whose SO_SNDBUF is not to be less than 208 KiB then:
 // poll(2) might not find it writable.
 //
 // An error means that nothing was lent and ended will not be called; [ErrNoLoans] when

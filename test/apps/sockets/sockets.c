@@ -26,6 +26,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/select.h>
@@ -2494,6 +2495,58 @@ static void bulk(void)
 	say("then %s", received(fd[1], MSG_DONTWAIT));
 }
 
+/* What is written past the program's memory with a small send buffer leaves room, too, once it
+ * has been read. */
+static void smallpages(void)
+{
+	static char in[100000];
+	const int sizes[] = {4096, 65536, 120000}, chunks[] = {4096, 60000, 65536, 131072, 262144};
+	int file = memfd_create("file", MFD_CLOEXEC);
+	if (ftruncate(file, 262144) < 0)
+		fatal("ftruncate");
+	for (int i = 0; i < 3; i++)
+		for (int j = 0; j < 5; j++)
+			for (int way = 0; way < 4; way++) {
+				int fd[2], p[2], end = way % 2;
+				size_t all = chunks[j], sent = 0;
+				loff_t off = 0;
+				pair(fd);
+				int s = fd[end];
+				setint(s, SOL_SOCKET, SO_SNDBUF, sizes[i]);
+				if (pipe2(p, O_NONBLOCK) < 0)
+					fatal("pipe2");
+				fcntl(p[1], F_SETPIPE_SZ, 1 << 20);
+				/* It reads all, and no more. */
+				pid_t pid = fork();
+				if (pid == 0) {
+					size_t n = 0;
+					ssize_t r = 1;
+					close(s);
+					while (n < all && r > 0)
+						n += r = read(fd[1 - end], in, sizeof in < all - n ? sizeof in : all - n);
+					_exit(n != all);
+				}
+				nonblocking(s, 1);
+				if (way >= 2 && splice(file, &off, p[1], NULL, all, 0) != (ssize_t)all)
+					fatal("splice");
+				while (sent < all) {
+					ssize_t r = way < 2 ? sendfile(s, file, &off, all - sent) : splice(p[0], NULL, s, NULL, all - sent, SPLICE_F_NONBLOCK);
+					struct pollfd w = {s, POLLOUT, 0};
+					if (r > 0)
+						sent += r;
+					else if (errno != EAGAIN || poll(&w, 1, 5000) <= 0)
+						break;
+				}
+				say("SO_SNDBUF %d, %d bytes by %s: %zu; the reader %s; %s", sizes[i], chunks[j], way < 2 ? "sendfile" : "splice", sent, ended(pid),
+				    polled(s, POLLOUT, 5000));
+				close(p[0]);
+				close(p[1]);
+				close(fd[0]);
+				close(fd[1]);
+			}
+	close(file);
+}
+
 /* What is written with a send buffer as small as it may be, by one who waits for POLLOUT,
  * arrives; and then there is room again, and nothing waits. */
 static void smallbuf(void)
@@ -2536,6 +2589,7 @@ static void smallbuf(void)
 				close(fd[0]);
 				close(fd[1]);
 			}
+	smallpages();
 }
 
 static void option(const char *label, int fd, int level, int opt, int value)
