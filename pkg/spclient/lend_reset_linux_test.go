@@ -174,22 +174,67 @@ func TestLendSmallBuffer(t *testing.T) {
 	}
 }
 
-// SO_LINGER with a time of 0 resets at close, whatever is queued.
+// SO_LINGER with a time of 0 resets at close. What was written just before has left by then.
 func TestLendLinger(t *testing.T) { lendModes(t, testLendLinger) }
 
 func testLendLinger(t *testing.T, a, b *lent) {
-	ctx := testContext(t)
-	if err := a.c.SetsockoptStruct(ctx, a.fd, netbsd.SOL_SOCKET, netbsd.SO_LINGER, &netbsd.Linger{Onoff: 1}); err != nil {
-		t.Fatal(err)
-	}
+	a.lingersNot()
 	a.says("hello")
 	b.hears("hello")
+	a.says("last words")
 	a.Close()
 	a.ended(sysproxy.LoanClosed, 0)
 	b.lasts()
 	a.closeFD()
 	b.ended(sysproxy.LoanFailed, netbsd.ECONNRESET)
+	b.hears("last words")
+	if !b.seed {
+		b.says("x")
+	}
+	b.drop()
+	b.hearsEnd(syscall.ECONNRESET)
 }
+
+// A close that resets does not wait for a peer that does not read. What that has room for has come.
+func TestLendLingerFull(t *testing.T) { lendModes(t, testLendLingerFull) }
+
+func testLendLingerFull(t *testing.T, a, b *lent) {
+	a.lingersNot()
+	const block = 64 << 10
+	a.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+	for {
+		if _, err := a.Write(make([]byte, block)); err != nil {
+			break
+		}
+	}
+	a.Close()
+	a.ended(sysproxy.LoanClosed, 0)
+	a.closeFD()
+	n, p := 0, make([]byte, block)
+	for !b.over() {
+		b.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+		m, err := b.Read(p)
+		n += m
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal(err)
+		}
+	}
+	b.ended(sysproxy.LoanFailed, netbsd.ECONNRESET)
+	if n < 2*block {
+		t.Errorf("%d bytes have come", n)
+	}
+}
+
+// lingersNot has the socket's close reset the connection.
+func (l *lent) lingersNot() {
+	l.t.Helper()
+	if err := l.c.SetsockoptStruct(testContext(l.t), l.fd, netbsd.SOL_SOCKET, netbsd.SO_LINGER, &netbsd.Linger{Onoff: 1}); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// over tells whether the loan has ended.
+func (l *lent) over() bool { return len(l.end) > 0 }
 
 // Who closes the socket's descriptor ends the loan, and the program sees it.
 func TestLendRevoke(t *testing.T) { lendModes(t, testLendRevoke) }

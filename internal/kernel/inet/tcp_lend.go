@@ -241,6 +241,16 @@ func (l *loan) Err() error {
 // EndSend implements [lend.Stream].
 func (l *loan) EndSend() { _ = l.so.Shutdown(netbsd.SHUT_WR) }
 
+// Unsent implements [lend.Stream]. To the kernel itself nothing has been sent that has not arrived, for the
+// receiver may have no room for segments that it is to look at, and a reset is none.
+func (l *loan) Unsent() bool {
+	if l.so.stack.isLocal(l.remote) {
+		return lookAt(l.ep).unsent > 0
+	}
+	_, waiting := nextSegment(l.ep)
+	return waiting > 0
+}
+
 // Reset implements [lend.Stream].
 func (l *loan) Reset() { l.ep.Abort() }
 

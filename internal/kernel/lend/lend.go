@@ -33,6 +33,8 @@ type Stream interface {
 	// Push has leave what Send has taken and keeps back until the peer has acknowledged
 	// what left before (Nagle's algorithm).
 	Push()
+	// Unsent tells whether Send has taken bytes that have not left.
+	Unsent() bool
 	// Reset ends the connection at once.
 	Reset()
 	// Err tells why the connection broke, or nil.
@@ -97,7 +99,7 @@ type End uint32
 
 // The ends of a loan.
 const (
-	Closed  End = 1 // the program ended both directions; all that it sent is the stream's
+	Closed  End = 1 // the program ended both directions; all that it sent is the stream's, unless Abrupt
 	Dropped End = 2 // the program closed with data unread, and the stream was reset
 	Failed  End = 3 // the stream broke
 	Revoked End = 4 // by Revoke
@@ -111,6 +113,12 @@ const (
 	keep = 64 << 10
 	// corkTime is how long a cork holds a byte back at most, as Linux's.
 	corkTime = 200 * time.Millisecond
+	// lingerTime is how long the stream may take to send what the program wrote before it closed,
+	// where that resets the connection, and lingerLook how soon it is looked again. The peer's
+	// acknowledgements make room, and on the host they are mostly there when the write returns. It
+	// is enough to send a segment once more.
+	lingerTime = 300 * time.Millisecond
+	lingerLook = time.Millisecond
 	// turnBytes is about how many bytes are carried before other loans have
 	// their turn.
 	turnBytes = 512 << 10

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -70,6 +71,7 @@ type Loan struct {
 	seeded   bool // the descriptor has a byte that nobody needs
 	nonblock bool // its mode is not to wait
 	cork     cork
+	linger   linger
 }
 
 // NewLoan makes a loan of a descriptor of a connected local stream socket of the
@@ -454,8 +456,9 @@ func (l *Loan) look() {
 
 // up carries what the program wrote to the stream.
 func (l *Loan) up() (n int) {
-	if l.hup && l.stream.Abrupt() {
-		l.end(Closed, nil)
+	abrupt := l.hup && l.stream.Abrupt()
+	if abrupt && l.sent {
+		l.reset()
 		return 0
 	}
 	if l.pass() {
@@ -499,7 +502,7 @@ func (l *Loan) up() (n int) {
 		}
 		m, err := l.give(give)
 		n += m
-		if err == nil && (corked || l.cork.push) {
+		if err == nil && (corked || l.cork.push || abrupt || l.broken) {
 			l.stream.Push()
 		}
 		switch {
@@ -509,9 +512,8 @@ func (l *Loan) up() (n int) {
 			return n
 		case err == nil:
 		case err == netbsd.EAGAIN:
-			if l.broken {
-				// It is not waited for: the peer hears of the end at once.
-				l.drop()
+			if abrupt || l.broken {
+				l.reset()
 			}
 			return n
 		default:
@@ -533,14 +535,14 @@ func (l *Loan) up() (n int) {
 // upEnded is told what the host says at the end of what the program wrote.
 func (l *Loan) upEnded(e syscall.Errno) {
 	if e != 0 {
-		l.drop()
+		l.reset()
 		return
 	}
 	if !l.hup {
 		l.look()
 	}
 	if l.hup && l.stream.Abrupt() {
-		l.end(Closed, nil)
+		l.reset()
 	} else {
 		l.finishUp()
 	}
@@ -550,8 +552,11 @@ func (l *Loan) upEnded(e syscall.Errno) {
 // when that was the last, or the program has closed. A host socket both halves of
 // which have ended looks as if it were closed at the other end.
 func (l *Loan) finishUp() {
-	if l.hup && (l.broken || !l.heard && (len(l.rest) > 0 || l.tube != nil || l.stream.Unread() || l.in.Load().unread())) {
-		l.drop()
+	if l.hup && !l.heard && (len(l.rest) > 0 || l.tube != nil || l.stream.Unread() || l.in.Load().unread()) {
+		l.broken = true
+	}
+	if l.hup && l.broken {
+		l.reset()
 		return
 	}
 	if !l.sent {
@@ -563,10 +568,37 @@ func (l *Loan) finishUp() {
 	}
 }
 
-// drop ends the loan of a program that has closed with data unread.
-func (l *Loan) drop() {
-	l.stream.Reset()
-	l.end(Dropped, nil)
+// linger is how a reset waits for the stream.
+type linger struct {
+	timer *time.Timer
+	until time.Time
+}
+
+// reset ends the loan of a program that has closed with data unread, or abruptly. Before that the
+// stream sends what the program wrote: then reset is called again.
+func (l *Loan) reset() {
+	g := &l.linger
+	if l.stream.Unsent() || l.src.Ready() > 0 || len(l.cork.held) > 0 {
+		switch now := time.Now(); {
+		case g.timer == nil:
+			g.until = now.Add(lingerTime)
+			g.timer = time.AfterFunc(lingerLook, func() {
+				if l.note(hostIn) {
+					l.p.queue(l)
+				}
+			})
+			return
+		case now.Before(g.until):
+			g.timer.Reset(max(lingerLook, (lingerTime-g.until.Sub(now))/4))
+			return
+		}
+	}
+	if l.broken {
+		l.stream.Reset()
+		l.end(Dropped, nil)
+	} else {
+		l.end(Closed, nil) // closing the socket resets
+	}
 }
 
 // end ends the loan. The program sees it as a reset, unless it ended the connection itself.
@@ -584,6 +616,9 @@ func (l *Loan) end(how End, err error) {
 		l.buf, l.rest = nil, nil
 	}
 	l.cork.end()
+	if l.linger.timer != nil {
+		l.linger.timer.Stop()
+	}
 	if l.tube != nil {
 		l.p.putTube(l.tube)
 		l.tube = nil
