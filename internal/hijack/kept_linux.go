@@ -162,6 +162,12 @@ func (k *kept) hungUp() (hung bool) {
 	return hung || !open
 }
 
+// broken tells whether the programs have closed the other end with something unread in it.
+func (k *kept) broken() (broken bool) {
+	k.control(func(fd int) { broken = polled(fd, 0)&unix.POLLERR != 0 })
+	return broken
+}
+
 // shutdownWrite lets the programs read the end of the stream.
 func (k *kept) shutdownWrite() { k.control(func(fd int) { unix.Shutdown(fd, unix.SHUT_WR) }) }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -101,10 +102,13 @@ func (p *pump) up() {
 		case err == nil:
 		case errors.Is(err, io.EOF):
 			p.mu.Lock()
-			p.ended = true
 			closed := p.closed || p.k.hungUp()
+			p.ended = !closed
 			p.mu.Unlock()
 			if closed {
+				if p.resets() {
+					p.drain()
+				}
 				p.finish()
 			} else {
 				p.ks.Shutdown(netbsd.SHUT_WR)
@@ -112,6 +116,7 @@ func (p *pump) up() {
 			return
 		case errors.Is(err, unix.ECONNRESET):
 			// Closed with data that nobody has read: TCP resets then.
+			p.drain()
 			p.x.forget()
 			p.ks.Abort()
 			p.k.settle()
@@ -186,10 +191,47 @@ func (p *pump) hungUp() {
 	p.mu.Unlock()
 	if ended {
 		p.finish()
+	} else if p.resets() || p.k.broken() {
+		// A peer that does not read is not waited for.
+		time.AfterFunc(lingerTime, p.giveUp)
+	}
+}
+
+// lingerTime is how long the kernel may take to send what was written before a close that resets. On
+// the host that has left with the write.
+const lingerTime = 300 * time.Millisecond
+
+// resets tells whether closing the kernel's socket resets the connection.
+func (p *pump) resets() bool {
+	p.x.optMu.Lock()
+	defer p.x.optMu.Unlock()
+	on, seconds := p.x.opts.Linger()
+	return on && seconds == 0
+}
+
+// drain waits until the kernel has sent all, before a close that would drop the rest.
+func (p *pump) drain() {
+	p.delay(0)
+	p.ks.Sendto(nil, nil) // NetBSD's kernel looks at that only when something is sent
+	for wait, end := time.Millisecond, time.Now().Add(lingerTime); time.Now().Before(end); wait *= 2 {
+		left := int32(0)
+		err := p.ks.Use(func(fd spclient.FD) error {
+			return p.x.s.conn.IoctlStruct(p.x.s.ctx, fd, netbsd.FIONWRITE, &left)
+		})
+		if err != nil || left == 0 {
+			return
+		}
+		time.Sleep(wait)
 	}
 }
 
 func (p *pump) finish() { p.x.finish(p.ks, p.k) }
+
+// giveUp resets the connection, unless it has ended.
+func (p *pump) giveUp() {
+	p.ks.Abort()
+	p.finish()
+}
 
 // finish closes both sides after all has been said.
 func (x *socket) finish(ks *spclient.NetSocket, k *kept) {
