@@ -664,6 +664,58 @@ static void after_reset(const char *what, int fd)
 	say("%s: SO_ERROR %s", what, err(soerror(fd)));
 }
 
+/* What was sent just before a close that resets arrives before the reset, whether somebody waits
+ * for it, it is read later, or it was sent before accept. */
+static void reset_after_data(void)
+{
+	static char in[100000];
+	const size_t sizes[] = {5, 20000, 100000};
+	const char *whens[] = {"at once", "later", "after accept"};
+	for (int i = 0; i < 3; i++)
+		for (int when = 0; when < 3; when++)
+			for (int end = 0; end < (when < 2 ? 2 : 1); end++) {
+				int fd[2] = {-1, -1}, l = -1;
+				union addr a;
+				if (when < 2)
+					pair(fd);
+				else {
+					l = listener(0, 5, &a);
+					fd[0] = connected(&a);
+				}
+				setsockopt(fd[end], SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
+				/* Somebody else waits for the first byte. */
+				int p[2];
+				if (pipe(p) < 0)
+					fatal("pipe");
+				pid_t pid = fork();
+				if (pid == 0) {
+					close(fd[end]);
+					close(p[1]);
+					size_t n = 0;
+					ssize_t r = 0;
+					if (when > 0)
+						read(p[0], in, 1); /* until it has been closed */
+					if (when == 1)
+						pause_ms(100);
+					if (when == 2)
+						fd[1] = accept(l, NULL, NULL);
+					while ((r = read(fd[1 - end], in, sizeof in)) > 0)
+						n += r;
+					say("linger 0 after %zu bytes to end %d, read %s: %zu, then %s", sizes[i], 1 - end, whens[when], n, res(r));
+					_exit(0);
+				}
+				if (fd[1 - end] >= 0)
+					close(fd[1 - end]);
+				close(p[0]);
+				ssize_t w = write(fd[end], in, sizes[i]);
+				close(fd[end]);
+				close(p[1]);
+				say("written %zd, %s", w, ended(pid));
+				if (l >= 0)
+					close(l);
+			}
+}
+
 static void reset(void)
 {
 	int fd[2];
@@ -755,6 +807,7 @@ static void reset(void)
 		n += r;
 	say("300000 bytes before a close: %zu, then %s; writer %s", n, res(r), ended(pid));
 	close(fd[1]);
+	reset_after_data();
 }
 
 static void timeouts(void)
