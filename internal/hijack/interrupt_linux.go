@@ -5,12 +5,12 @@ package hijack
 import (
 	"bytes"
 	"os"
-	"runtime"
 	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"rumptools/internal/hijack/ownthread"
 	"rumptools/internal/hijack/seccomp"
 )
 
@@ -118,22 +118,14 @@ func (ws *waits) handOver(w *wait) {
 // does that, and it stays so when the tracer has gone, before the thread has seen it.
 func nudge(tid int) error {
 	done := make(chan error)
-	go func() {
-		// The thread ends with this, and the tracing with the thread.
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			// But the first one would stay.
-			err := nudge(tid)
-			runtime.UnlockOSThread()
-			done <- err
-			return
-		}
+	// The tracing ends with the thread.
+	ownthread.Go(func() {
 		err := unix.PtraceSeize(tid)
 		if err == nil {
 			err = unix.PtraceInterrupt(tid)
 		}
 		done <- err
-	}()
+	})
 	if err := <-done; err != nil {
 		return err
 	}

@@ -404,6 +404,14 @@ func (p *process) stop() {
 		p.t.Logf("%s:\n%s", p.name, p.output())
 	}
 	p.cmd.Process.Signal(syscall.SIGTERM)
+	if p.name == "ssh" {
+		// It looks whether one has come, and then waits (OpenSSH 9.2): one that comes between the two is not enough.
+		select {
+		case <-p.done:
+		case <-time.After(5 * time.Second):
+			p.cmd.Process.Signal(syscall.SIGTERM)
+		}
+	}
 	select {
 	case <-p.done:
 	case <-time.After(10 * time.Second):
