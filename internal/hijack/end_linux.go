@@ -153,7 +153,7 @@ func (e *ends) hangUps(wait int, do func(gone func())) bool {
 func (e *ends) catchUp() {
 	e.hangUps(0, func(gone func()) { gone() })
 	e.hear()
-	if n := e.s.inner.made(); n != nil {
+	if n := e.s.inner.net.Load(); n != nil {
 		n.CatchUp()
 	}
 	if raw, err := e.in.SyscallConn(); err == nil {

@@ -4,6 +4,7 @@ package hijack
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -83,8 +84,8 @@ func FuzzParseMark(f *testing.F) {
 	f.Add("tfd:        7 events:     2019 data: ffffffffffffffff  pos:0 ino:1e sdev:9\n")
 	f.Add("pos:	0\n")
 	f.Fuzz(func(t *testing.T, line string) {
-		if m, ok := parseMark(line, 7, 0x1e); ok && m.event.Events == 0 && line == "" {
-			t.Error("a place of nothing")
+		if _, ok := parseMark(line, 7, 0x1e); ok && !strings.Contains(line, "tfd:") {
+			t.Errorf("%q is a place", line)
 		}
 	})
 }

@@ -100,16 +100,8 @@ func (r *icmpEar) listen(family int, ks *spclient.NetSocket) {
 
 // tellError tells the socket that sent the datagram; control came with the message.
 func (s *supervisor) tellError(e *linuxsock.ICMPError, control []byte) {
-	s.mu.Lock()
-	var all []*socket
-	for _, x := range s.sockets {
-		if x.opts.Type == unix.SOCK_DGRAM && x.nl == nil {
-			all = append(all, x)
-		}
-	}
-	s.mu.Unlock()
-	for _, x := range all {
-		if x.queuesErrors() && x.sent(e) {
+	for _, x := range s.all() {
+		if x.opts.Type == unix.SOCK_DGRAM && x.nl == nil && x.queuesErrors() && x.sent(e) {
 			x.icmpError(e, control)
 			return
 		}

@@ -22,9 +22,7 @@ import (
 // innerNet is the supervisor's network namespace, which the first UDP socket makes.
 type innerNet struct {
 	once sync.Once
-	net  *innernet.Net // nil where there may be none
-
-	there atomic.Bool // net is there
+	net  atomic.Pointer[innernet.Net] // nil before, and where there may be none
 }
 
 // innerNet gives the network, or nil.
@@ -35,39 +33,24 @@ func (s *supervisor) innerNet() *innernet.Net {
 			s.say("UDP sockets are local ones, whose errors are not UDP's: %v", err)
 			return
 		}
-		s.inner.net = n
-		s.inner.there.Store(true)
+		s.inner.net.Store(n)
 	})
-	return s.inner.net
-}
-
-// made gives the network if there is one.
-func (i *innerNet) made() *innernet.Net {
-	if !i.there.Load() {
-		return nil
-	}
-	return i.net
+	return s.inner.net.Load()
 }
 
 // closeInner ends the network.
 func (s *supervisor) closeInner() {
-	if n := s.inner.made(); n != nil {
+	if n := s.inner.net.Load(); n != nil {
 		n.Close()
 	}
 }
 
 // innerOverrun has those sockets end soon of whose end nobody was told.
 func (s *supervisor) innerOverrun() {
-	s.mu.Lock()
-	var all []*socket
-	for _, x := range s.sockets {
+	for _, x := range s.all() {
 		if x.inner != nil {
-			all = append(all, x)
+			x.retrack()
 		}
-	}
-	s.mu.Unlock()
-	for _, x := range all {
-		x.retrack()
 	}
 }
 

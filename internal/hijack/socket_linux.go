@@ -172,7 +172,8 @@ func (t *trap) socket() {
 		t.fail(e)
 		return
 	}
-	fd, in := -1, (*inner)(nil)
+	fd := -1
+	var in *inner
 	if opts.Type == unix.SOCK_DGRAM && opts.Protocol == unix.IPPROTO_UDP {
 		fd, in = t.s.newInner(flags&unix.SOCK_NONBLOCK != 0)
 	}
@@ -184,7 +185,7 @@ func (t *trap) socket() {
 		}
 	}
 	defer unix.Close(fd)
-	x, e := t.s.newSocket(fd, opts)
+	x, e := t.s.newSocket(fd, opts, in)
 	if e != 0 {
 		t.fail(e)
 		return
@@ -193,7 +194,7 @@ func (t *trap) socket() {
 		// The more waits there, the less often who carries it has to be woken.
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, streamBuffer)
 	}
-	if x.inner = in; in != nil {
+	if in != nil {
 		x.trackInner(fd)
 	} else {
 		x.track(fd)
@@ -221,8 +222,8 @@ func (t *trap) giveFD(fd int, x *socket, cloexec bool) {
 	t.s.say("%d: socket %d", t.TID, num)
 }
 
-// newSocket makes what is known of a socket S.
-func (s *supervisor) newSocket(fd int, opts *linuxsock.Socket) (*socket, unix.Errno) {
+// newSocket makes what is known of a socket S; in is of one of the inner network.
+func (s *supervisor) newSocket(fd int, opts *linuxsock.Socket, in *inner) (*socket, unix.Errno) {
 	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
 	if err != nil {
 		return nil, errnoOf(err)
@@ -231,7 +232,7 @@ func (s *supervisor) newSocket(fd int, opts *linuxsock.Socket) (*socket, unix.Er
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, errnoOf(err)
 	}
-	x := &socket{s: s, cookie: cookie, inode: uint32(st.Ino), opts: opts, accepted: -1, pingID: uint16(s.serial.Add(1)*40503 + uint64(os.Getpid()))}
+	x := &socket{s: s, cookie: cookie, inode: uint32(st.Ino), opts: opts, inner: in, accepted: -1, pingID: uint16(s.serial.Add(1)*40503 + uint64(os.Getpid()))}
 	s.mu.Lock()
 	s.sockets[cookie] = x
 	s.mu.Unlock()

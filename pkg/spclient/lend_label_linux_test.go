@@ -56,6 +56,18 @@ func hostUDP(t testing.TB) int {
 	return fd
 }
 
+// connectS connects S to K.
+func (b *labelled) connectS() {
+	b.t.Helper()
+	name, err := unix.Getsockname(b.k)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := unix.Connect(b.s, name); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 func (b *labelled) lend() {
 	b.t.Helper()
 	b.lendWith(b.k, b.table)
@@ -121,13 +133,7 @@ func TestLendLabelled(t *testing.T) {
 			if err := c.Connect(ctx, b.fd, two.sa); err != nil {
 				t.Fatal(err)
 			}
-			name, err := unix.Getsockname(b.k)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := unix.Connect(b.s, name); err != nil {
-				t.Fatal(err)
-			}
+			b.connectS()
 			for range 3000 {
 				b.says("out")
 				if from := two.hears("out"); !bytes.Equal(from, b.name()) {
@@ -173,13 +179,7 @@ func TestLendLabelledError(t *testing.T) {
 	if err := c.CloseFD(ctx, gone.fd); err != nil {
 		t.Fatal(err)
 	}
-	name, err := unix.Getsockname(b.k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Connect(b.s, name); err != nil {
-		t.Fatal(err)
-	}
+	b.connectS()
 	for range 10 {
 		if err := c.Connect(ctx, b.fd, gone.sa); err != nil {
 			t.Fatal(err)

@@ -39,14 +39,11 @@ func (s *Stack) addGroupSysctls() {
 // groups is in_multicast_sysctl and in6_multicast_sysctl: the groups of the interface whose number is the parameter, each
 // with an address of the interface before it and behind it how often it was joined.
 func (s *Stack) groups(r *kernel.SysctlRequest, family int32) ([]byte, error) {
-	if len(r.Params) != 1 {
-		return nil, netbsd.EINVAL
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ifp := s.ifByIndex[uint16(r.Params[0])]
-	if ifp == nil || int32(ifp.Index) != r.Params[0] {
-		return nil, netbsd.ENODEV
+	ifp, err := s.ifOfParam(r)
+	if err != nil {
+		return nil, err
 	}
 	var order []netip.Addr
 	joined := make(map[netip.Addr]uint32)

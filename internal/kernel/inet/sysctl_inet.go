@@ -56,16 +56,25 @@ func (s *Stack) addSysctls() {
 // sysctlSdl is net.sdl: the link-level address of the interface whose number
 // follows.
 func (s *Stack) sysctlSdl(r *kernel.SysctlRequest) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ifp, err := s.ifOfParam(r)
+	if err != nil {
+		return nil, err
+	}
+	return ifp.mac(), nil
+}
+
+// ifOfParam is the interface whose number is the only parameter; s.mu is held.
+func (s *Stack) ifOfParam(r *kernel.SysctlRequest) (*Interface, error) {
 	if len(r.Params) != 1 {
 		return nil, netbsd.EINVAL
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	ifp := s.ifByIndex[uint16(r.Params[0])]
 	if ifp == nil || int32(ifp.Index) != r.Params[0] {
 		return nil, netbsd.ENODEV
 	}
-	return ifp.mac(), nil
+	return ifp, nil
 }
 
 // addInterfaceSysctls adds an interface's nodes below net.interfaces. Frames
