@@ -30,9 +30,24 @@ type attempt struct {
 	over  bool
 }
 
-// connectMoment is how long a connect that does not wait may take nevertheless: those
-// to the kernel itself, and their refusals, mostly take less.
-const connectMoment = 2 * time.Millisecond
+// How long a connect that does not wait may take nevertheless: those to the kernel itself, and their refusals, mostly take less
+// than the first; longer only those whose listener is full, and what runs on a busy host.
+const (
+	connectMoment    = 2 * time.Millisecond
+	connectOwnMoment = 20 * time.Millisecond
+)
+
+// connectMoment is how long a connect may take that does not wait.
+func (s *supervisor) connectMoment(peer []byte) time.Duration {
+	ap, ok := linuxsock.Addr(peer)
+	switch {
+	case !ok || !s.addresses.Own(s.ctx, s.conn, ap.Addr()):
+		return connectMoment
+	case s.pairs():
+		return pairMoment
+	}
+	return connectOwnMoment
+}
 
 // connect is connect(2).
 func (t *trap) connect() {
@@ -62,7 +77,10 @@ func (t *trap) connect() {
 				return
 			}
 			// The peer's answer: nobody has it before connect(2) returns.
-			x.goOn(a, t.host)
+			if !t.refused(a) {
+				x.goOn(a, t.host)
+			}
+			t.s.say("%d: connect %d %s: %v, which it will be told", t.TID, t.arg(0), describe(sa), a.err)
 			t.fail(unix.EINPROGRESS)
 		case <-time.After(t.s.connectMoment(a.peer)):
 			x.goOn(a, t.host)
@@ -145,8 +163,9 @@ func (t *trap) connected(a *attempt, host int) {
 // begin starts a connection, or finds one that was begun before.
 func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 	x.mu.Lock()
-	state, a := x.state, x.attempt
+	state, a, shows := x.state, x.attempt, x.shows
 	x.mu.Unlock()
+	disconnects := linuxsock.Family(sa) == unix.AF_UNSPEC
 	switch state {
 	case connecting:
 		if a.async != nil && nonblocking(t.host) {
@@ -162,11 +181,19 @@ func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 	case broken, listening:
 		return nil, unix.EISCONN
 	case dead:
-		if x.tellOnce() {
+		switch {
+		case disconnects:
+		case shows:
+			return nil, x.tellRefusal(t.host)
+		case x.tellOnce():
+			x.toldByHost(t.host)
 			if e := x.takeError(); e != 0 {
 				return nil, e
 			}
+			return nil, unix.ECONNABORTED
 		}
+	}
+	if state == dead || shows {
 		if e := x.replace(t); e != 0 {
 			return nil, e
 		}
@@ -386,42 +413,58 @@ func (x *socket) fill(host int, k *kept) (unfill, restore func()) {
 	return unfill, restore
 }
 
-// replace gives the program a new S in the place of one that is of no use any more, as
-// after a connect that failed: on Linux the same socket can be connected again. What was
-// made of the old descriptor with dup(2) stays as it is.
+// replace gives the program a new local S in the place of one that is of no use any more, as
+// after a connect that failed: on Linux the same socket can be connected again. What another
+// process has of the old one stays as it is.
 func (x *socket) replace(t *trap) unix.Errno {
-	typ := unix.SOCK_STREAM | unix.SOCK_CLOEXEC
-	if nonblocking(t.host) {
-		typ |= unix.SOCK_NONBLOCK
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = x.swap(t, fd)
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, typ, 0)
 	if err != nil {
 		return errnoOf(err)
 	}
+	x.mu.Lock()
+	x.state, x.shows = fresh, false
+	if x.local != nil {
+		x.state = bound
+	}
+	x.mu.Unlock()
+	return 0
+}
+
+// swap gives the program fd in the place of S, whatever numbers that has, and the call that is trapped, too. It closes fd if
+// that fails.
+func (x *socket) swap(t *trap, fd int) error {
 	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
 	var st unix.Stat_t
 	if err == nil {
 		err = unix.Fstat(fd, &st)
 	}
-	var places []mark
+	var list []spot
 	if err == nil {
-		places = marks(t.TID, t.arg(0), x.inode)
+		hostSettings(t.host, fd)
+		list = spots(t.TID, x.inode)
 		err = t.s.l.ReplaceFD(&t.Call, fd, t.arg(0), closesOnExec(t.TID, t.arg(0)))
 	}
 	if err != nil {
 		unix.Close(fd)
-		return errnoOf(err)
+		return err
 	}
-	t.s.t.putBack(t.TID, fd, t.arg(0), places)
+	for _, at := range list {
+		if at.num != t.arg(0) {
+			if err := t.s.l.ReplaceFD(&t.Call, fd, at.num, closesOnExec(t.TID, at.num)); err != nil {
+				t.s.say("%d: descriptor %d stays: %v", t.TID, at.num, err)
+				continue
+			}
+		}
+		t.s.t.putBack(t.TID, fd, at.num, at.marks)
+	}
 	x.forget()
 	x.mu.Lock()
 	x.untrack()
 	x.replaced++
-	x.cookie, x.inode, x.state = cookie, uint32(st.Ino), fresh
-	if x.local != nil {
-		x.state = bound
-	}
-	x.path = ""
+	x.cookie, x.inode, x.path = cookie, uint32(st.Ino), ""
 	x.mu.Unlock()
 	x.track(fd)
 	x.s.mu.Lock()
@@ -429,7 +472,23 @@ func (x *socket) replace(t *trap) unix.Errno {
 	x.s.mu.Unlock()
 	unix.Close(t.host)
 	t.host = fd
-	return 0
+	return nil
+}
+
+// hostSettings gives a socket of the host's what the program has set of another one that is the host's business.
+func hostSettings(from, to int) {
+	unix.SetNonblock(to, nonblocking(from))
+	for _, name := range []int{unix.SO_RCVTIMEO, unix.SO_SNDTIMEO} {
+		if tv, err := unix.GetsockoptTimeval(from, unix.SOL_SOCKET, name); err == nil {
+			unix.SetsockoptTimeval(to, unix.SOL_SOCKET, name, tv)
+		}
+	}
+	for _, name := range []int{unix.SO_SNDBUF, unix.SO_RCVBUF} {
+		if v, err := unix.GetsockoptInt(from, unix.SOL_SOCKET, name); err == nil {
+			// The kernel doubles what it is told.
+			unix.SetsockoptInt(to, unix.SOL_SOCKET, name, v/2)
+		}
+	}
 }
 
 // closesOnExec tells whether a descriptor of a thread is close-on-exec.

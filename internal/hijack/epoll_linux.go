@@ -16,63 +16,108 @@ import (
 // A socket in the place of another is in no epoll(7) that the other was in: the host takes that one out when its last
 // descriptor goes, and programs do not know that it has gone.
 
-// mark is a place in an epoll, which is the descriptor num of the program's.
-type mark struct {
+// spot is a descriptor of a socket in a process.
+type spot struct {
 	num   int
+	marks []mark
+}
+
+// mark is a place in an epoll, which is the descriptor epoll of the process.
+type mark struct {
+	epoll int
 	event unix.EpollEvent
 }
 
-// marks are the places that a descriptor has in the epolls of its process.
-func marks(tid uint32, num int, inode uint32) (list []mark) {
-	dir := fmt.Sprintf("/proc/%d/fd", tid)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil
-	}
-	for _, entry := range entries {
-		if link, err := os.Readlink(dir + "/" + entry.Name()); err != nil || link != "anon_inode:[eventpoll]" {
-			continue
-		}
-		epoll, err := strconv.Atoi(entry.Name())
+// spots are the descriptors that a thread's process has of a socket.
+func spots(tid uint32, inode uint32) (list []spot) {
+	dir := fmt.Sprintf("/proc/%d/fd/", tid)
+	link := socketLink(inode)
+	var epolls []int
+	for _, name := range namesIn(dir) {
+		num, err := strconv.Atoi(name)
 		if err != nil {
 			continue
 		}
+		switch l, _ := os.Readlink(dir + name); l {
+		case link:
+			list = append(list, spot{num: num})
+		case "anon_inode:[eventpoll]":
+			epolls = append(epolls, num)
+		}
+	}
+	for _, epoll := range epolls {
 		info, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", tid, epoll))
 		if err != nil {
 			continue
 		}
 		for line := range strings.Lines(string(info)) {
-			if m, ok := parseMark(line, num, inode); ok {
-				m.num = epoll
-				list = append(list, m)
+			for i, at := range list {
+				if event, ok := parseMark(line, at.num, inode); ok {
+					list[i].marks = append(list[i].marks, mark{epoll, event})
+				}
 			}
 		}
 	}
 	return list
 }
 
+// socketLink is what a descriptor of a socket is a link to (proc_pid_fd(5)).
+func socketLink(inode uint32) string { return fmt.Sprintf("socket:[%d]", inode) }
+
+// namesIn are the names in a directory, in no order.
+func namesIn(path string) []string {
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	return names
+}
+
+// heldElsewhere tells whether another process than that of a thread has S, too.
+func (x *socket) heldElsewhere(tid uint32) bool {
+	mine, err := processOf(tid)
+	if err != nil {
+		return true
+	}
+	link := socketLink(x.inode)
+	for _, pid := range descendants() {
+		if pid == strconv.Itoa(mine) {
+			continue
+		}
+		dir := "/proc/" + pid + "/fd/"
+		for _, name := range namesIn(dir) {
+			if l, _ := os.Readlink(dir + name); l == link {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // parseMark reads a line of an epoll's fdinfo (proc_pid_fdinfo(5)), if it is about a descriptor:
 //
 //	tfd:        7 events:     2019 data:                7  pos:0 ino:1e sdev:9
-func parseMark(line string, num int, inode uint32) (m mark, ok bool) {
+func parseMark(line string, num int, inode uint32) (event unix.EpollEvent, ok bool) {
 	f := strings.Fields(line)
 	if len(f) < 8 || f[0] != "tfd:" || f[1] != strconv.Itoa(num) || f[2] != "events:" || f[4] != "data:" {
-		return m, false
+		return event, false
 	}
 	ino, found := strings.CutPrefix(f[7], "ino:")
 	if n, err := strconv.ParseUint(ino, 16, 64); !found || err != nil || uint32(n) != inode {
-		return m, false
+		return event, false
 	}
 	events, err := strconv.ParseUint(f[3], 16, 32)
 	if err != nil {
-		return m, false
+		return event, false
 	}
 	data, err := strconv.ParseUint(f[5], 16, 64)
 	if err != nil {
-		return m, false
+		return event, false
 	}
-	m.event = unix.EpollEvent{Events: uint32(events), Fd: int32(data), Pad: int32(data >> 32)}
-	return m, true
+	event = unix.EpollEvent{Events: uint32(events), Fd: int32(data), Pad: int32(data >> 32)}
+	return event, true
 }
 
 // putBack puts a descriptor, fd here and num of the program's, where another was.
@@ -82,7 +127,7 @@ func (t *targets) putBack(tid uint32, fd, num int, list []mark) {
 	}
 	epolls := make([]int, len(list))
 	for i, m := range list {
-		epoll, err := t.borrow(tid, m.num)
+		epoll, err := t.borrow(tid, m.epoll)
 		if err == nil {
 			defer unix.Close(epoll)
 		} else {

@@ -4,14 +4,15 @@ package hijack
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
-// What an epoll has of a descriptor is found, and put back for another file with the same number.
-func TestMarks(t *testing.T) {
+// All descriptors of a socket are found, and what epolls have of them, which is put back for another file with the same number.
+func TestSpots(t *testing.T) {
 	var pairs [3][2]int
 	for i := range pairs {
 		p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -46,12 +47,18 @@ func TestMarks(t *testing.T) {
 		t.Fatal(err)
 	}
 	tid := uint32(os.Getpid())
-	list := marks(tid, old, uint32(st.Ino))
-	if len(list) != len(epolls) {
-		t.Fatalf("%d places: %v", len(list), list)
+	second, err := unix.FcntlInt(uintptr(old), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if none := marks(tid, old, uint32(st.Ino)+1); len(none) != 0 {
-		t.Errorf("places of another file: %v", none)
+	defer unix.Close(second)
+	list := spots(tid, uint32(st.Ino))
+	slices.SortFunc(list, func(a, b spot) int { return a.num - b.num })
+	if len(list) != 2 || list[0].num != old || list[1].num != second || len(list[0].marks) != len(epolls) || len(list[1].marks) != 0 {
+		t.Fatalf("%d and %d are at %+v", old, second, list)
+	}
+	if none := spots(tid, ^uint32(st.Ino)); len(none) != 0 {
+		t.Errorf("another file is at %+v", none)
 	}
 	// The other file has the number now, and is in no epoll.
 	if err := unix.Dup3(other, old, unix.O_CLOEXEC); err != nil {
@@ -63,7 +70,7 @@ func TestMarks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	targets.putBack(tid, fd, old, list)
+	targets.putBack(tid, fd, old, list[0].marks)
 	unix.Close(fd)
 	unix.Write(pairs[1][1], []byte("x"))
 	for _, ep := range epolls {

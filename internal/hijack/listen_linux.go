@@ -33,7 +33,7 @@ func (t *trap) listen() {
 	state := x.state
 	x.mu.Unlock()
 	switch state {
-	case connecting, connected:
+	case connecting, connected, broken, dead:
 		t.fail(unix.EINVAL)
 		return
 	case listening:
@@ -48,7 +48,7 @@ func (t *trap) listen() {
 		return
 	}
 	x.mu.Lock()
-	shut, local := x.shut, x.local
+	shut, shows, local := x.shut, x.shows, x.local
 	x.shut = false
 	x.mu.Unlock()
 	if local != nil {
@@ -58,8 +58,8 @@ func (t *trap) listen() {
 			return
 		}
 	}
-	if shut {
-		// On Linux it may listen again, but a local socket may not.
+	if shut || shows {
+		// On Linux it may listen again, but a local socket may not, nor is one of the inner network of use.
 		if e := x.replace(t); e != 0 {
 			t.fail(e)
 			return

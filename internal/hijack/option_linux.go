@@ -171,7 +171,7 @@ func (t *trap) getsockopt() {
 // S has it no longer.
 func (x *socket) toldByHost(host int) {
 	x.mu.Lock()
-	has := x.state == broken || x.state == dead || x.opts.Type == unix.SOCK_DGRAM && (x.k != nil || x.inner != nil)
+	has := (x.state == broken || x.state == dead) && !x.shows || x.opts.Type == unix.SOCK_DGRAM && (x.k != nil || x.inner != nil)
 	x.mu.Unlock()
 	if !has {
 		return

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"rumptools/internal/hijack/linuxsock"
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
 	"rumptools/pkg/sysproxy"
@@ -198,14 +197,6 @@ func (x *socket) joined() *pair {
 // pairMoment is how long a connect to an address of the kernel itself may take although
 // the program does not wait: when it is told to wait after all there can be no pair.
 const pairMoment = 100 * time.Millisecond
-
-// connectMoment is how long a connect may take that does not wait.
-func (s *supervisor) connectMoment(peer []byte) time.Duration {
-	if ap, ok := linuxsock.Addr(peer); ok && s.pairs() && s.addresses.Own(s.ctx, s.conn, ap.Addr()) {
-		return pairMoment
-	}
-	return connectMoment
-}
 
 // goesOn tells whether the program did not wait for a connect.
 func (x *socket) goesOn(a *attempt) bool {

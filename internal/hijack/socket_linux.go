@@ -101,6 +101,7 @@ type socket struct {
 	attempt  *attempt // the connect that goes on
 	untold   bool     // that has gone on without the program, which has not asked since
 	replaced int      // how often the program got another S in its place
+	shows    bool     // S is a TCP socket of the host's, which shows a refusal
 	tracked  int32    // S, with ends, or 0
 }
 
@@ -392,7 +393,7 @@ func (x *socket) named(host int) unix.Errno {
 	gone := x.whenGone()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.path != "" {
+	if x.path != "" || x.shows {
 		return 0
 	}
 	path, err := x.s.ends.bind(host, gone)
@@ -529,6 +530,9 @@ func (t *trap) getpeername() {
 	x.mu.Lock()
 	peer, state := x.peer, x.state
 	x.mu.Unlock()
+	if state == dead {
+		x.showRefused(t)
+	}
 	if peer == nil || state != connected {
 		t.fail(unix.ENOTCONN)
 		return
@@ -562,7 +566,7 @@ func (x *socket) noAddr() []byte {
 func (t *trap) shutdown() {
 	x := t.sock
 	x.mu.Lock()
-	state, stream, p := x.state, x.opts.Type == unix.SOCK_STREAM, x.pair
+	state, stream, p, shows := x.state, x.opts.Type == unix.SOCK_STREAM, x.pair, x.shows
 	x.mu.Unlock()
 	switch {
 	case state == listening && stream && t.arg(1) != unix.SHUT_WR:
@@ -578,7 +582,7 @@ func (t *trap) shutdown() {
 			ks.Close()
 		}
 		t.native()
-	case state == connected || state == listening && stream || x.inner != nil:
+	case state == connected || state == listening && stream || x.inner != nil || shows:
 		if p != nil {
 			p.shutdown(t.arg(1))
 		}

@@ -360,3 +360,37 @@ func FuzzIsLocalError(f *testing.F) {
 	f.Add(make([]byte, 32))
 	f.Fuzz(func(t *testing.T, b []byte) { IsLocalError(b) })
 }
+
+// A connect that is refused here shows as one natively.
+func TestRefused(t *testing.T) {
+	networks(t, func(t *testing.T, n *Net) {
+		fd, err := n.Refused()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		poll := func() int16 {
+			fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLOUT}}
+			unix.Poll(fds, 0)
+			return fds[0].Revents
+		}
+		if got := poll(); got != unix.POLLIN|unix.POLLOUT|unix.POLLERR|unix.POLLHUP {
+			t.Errorf("poll: %#x", got)
+		}
+		if _, err := unix.Read(fd, make([]byte, 1)); err != unix.ECONNREFUSED {
+			t.Errorf("read: %v", err)
+		}
+		if n, err := unix.Read(fd, make([]byte, 1)); n != 0 || err != nil {
+			t.Errorf("read again: %d, %v", n, err)
+		}
+		if err := AgainRefused(fd); err != unix.ECONNABORTED {
+			t.Errorf("connect: %v", err)
+		}
+		if _, err := unix.Read(fd, make([]byte, 1)); err != unix.ENOTCONN {
+			t.Errorf("read then: %v", err)
+		}
+		if got := poll(); got != unix.POLLOUT|unix.POLLHUP {
+			t.Errorf("poll then: %#x", got)
+		}
+	})
+}

@@ -957,6 +957,47 @@ static void nonblock(void)
 	say("connect after a refusal = %s", res(connect(fd, &dead.sa, addrlen_of(fam))));
 	close(fd);
 
+	/* What calls say that nothing was asked before, by both numbers of a socket. */
+	for (int call = 0; call < 4; call++) {
+		static const char *const names[] = {"send", "getpeername and recv", "connect twice", "shutdown"};
+		fd = sock(SOCK_STREAM | SOCK_NONBLOCK);
+		int second = dup(fd);
+		connect(fd, &dead.sa, addrlen_of(fam));
+		awaits(second, POLLOUT);
+		switch (call) {
+		case 0:
+			say("send after a refusal = %s", res(send(fd, "x", 1, 0)));
+			break;
+		case 1:
+			say("getpeername after a refusal = %s", res(getpeername(second, &(struct sockaddr){0}, &(socklen_t){sizeof(struct sockaddr)})));
+			say("recv then = %s", received(second, 0));
+			break;
+		case 2:
+			say("connect after a refusal = %s", res(connect(second, &dead.sa, addrlen_of(fam))));
+			say("recv then = %s", received(second, 0));
+			say("write then = %s", res(send(second, "x", 1, MSG_NOSIGNAL)));
+			say("connect then = %s", res(connect(second, &dead.sa, addrlen_of(fam))));
+			awaits(second, POLLOUT);
+			break;
+		case 3:
+			say("shutdown after a refusal = %s", res(shutdown(fd, SHUT_RDWR)));
+			break;
+		}
+		say("after %s: poll %s", names[call], ready(second, 0));
+		SAY2("recv = %s, of the other %s", received(fd, 0), received(second, 0));
+		say("SO_ERROR = %s", err(soerror(second)));
+		say("listen = %s", res(listen(second, 1)));
+		union addr any = address(fam, myhost(), 0);
+		say("bind = %s", res(bind(fd, &any.sa, addrlen_of(fam))));
+		say("send = %s", res(send(fd, "x", 1, MSG_NOSIGNAL)));
+		say("connect to nobody = %s", res(connect(fd, &(struct sockaddr){AF_UNSPEC}, sizeof(struct sockaddr))));
+		say("poll %s", ready(second, 0));
+		say("listen then = %s", res(listen(second, 1)));
+		say("accept = %s", res(accept(fd, NULL, NULL)));
+		close(fd);
+		close(second);
+	}
+
 	fd = sock(SOCK_STREAM);
 	say("blocking connect to a closed port = %s", res(connect(fd, &dead.sa, addrlen_of(fam))));
 	SAY2("SO_ERROR %s, poll %s", err(soerror(fd)), ready(fd, 0));

@@ -22,6 +22,8 @@ const (
 	UDP Kind = 'u'
 	// Kept is a UDP socket with much room to receive, of mode not to wait.
 	Kept Kind = 'k'
+	// TCP is a TCP socket, of mode not to wait.
+	TCP Kind = 't'
 	// Raw sends packets of IPv4, with their headers.
 	Raw Kind = 'r'
 	// Diag is told of the end of UDP sockets (SKNLGRP_INET_UDP_DESTROY in sock_diag(7)), and of mode not to wait.

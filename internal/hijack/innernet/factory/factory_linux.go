@@ -85,6 +85,8 @@ func Make(kind Kind) (fd int, errno syscall.Errno) {
 		if fd, err = syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|syscall.SOCK_NONBLOCK|flags, 0); err == nil {
 			room(fd, keptRoom)
 		}
+	case TCP:
+		fd, err = syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|flags, 0)
 	case Raw:
 		fd, err = syscall.Socket(syscall.AF_INET, syscall.SOCK_RAW|flags, syscall.IPPROTO_RAW)
 	case Diag:
