@@ -168,10 +168,10 @@ func (t *trap) getsockopt() {
 }
 
 // toldByHost forgets an error that S has, too, if a call of the host's has told it: then
-// S has it no longer.
+// S has it no longer. An S that alone has its errors is not asked, for it would lose one.
 func (x *socket) toldByHost(host int) {
 	x.mu.Lock()
-	has := (x.state == broken || x.state == dead) && !x.shows || x.opts.Type == unix.SOCK_DGRAM && (x.k != nil || x.inner != nil)
+	has := (x.state == broken || x.state == dead) && !x.shows || x.opts.Type == unix.SOCK_DGRAM && x.k != nil
 	x.mu.Unlock()
 	if !has {
 		return

@@ -1747,6 +1747,9 @@ static void udp(void)
 	SAY2("recv = %s, then %s", received(fd, MSG_DONTWAIT), received(fd, MSG_DONTWAIT));
 	send(fd, "x", 1, 0);
 	say("poll %s", awaits(fd, POLLERR));
+	SAY2("SO_ERROR %s, then %s", err(soerror(fd)), err(soerror(fd)));
+	send(fd, "x", 1, 0);
+	say("poll %s", awaits(fd, POLLERR));
 	say("send then = %s", res(send(fd, "x", 1, 0)));
 	pause_ms(100);
 	SAY2("SO_ERROR %s, then %s", err(soerror(fd)), err(soerror(fd)));
