@@ -26,17 +26,9 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 		return e
 	}
 	x.mu.Lock()
-	ks, old := x.ks, x.k
-	inner, was, limited := x.inner != nil, x.state == connected, x.inner != nil && x.inner.mtu != 0
+	ks := x.ks
 	x.mu.Unlock()
-	switch {
-	case !inner:
-		x.takeBack()
-	case was:
-		x.sendRest() // which is for the peer before
-	case limited:
-		x.takeBack() // there may be another K
-	}
+	x.standIn.leave()
 	if addr == nil {
 		return x.dissociate(host, ks)
 	}
@@ -57,13 +49,7 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 		}
 		return e
 	}
-	var k *kept
-	var name string
-	if x.inner != nil {
-		e = x.connectInner(host, addr)
-	} else {
-		k, name, e = x.connectLocal(host, old != nil)
-	}
+	k, e := x.standIn.connect(host, addr)
 	if e != 0 {
 		return e
 	}
@@ -72,7 +58,8 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 		peer = addr
 	}
 	x.mu.Lock()
-	x.k, x.kName, x.kKey = k, name, string(peer)
+	old := x.k
+	x.k, x.kKey = k, string(peer)
 	x.association++
 	x.state = connected
 	x.remote, x.peer = addr, x.linuxAddr(addr)
@@ -92,41 +79,11 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 	return 0
 }
 
-// connectLocal connects an S that is a local socket to a new K, and K to S. again tells whether it is connected
-// already.
-func (x *socket) connectLocal(host int, again bool) (k *kept, name string, e unix.Errno) {
-	x.mu.Lock()
-	path := x.path
-	x.mu.Unlock()
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return nil, "", errnoOf(err)
-	}
-	name, err = autobind(fd)
-	if err == nil && again {
-		// While S is connected nobody else may send to it.
-		disconnect(host)
-	}
-	if err == nil {
-		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
-	}
-	if err == nil {
-		err = unix.Connect(host, &unix.SockaddrUnix{Name: name})
-	}
-	if err != nil {
-		unix.Close(fd)
-		return nil, "", errnoOf(err)
-	}
-	// S was turned away from the one before, which is an error of that one only.
-	k, err = x.s.ends.keep(fd, func() {})
-	return k, name, errnoOf(err)
-}
-
 // dissociate is connect(2) to nobody.
 func (x *socket) dissociate(host int, ks *spclient.NetSocket) unix.Errno {
 	x.mu.Lock()
 	k := x.k
-	x.k, x.kName, x.kKey, x.remote, x.peer = nil, "", "", nil, nil
+	x.k, x.kKey, x.remote, x.peer = nil, "", nil, nil
 	x.association++
 	if x.state == connected {
 		x.state = bound

@@ -19,8 +19,7 @@ import (
 )
 
 // A socket for datagrams gets what the kernel's has, and what it sends without an address is read at K. Most of that the kernel
-// does (datagram_loan); here it is done by calls. How S is told from whom a datagram is depends on what S is: see inner and
-// origin.
+// does (datagram_loan); here it is done by calls. How S is told from whom a datagram is depends on what S is: see standIn.
 
 // open makes sure that a socket for datagrams receives.
 func (x *socket) open(host int) unix.Errno {
@@ -34,7 +33,7 @@ func (x *socket) open(host int) unix.Errno {
 	defer x.op.Unlock()
 	_, e := x.kernel()
 	if e == 0 {
-		e = x.named(host)
+		e = x.standIn.named(host)
 	}
 	if e == 0 {
 		e = x.receive()
@@ -50,26 +49,21 @@ func (x *socket) receive() unix.Errno {
 		return 0
 	}
 	x.receiving = true
-	go x.deliver(x.ks, x.path)
+	go x.deliver(x.ks)
 	return 0
 }
 
 // deliver gives S what comes from the kernel.
-func (x *socket) deliver(ks *spclient.NetSocket, path string) {
-	o := &origins{byKey: make(map[string]*origin), byName: make(map[string]*origin)}
-	x.mu.Lock()
-	x.origins = o
-	x.mu.Unlock()
+func (x *socket) deliver(ks *spclient.NetSocket) {
 	defer func() {
 		x.mu.Lock()
 		defer x.mu.Unlock()
-		o.close()
 		x.receiving = false
 	}()
 	buf := make([]byte, maxDatagram)
 	name, control := make([]byte, 128), make([]byte, 512)
 	for {
-		switch x.exchange(ks, path) {
+		switch x.exchange(ks) {
 		case anew:
 			continue
 		case lost:
@@ -118,11 +112,11 @@ func (x *socket) deliver(ks *spclient.NetSocket, path string) {
 				continue
 			}
 		}
-		err = x.put(o, path, data, m.Name, m.Control)
+		err = x.standIn.put(data, m.Name, m.Control)
 		if errors.Is(err, unix.EPERM) {
 			// S has been connected meanwhile, and takes it from K only, or was for a moment.
 			x.awaitGate()
-			err = x.put(o, path, data, m.Name, m.Control)
+			err = x.standIn.put(data, m.Name, m.Control)
 		}
 		if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EPERM) {
 			return
@@ -215,7 +209,7 @@ func (x *socket) isEnded() bool {
 }
 
 // forward sends what S sends without an address, until K is closed or quit.
-func (x *socket) forward(k *kept, path string, quit *atomic.Bool) {
+func (x *socket) forward(k *kept, quit *atomic.Bool) {
 	buf := make([]byte, maxDatagram)
 	for {
 		n, err := k.Read(buf)
@@ -225,7 +219,7 @@ func (x *socket) forward(k *kept, path string, quit *atomic.Bool) {
 			if quit.Load() {
 				return
 			}
-			x.turnAway(k, path)
+			x.turnAway(k)
 			if quit.Load() {
 				return // told meanwhile, which turnAway has undone
 			}
@@ -244,6 +238,12 @@ func (x *socket) forward(k *kept, path string, quit *atomic.Bool) {
 			x.complain(e)
 		}
 	}
+}
+
+// complain tells the program of an error: S is readable, and its next call fails.
+func (x *socket) complain(e unix.Errno) {
+	x.queueError(e)
+	x.standIn.tell(e)
 }
 
 // noControl is what a datagram without control messages says.

@@ -4,14 +4,12 @@ package hijack
 
 import (
 	"errors"
-	"strings"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/linuxsock"
-	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
 	"rumptools/pkg/sysproxy"
 )
@@ -55,8 +53,8 @@ const (
 )
 
 // exchange has the kernel exchange datagrams, until something is to be done about it.
-func (x *socket) exchange(ks *spclient.NetSocket, path string) course {
-	l, c := x.lendDatagrams(ks, path)
+func (x *socket) exchange(ks *spclient.NetSocket) course {
+	l, c := x.lendDatagrams(ks)
 	if l == nil {
 		return c
 	}
@@ -90,17 +88,17 @@ func (x *socket) exchange(ks *spclient.NetSocket, path string) course {
 }
 
 // lendDatagrams lends the socket, if it can be.
-func (x *socket) lendDatagrams(ks *spclient.NetSocket, path string) (*datagramLoan, course) {
+func (x *socket) lendDatagrams(ks *spclient.NetSocket) (*datagramLoan, course) {
 	g := &x.lending
 	g.gate.Lock()
 	defer g.gate.Unlock()
 	x.mu.Lock()
-	k, never, ended := x.sendingEnd(), g.never, x.state == ended
+	k, never, ended := x.standIn.sendingEnd(), g.never, x.state == ended
 	x.mu.Unlock()
 	switch {
 	case ended:
 		return nil, over
-	case never, !x.canLend(), !x.lendable(k):
+	case never, !x.lendable(k):
 		x.byCalls()
 		return nil, byCalls
 	}
@@ -109,19 +107,7 @@ func (x *socket) lendDatagrams(ks *spclient.NetSocket, path string) (*datagramLo
 		l.end = end
 		close(l.done)
 	}
-	var err error
-	if x.inner != nil {
-		err = x.lendInner(ks, told)
-	} else if k != nil {
-		err = unix.EBADF // if it is closed
-		k.control(func(fd int) { err = x.lendTo(ks, fd, told) })
-	} else {
-		var fd int
-		if fd, err = unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0); err == nil {
-			err = x.lendTo(ks, fd, told)
-			unix.Close(fd)
-		}
-	}
+	err := x.standIn.lend(ks, k, told)
 	if errors.Is(err, spclient.ErrLost) {
 		return nil, lost
 	}
@@ -134,18 +120,6 @@ func (x *socket) lendDatagrams(ks *spclient.NetSocket, path string) (*datagramLo
 	g.loan = l
 	x.mu.Unlock()
 	return l, anew
-}
-
-func (x *socket) lendTo(ks *spclient.NetSocket, host int, told func(spclient.LoanEnd)) error {
-	return ks.Use(func(fd spclient.FD) error { return x.s.conn.LendDatagramsControl(x.s.ctx, fd, host, told) })
-}
-
-// canLend tells whether the kernel takes loans to sockets as S is.
-func (x *socket) canLend() bool {
-	if x.inner != nil {
-		return x.s.conn.CanLendLabels()
-	}
-	return x.s.conn.CanLendDatagrams()
 }
 
 // lendable tells whether the kernel has the datagrams as the program does, and all that is to
@@ -165,12 +139,12 @@ func (x *socket) byCalls() {
 	defer x.mu.Unlock()
 	g := &x.lending
 	g.never = true
-	if k := x.sendingEnd(); k != nil && g.forwarded != k {
+	if k := x.standIn.sendingEnd(); k != nil && g.forwarded != k {
 		g.forwarded, g.quit, g.quitted = k, new(atomic.Bool), make(chan struct{})
-		go func(k *kept, path string, quit *atomic.Bool, quitted chan struct{}) {
+		go func(k *kept, quit *atomic.Bool, quitted chan struct{}) {
 			defer close(quitted)
-			x.forward(k, path, quit)
-		}(k, x.path, g.quit, g.quitted)
+			x.forward(k, quit)
+		}(k, g.quit, g.quitted)
 	}
 }
 
@@ -221,7 +195,7 @@ func (x *socket) sendRest() {
 	x.takeBack()
 	x.mu.Lock()
 	g := &x.lending
-	k := x.sendingEnd()
+	k := x.standIn.sendingEnd()
 	forwarded, quit, quitted := k == g.forwarded, g.quit, g.quitted
 	x.mu.Unlock()
 	if k == nil {
@@ -258,20 +232,4 @@ func (x *socket) sendRest() {
 		}
 		x.sendDatagram(b, nil, 0, noControl)
 	}
-}
-
-// lentOrigin returns what the name of a socket of the kernel's tells: the sender's address,
-// NetBSD's, the control messages, and whether some were left out.
-func (x *socket) lentOrigin(name string) (addr, control []byte, cut, ok bool) {
-	if !strings.HasPrefix(name, "@") {
-		return nil, nil, false, false
-	}
-	o, ok := sysproxy.ParseOrigin(name[1:])
-	if !ok {
-		return nil, nil, false, false
-	}
-	for _, c := range o.Control {
-		control = netbsd.AppendCmsg(x.s.machine, control, c.Level, c.Type, c.Data)
-	}
-	return o.From, control, o.Cut, true
 }

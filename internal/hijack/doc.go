@@ -19,9 +19,10 @@
 // kernel accepts is a K that is connected to L. Only accept(2) is the supervisor's, for
 // the address: poll(2), the queue and close(2) are the host's.
 //
-// Datagrams: S is a UDP socket in a network namespace of the supervisor's, and K another, that sends to it what comes (inner). Where there
-// may be no such namespace, and for raw sockets, S is a local one that is bound to a path, too, and each sender is a local
-// socket, whose name leads to the sender's address.
+// Datagrams: S is a UDP socket in a network namespace of the supervisor's, and K another, that sends to it what comes (inner).
+// Where there may be no such namespace, and for raw sockets, S is a local one that is bound to a path, too, and each
+// sender is a local socket, whose name leads to the sender's address (local). The rest of the package does not ask which
+// it is (standIn).
 //
 // The end of S is seen by K's hang-up or, where there is no K, by what its name keeps
 // alive (ends). A call that has to wait is parked (waits): its thread sleeps in the host's

@@ -68,6 +68,13 @@ func (x *socket) queueError(e unix.Errno) {
 // longestPacket is a length, in bytes with headers, that kernels send a packet of, in fragments.
 const longestPacket = 1<<16 - 1
 
+// refusesTooLong tells whether datagrams that are too long are to fail.
+func (x *socket) refusesTooLong() bool {
+	x.optMu.Lock()
+	defer x.optMu.Unlock()
+	return x.opts.RefusesTooLong()
+}
+
 // queueTooLong puts into the queue that a datagram of size bytes cannot be sent. IPv4 does not get as
 // far with one that none of its packets would hold.
 func (x *socket) queueTooLong(host int, size uint64, to []byte) {
@@ -89,11 +96,7 @@ func (x *socket) queueTooLong(host int, size uint64, to []byte) {
 	x.mu.Lock()
 	x.queue(e)
 	x.mu.Unlock()
-	if x.inner != nil {
-		// Poll(2) tells of the queue, and the call of the error.
-		x.failAt(host, unix.EMSGSIZE)
-		unix.GetsockoptInt(host, unix.SOL_SOCKET, unix.SO_ERROR)
-	}
+	x.standIn.showQueue(host)
 }
 
 // tooLong is the error of a datagram to an address of Linux's that this host does not send.
@@ -129,7 +132,7 @@ func (x *socket) queue(e errorEntry) {
 	}
 }
 
-// nextError takes the first error of the queue.
+// nextError takes the first error of the queue, whatever S has.
 func (x *socket) nextError() (entry errorEntry, ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -144,26 +147,7 @@ func (x *socket) nextError() (entry errorEntry, ok bool) {
 // receiveError is recvmsg(2) with MSG_ERRQUEUE.
 func (t *trap) receiveError(m *message) (int, unix.Errno) {
 	x := t.sock
-	var entry errorEntry
-	var ok bool
-	if x.inner != nil {
-		entry, ok = x.innerError(t.host)
-	} else {
-		entry, ok = x.nextError()
-		// It is told with that.
-		if ok {
-			unix.GetsockoptInt(t.host, unix.SOL_SOCKET, unix.SO_ERROR)
-			x.mu.Lock()
-			next := unix.Errno(0)
-			if len(x.errors) > 0 {
-				next = x.errors[0].Errno
-			}
-			x.mu.Unlock()
-			if x.pend(next); next != 0 {
-				x.show()
-			}
-		}
-	}
+	entry, ok := x.standIn.takeQueued(t.host)
 	if !ok {
 		return 0, unix.EAGAIN
 	}

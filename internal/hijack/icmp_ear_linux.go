@@ -155,5 +155,5 @@ func (x *socket) icmpError(e *linuxsock.ICMPError, control []byte) {
 	}
 	x.queue(errorEntry{q, data, linuxsock.Sockaddr(to, x.opts.Domain), append([]byte(nil), control...)})
 	x.mu.Unlock()
-	x.tell(q.Errno)
+	x.standIn.tell(q.Errno)
 }

@@ -3,6 +3,7 @@
 package hijack
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -17,7 +18,7 @@ import (
 // A UDP socket is one of the host's, where there may be a network namespace for it: what the host says of it, and does
 // with it, is what UDP says and does. K is its counterpart in that network as soon as it receives, connected or not;
 // to connect S only connects it to K. From whom a datagram comes is told by its label.
-// Elsewhere, and for raw sockets, S is a local socket (datagram).
+// Elsewhere, and for raw sockets, S is a local socket (local).
 
 // innerNet is the supervisor's network namespace, which the first UDP socket makes.
 type innerNet struct {
@@ -48,14 +49,15 @@ func (s *supervisor) closeInner() {
 // innerOverrun has those sockets end soon of whose end nobody was told.
 func (s *supervisor) innerOverrun() {
 	for _, x := range s.all() {
-		if x.inner != nil {
+		if _, ok := x.standIn.(*inner); ok {
 			x.retrack()
 		}
 	}
 }
 
-// inner is what a socket of that network has.
+// inner is an S of that network.
 type inner struct {
+	x   *socket
 	net *innernet.Net
 
 	// With the socket's mu, and once it receives:
@@ -66,8 +68,8 @@ type inner struct {
 	labels *label.Writer
 }
 
-// newInner makes a UDP socket of the host's. It is nil where there may be none.
-func (s *supervisor) newInner(nonblock bool) (fd int, in *inner) {
+// newInner makes a UDP socket of the host's. What makes it a socket's S is nil where there may be none.
+func (s *supervisor) newInner(nonblock bool) (fd int, stand func(*socket) standIn) {
 	n := s.innerNet()
 	if n == nil {
 		return -1, nil
@@ -80,18 +82,17 @@ func (s *supervisor) newInner(nonblock bool) (fd int, in *inner) {
 	if nonblock {
 		unix.SetNonblock(fd, true)
 	}
-	return fd, &inner{net: n, table: -1}
+	return fd, func(x *socket) standIn { return &inner{x: x, net: n, table: -1} }
 }
 
-// trackInner has the socket end with S.
-func (x *socket) trackInner(host int) {
-	x.watch(host)
-	x.inner.net.WhenGone(x.cookie, x.gone)
+func (in *inner) track(host int) {
+	in.x.watch(host)
+	in.net.WhenGone(in.x.cookie, in.x.gone)
 }
 
-// keepInner makes K.
-func (x *socket) keepInner(host int) unix.Errno {
-	in := x.inner
+// named makes K.
+func (in *inner) named(host int) unix.Errno {
+	x := in.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch {
@@ -113,34 +114,27 @@ func (x *socket) keepInner(host int) unix.Errno {
 	return 0
 }
 
-// closeInner ends what is there of it.
-func (x *socket) closeInner() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if in := x.inner; in.k != nil {
+func (in *inner) close() {
+	in.x.mu.Lock()
+	defer in.x.mu.Unlock()
+	if in.k != nil {
 		in.k.close()
 		unix.Close(in.table)
 		in.table = -1
 	}
 }
 
-// sendingEnd is K if what S sends without an address comes to it, with x.mu held.
-func (x *socket) sendingEnd() *kept {
-	if x.inner != nil {
-		return x.inner.k
-	}
-	return x.k
-}
+func (in *inner) asUDP() bool { return true }
 
-// putInner gives S a datagram.
-func (x *socket) putInner(data, from, control []byte) error {
-	in := x.inner
-	x.mu.Lock()
+func (in *inner) sendingEnd() *kept { return in.k }
+
+func (in *inner) put(data, from, control []byte) error {
+	in.x.mu.Lock()
 	k, number, err := in.k, 0, error(unix.EBADF)
 	if in.table >= 0 {
 		number, err = in.labels.Label(from, control)
 	}
-	x.mu.Unlock()
+	in.x.mu.Unlock()
 	if err != nil {
 		return err
 	}
@@ -153,11 +147,13 @@ func (x *socket) putInner(data, from, control []byte) error {
 	return e
 }
 
-// lendInner lends the kernel's socket to S.
-func (x *socket) lendInner(ks *spclient.NetSocket, told func(spclient.LoanEnd)) error {
+func (in *inner) lend(ks *spclient.NetSocket, k *kept, told func(spclient.LoanEnd)) error {
+	x := in.x
+	if !x.s.conn.CanLendLabels() {
+		return errors.ErrUnsupported
+	}
 	x.mu.Lock()
-	k := x.inner.k
-	table, err := unix.FcntlInt(uintptr(x.inner.table), unix.F_DUPFD_CLOEXEC, 0)
+	table, err := unix.FcntlInt(uintptr(in.table), unix.F_DUPFD_CLOEXEC, 0)
 	x.mu.Unlock()
 	if err != nil {
 		return err
@@ -172,45 +168,46 @@ func (x *socket) lendInner(ks *spclient.NetSocket, told func(spclient.LoanEnd)) 
 	return err
 }
 
-// innerOrigin returns the sender's address, Linux's, and the control messages, NetBSD's, of a datagram that S received
-// with control messages of the host's. cut tells whether there were more of the former.
-func (x *socket) innerOrigin(oob []byte) (addr, control []byte, cut bool) {
+// origin reads the label. Of what else the host has to say some may be cut.
+func (in *inner) origin(_ unix.Sockaddr, oob []byte, _ int) (addr, control []byte, cut bool) {
+	x := in.x
 	number, ok := label.Of(oob)
 	if !ok {
 		return x.noAddr(), nil, false
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	from, control, cut, ok := label.Read(x.inner.table, number)
+	from, control, cut, ok := label.Read(in.table, number)
 	if !ok {
 		return x.noAddr(), nil, false
 	}
 	return x.linuxAddr(from), control, cut
 }
 
-// fail has S have an error, and its queue of errors one more if it has one.
-func (x *socket) fail(e unix.Errno) {
-	s, found := x.borrow()
+// tell has S have an error, and its queue of errors one more if it has one.
+func (in *inner) tell(e unix.Errno) {
+	s, found := in.x.borrow()
 	if !found {
 		return
 	}
 	defer unix.Close(s)
-	x.failAt(s, e)
+	in.fail(s, e)
 }
 
-func (x *socket) failAt(s int, e unix.Errno) {
+func (in *inner) fail(s int, e unix.Errno) {
+	x := in.x
 	x.mu.Lock()
-	k, remote := x.inner.k, x.remote
+	k, remote := in.k, x.remote
 	x.mu.Unlock()
 	mtu := 0
 	if e == unix.EMSGSIZE {
-		mtu = x.innerMTU(remote)
+		mtu = in.mtuTo(remote)
 		x.mu.Lock()
-		x.inner.mtu = mtu
+		in.mtu = mtu
 		x.mu.Unlock()
 	}
 	fail := func(k int) {
-		if err := x.inner.net.Fail(s, k, e, mtu); err != nil {
+		if err := in.net.Fail(s, k, e, mtu); err != nil {
 			x.s.say("%v: %v", e, err)
 		}
 	}
@@ -221,9 +218,18 @@ func (x *socket) failAt(s int, e unix.Errno) {
 	}
 }
 
-// innerError takes the first error of the queue. S has a queue, too, with which poll(2) goes: for each error of ours one that
-// fail has made, and those of calls that were the host's.
-func (x *socket) innerError(host int) (entry errorEntry, ok bool) {
+func (in *inner) takeError(host int) unix.Errno { return hostError(host) }
+
+// showQueue has the queue of S, with which poll(2) goes, one error more.
+func (in *inner) showQueue(host int) {
+	in.fail(host, unix.EMSGSIZE)
+	hostError(host) // the call tells of it
+}
+
+// takeQueued goes by the queue of S, with which poll(2) goes: it has for each error of ours one that fail has made, and those
+// of calls that were the host's.
+func (in *inner) takeQueued(host int) (entry errorEntry, ok bool) {
+	x := in.x
 	oob := make([]byte, 256)
 	for {
 		_, oobn, _, _, err := unix.Recvmsg(host, nil, oob, unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
@@ -249,8 +255,9 @@ func (x *socket) innerError(host int) (entry errorEntry, ok bool) {
 // ipv6More is by how many bytes the header of IPv6 is longer than that of IPv4.
 const ipv6More = 20
 
-// innerMTU is how long a packet of IPv4 from S to K may be, so that a datagram in it is as long as one to the peer may be.
-func (x *socket) innerMTU(remote []byte) int {
+// mtuTo is how long a packet of IPv4 from S to K may be, so that a datagram in it is as long as one to the peer may be.
+func (in *inner) mtuTo(remote []byte) int {
+	x := in.x
 	mtu := longestPacket
 	sa, err := netbsd.ParseSockaddr(x.s.machine, remote)
 	if err != nil {
@@ -265,19 +272,32 @@ func (x *socket) innerMTU(remote []byte) int {
 	return mtu
 }
 
-// connectInner has what S sends come to K. The gate is held, and nothing is lent that S has sent or can send meanwhile.
-func (x *socket) connectInner(host int, remote []byte) unix.Errno {
-	in := x.inner
+// leave takes a loan back only where S can have sent something, or K may be another.
+func (in *inner) leave() {
+	in.x.mu.Lock()
+	was, limited := in.x.state == connected, in.mtu != 0
+	in.x.mu.Unlock()
+	switch {
+	case was:
+		in.x.sendRest() // which is for the peer before
+	case limited:
+		in.x.takeBack() // there may be another K
+	}
+}
+
+// connect only connects S, whose K stays. Nothing is lent that it has sent or can send meanwhile.
+func (in *inner) connect(host int, remote []byte) (none *kept, e unix.Errno) {
+	x := in.x
 	x.mu.Lock()
 	k, known := in.k, in.mtu
 	x.mu.Unlock()
 	if x.refusesTooLong() {
-		mtu := x.innerMTU(remote)
+		mtu := in.mtuTo(remote)
 		if known != 0 && known < mtu {
 			// The host does not unlearn how short the way to this K was.
 			fd, err := in.net.Keep(host)
 			if err != nil {
-				return errnoOf(err)
+				return nil, errnoOf(err)
 			}
 			old := k
 			k = x.s.ends.keepUnwatched(fd, func() {})
@@ -287,29 +307,29 @@ func (x *socket) connectInner(host int, remote []byte) unix.Errno {
 			old.close()
 		}
 		if known != mtu {
-			x.limitInner(k, mtu)
+			in.limit(k, mtu)
 		}
 	}
 	err := error(unix.EBADF)
 	k.control(func(fd int) { err = innernet.Connect(host, fd) })
-	return errnoOf(err)
+	return nil, errnoOf(err)
 }
 
-// limitInner has S refuse what is too long for its way to the peer.
-func (x *socket) limitInner(k *kept, mtu int) {
-	x.mu.Lock()
-	x.inner.mtu = mtu
-	x.mu.Unlock()
+// limit has S refuse what is too long for its way to the peer.
+func (in *inner) limit(k *kept, mtu int) {
+	in.x.mu.Lock()
+	in.mtu = mtu
+	in.x.mu.Unlock()
 	k.control(func(fd int) {
-		if err := x.inner.net.Limit(fd, mtu); err != nil {
-			x.s.say("%v", err)
+		if err := in.net.Limit(fd, mtu); err != nil {
+			in.x.s.say("%v", err)
 		}
 	})
 }
 
-// setInner gives S what options of the program's mean for it: IP_RECVERR, IP_MTU_DISCOVER, and no more room than labels last
-// for.
-func (x *socket) setInner(host, level, name int) {
+// optionSet acts on IP_RECVERR and IP_MTU_DISCOVER, and leaves S no more room than labels last for.
+func (in *inner) optionSet(host, level, name int) {
+	x := in.x
 	switch {
 	case level == unix.SOL_SOCKET && (name == unix.SO_RCVBUF || name == unix.SO_RCVBUFFORCE):
 		if v, err := unix.GetsockoptInt(host, unix.SOL_SOCKET, unix.SO_RCVBUF); err == nil && v > 2*label.MaxReceiveBuffer {
@@ -332,10 +352,10 @@ func (x *socket) setInner(host, level, name int) {
 		}
 		unix.SetsockoptInt(host, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO)
 		x.mu.Lock()
-		k, remote := x.inner.k, x.remote
+		k, remote := in.k, x.remote
 		x.mu.Unlock()
 		if k != nil && remote != nil {
-			x.limitInner(k, x.innerMTU(remote))
+			in.limit(k, in.mtuTo(remote))
 		}
 	}
 }

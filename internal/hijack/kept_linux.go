@@ -20,6 +20,7 @@ type kept struct {
 	fd   int
 	in   seeded.Reader // of a stream
 	gone func()
+	name string // of one that an S for datagrams is connected to, as what it sends is from
 
 	taking sync.Mutex // held while a stream is read
 	taken  uint64     // how many bytes have been read of it

@@ -67,7 +67,7 @@ func (t *trap) listen() {
 	}
 	ks, e := x.kernel()
 	if e == 0 {
-		e = x.named(t.host)
+		e = x.standIn.named(t.host)
 	}
 	backlog := min(max(t.arg(1), 0), maxBacklog)
 	if e == 0 {
@@ -208,6 +208,7 @@ func (x *socket) publish(c *spclient.NetSocket) bool {
 	opts := x.opts.Clone()
 	x.optMu.Unlock()
 	y := &socket{s: x.s, opts: opts, state: connected, ks: c, accepted: -1, listener: x}
+	y.standIn = newLocal(y)
 	if ap, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		y.peer = linuxsock.Sockaddr(ap.AddrPort(), x.opts.Domain)
 	}

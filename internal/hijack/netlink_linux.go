@@ -101,7 +101,7 @@ func (t *trap) socketNetlink(typ, protocol, flags int) {
 		unix.SetNonblock(pair[0], true)
 	}
 	unix.SetNonblock(pair[1], true)
-	x, e := t.s.newSocket(pair[0], &linuxsock.Socket{Domain: unix.AF_NETLINK, Type: typ, Protocol: protocol}, nil)
+	x, e := t.s.newSocket(pair[0], &linuxsock.Socket{Domain: unix.AF_NETLINK, Type: typ, Protocol: protocol}, newLocal)
 	if e != 0 {
 		unix.Close(pair[1])
 		t.fail(e)

@@ -96,9 +96,7 @@ func (t *trap) setsockopt() {
 		e = x.withOptions(false, set)
 	}
 	x.tellsErrors()
-	if x.inner != nil {
-		x.setInner(t.host, t.arg(1), t.arg(2))
-	}
+	x.standIn.optionSet(t.host, t.arg(1), t.arg(2))
 	if p := x.joined(); p != nil && e == 0 && t.arg(1) == unix.SOL_SOCKET && t.arg(2) == unix.SO_LINGER {
 		p.lingersNow(t.host)
 	}

@@ -223,7 +223,7 @@ func (s *supervisor) askPair(ks *spclient.NetSocket) (path string) {
 func (x *socket) joinPair(a *attempt, host int) bool {
 	// It gets a name, by which its end will be seen.
 	err := error(nil)
-	if e := x.named(host); e != 0 {
+	if e := x.standIn.named(host); e != 0 {
 		err = e
 	}
 	if err == nil {

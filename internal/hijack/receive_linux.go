@@ -181,6 +181,7 @@ func (t *trap) receive(m *message, flags int, done finished) {
 func (t *trap) receiveNow(host int, m *message, flags int) (int, unix.Errno) {
 	x := t.sock
 	stream := x.opts.Type == unix.SOCK_STREAM
+	datagrams := !stream && x.nl == nil
 	room := maxDatagram
 	if stream {
 		room = 1 << 20
@@ -188,7 +189,7 @@ func (t *trap) receiveNow(host int, m *message, flags int) (int, unix.Errno) {
 	buf := make([]byte, min(m.size(), uint64(room)))
 	const kept = unix.MSG_PEEK | unix.MSG_TRUNC | unix.MSG_WAITALL
 	var oob []byte
-	if !stream && x.nl == nil {
+	if datagrams {
 		oob = make([]byte, max(sidefile.Room, label.Room))
 	}
 	n, oobn, got, from, err := unix.RecvmsgBuffers(host, [][]byte{buf}, oob, flags&kept|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
@@ -207,11 +208,10 @@ func (t *trap) receiveNow(host int, m *message, flags int) (int, unix.Errno) {
 		}
 		return 0, e
 	}
-	var along []byte // the control messages of what comes by K
-	if x.inner != nil {
-		got &^= unix.MSG_CTRUNC // of what the host has to say
-	} else {
-		along = sidefile.Read(oob[:oobn])
+	var name, control []byte
+	var left, cut bool
+	if datagrams {
+		name, control, left = x.standIn.origin(from, oob[:oobn], got)
 	}
 	// With MSG_TRUNC TCP throws away what it would have given.
 	if !stream || flags&unix.MSG_TRUNC == 0 {
@@ -219,31 +219,20 @@ func (t *trap) receiveNow(host int, m *message, flags int) (int, unix.Errno) {
 			return 0, e
 		}
 	}
-	var name, control []byte
 	switch {
 	case x.nl != nil:
 		name = sockaddrNl(0, 0)
 		got &^= unix.MSG_CTRUNC // of what the host has to say
 		if v, err := unix.GetsockoptInt(host, unix.SOL_SOCKET, unix.SO_PASSCRED); err == nil && v != 0 {
-			var cut bool
 			if control, cut = linuxsock.KernelCredentials(int(min(m.controllen, linuxsock.MaxControl))); cut {
 				got |= unix.MSG_CTRUNC
 			}
 		}
-	case !stream:
-		var left, cut bool
-		if x.inner != nil {
-			name, control, left = x.innerOrigin(oob[:oobn])
-		} else {
-			name, control, left = x.origin(from)
-		}
-		if along != nil {
-			control = along
-		}
+	case datagrams:
 		x.optMu.Lock()
 		control, cut = x.opts.FromControl(t.s.machine, control, linuxsock.Incoming{Local: t.s.localAddr}, int(min(m.controllen, linuxsock.MaxControl)))
 		x.optMu.Unlock()
-		if cut || left {
+		if got &^= unix.MSG_CTRUNC; cut || left {
 			got |= unix.MSG_CTRUNC
 		}
 	}

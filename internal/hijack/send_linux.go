@@ -34,7 +34,7 @@ func (t *trap) sendmsg() {
 // plain tells whether the host's own call does with a message what it should: the
 // message has neither address nor control data, and is not too long for a datagram.
 func (x *socket) plain(m *message) bool {
-	if x.opts.Type == unix.SOCK_DGRAM && (m.size() > plainDatagram || x.inner == nil && x.refusesTooLong()) {
+	if x.opts.Type == unix.SOCK_DGRAM && (m.size() > plainDatagram || !x.standIn.asUDP() && x.refusesTooLong()) {
 		return false
 	}
 	x.mu.Lock()
@@ -159,12 +159,8 @@ func (t *trap) send(m *message, flags int, finished finished) {
 		// Should what is bound there have been closed just now: an error is to come back.
 		x.s.ends.catchUp()
 	}
-	e = x.takeError()
 	// It is told with that, also to poll(2).
-	if v, err := unix.GetsockoptInt(t.host, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && x.inner != nil {
-		e = unix.Errno(v)
-	}
-	if e != 0 {
+	if e := x.standIn.takeError(t.host); e != 0 {
 		done(0, e)
 		return
 	}

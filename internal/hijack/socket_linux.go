@@ -32,8 +32,9 @@ const (
 
 // socket is a socket of the programs'.
 type socket struct {
-	s      *supervisor
-	cookie uint64
+	s       *supervisor
+	cookie  uint64
+	standIn standIn // S
 
 	// op is held while a call changes the socket. Calls that wait don't have it.
 	op sync.Mutex
@@ -78,10 +79,7 @@ type socket struct {
 	// Of sockets for datagrams.
 	receiving bool
 	lending   lending
-	inner     *inner // of one that is a UDP socket of the host's
 	pingID    uint16 // of echo requests
-	origins   *origins
-	kName     string // the name of K
 	kKey      string // whose datagrams come from K: NetBSD's address
 	errors    []errorEntry
 	lastSent  []byte // what was sent last, and to whom, if errors are queued
@@ -173,12 +171,13 @@ func (t *trap) socket() {
 		t.fail(e)
 		return
 	}
-	fd := -1
-	var in *inner
+	fd, stand := -1, newLocal
 	if opts.Type == unix.SOCK_DGRAM && opts.Protocol == unix.IPPROTO_UDP {
-		fd, in = t.s.newInner(flags&unix.SOCK_NONBLOCK != 0)
+		if udp, inner := t.s.newInner(flags&unix.SOCK_NONBLOCK != 0); inner != nil {
+			fd, stand = udp, inner
+		}
 	}
-	if in == nil {
+	if fd < 0 {
 		var err error
 		if fd, err = unix.Socket(unix.AF_UNIX, hostType|unix.SOCK_CLOEXEC|flags&unix.SOCK_NONBLOCK, 0); err != nil {
 			t.fail(errnoOf(err))
@@ -186,7 +185,7 @@ func (t *trap) socket() {
 		}
 	}
 	defer unix.Close(fd)
-	x, e := t.s.newSocket(fd, opts, in)
+	x, e := t.s.newSocket(fd, opts, stand)
 	if e != 0 {
 		t.fail(e)
 		return
@@ -195,11 +194,7 @@ func (t *trap) socket() {
 		// The more waits there, the less often who carries it has to be woken.
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, streamBuffer)
 	}
-	if in != nil {
-		x.trackInner(fd)
-	} else {
-		x.track(fd)
-	}
+	x.standIn.track(fd)
 	if opts.Type == unix.SOCK_RAW {
 		// It gets what comes from now on, also if nothing is ever done with it.
 		if e := x.open(fd); e != 0 {
@@ -223,8 +218,8 @@ func (t *trap) giveFD(fd int, x *socket, cloexec bool) {
 	t.s.say("%d: socket %d", t.TID, num)
 }
 
-// newSocket makes what is known of a socket S; in is of one of the inner network.
-func (s *supervisor) newSocket(fd int, opts *linuxsock.Socket, in *inner) (*socket, unix.Errno) {
+// newSocket makes what is known of a socket S; stand makes what S is.
+func (s *supervisor) newSocket(fd int, opts *linuxsock.Socket, stand func(*socket) standIn) (*socket, unix.Errno) {
 	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
 	if err != nil {
 		return nil, errnoOf(err)
@@ -233,7 +228,8 @@ func (s *supervisor) newSocket(fd int, opts *linuxsock.Socket, in *inner) (*sock
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, errnoOf(err)
 	}
-	x := &socket{s: s, cookie: cookie, inode: uint32(st.Ino), opts: opts, inner: in, accepted: -1, pingID: uint16(s.serial.Add(1)*40503 + uint64(os.Getpid()))}
+	x := &socket{s: s, cookie: cookie, inode: uint32(st.Ino), opts: opts, accepted: -1, pingID: uint16(s.serial.Add(1)*40503 + uint64(os.Getpid()))}
+	x.standIn = stand(x)
 	s.mu.Lock()
 	s.sockets[cookie] = x
 	s.mu.Unlock()
@@ -285,9 +281,7 @@ func (x *socket) drop() {
 	if k != nil {
 		k.close()
 	}
-	if x.inner != nil {
-		x.closeInner()
-	}
+	x.standIn.close()
 	if ks != nil {
 		ks.Close()
 	}
@@ -384,27 +378,6 @@ func (x *socket) rawPacket() bool {
 	return x.opts.Domain == unix.AF_INET && (x.opts.Type == unix.SOCK_RAW || x.ping())
 }
 
-// named makes sure that S is bound to a path, so that it can be reached and its end is
-// seen.
-func (x *socket) named(host int) unix.Errno {
-	if x.inner != nil {
-		return x.keepInner(host)
-	}
-	gone := x.whenGone()
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.path != "" || x.shows {
-		return 0
-	}
-	path, err := x.s.ends.bind(host, gone)
-	if err != nil {
-		return errnoOf(err)
-	}
-	x.path = path
-	x.untrack()
-	return 0
-}
-
 // bind is bind(2).
 func (t *trap) bind() {
 	x := t.sock
@@ -432,7 +405,7 @@ func (t *trap) bind() {
 		}
 	}
 	if e == 0 {
-		e = x.named(t.host)
+		e = x.standIn.named(t.host)
 	}
 	if e == 0 {
 		// With its port, should the kernel have chosen that.
@@ -582,7 +555,7 @@ func (t *trap) shutdown() {
 			ks.Close()
 		}
 		t.native()
-	case state == connected || state == listening && stream || x.inner != nil || shows:
+	case state == connected || state == listening && stream || x.standIn.asUDP() || shows:
 		if p != nil {
 			p.shutdown(t.arg(1))
 		}

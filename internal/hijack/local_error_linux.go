@@ -6,56 +6,70 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// complain tells the program of an error: S is readable, and its next call fails.
-func (x *socket) complain(e unix.Errno) {
-	if e == unix.EMSGSIZE && x.inner == nil && x.refusesTooLong() && !x.queuesErrors() {
+func (l *local) tell(e unix.Errno) {
+	x := l.x
+	if e == unix.EMSGSIZE && x.refusesTooLong() && !x.queuesErrors() {
 		// S could have a reset only, which says that all is over. Who looks for the MTU of
 		// a path takes a datagram that is lost for one that was too long.
 		x.s.say("%v", e)
 		return
 	}
-	x.queueError(e)
-	x.tell(e)
-}
-
-// tell makes an error the program's next: S is readable, and a call fails.
-func (x *socket) tell(e unix.Errno) {
-	if x.inner != nil {
-		x.fail(e)
-		return
-	}
 	x.pend(e)
-	x.show()
+	l.show()
 }
 
-// refusesTooLong tells whether datagrams that are too long are to fail.
-func (x *socket) refusesTooLong() bool {
-	x.optMu.Lock()
-	defer x.optMu.Unlock()
-	return x.opts.RefusesTooLong()
+func (l *local) takeError(host int) unix.Errno {
+	hostError(host) // it is the same, only less exact
+	return l.x.takeError()
+}
+
+func (l *local) showQueue(int) {} // S has no queue
+
+func (l *local) takeQueued(host int) (entry errorEntry, ok bool) {
+	x := l.x
+	if entry, ok = x.nextError(); !ok {
+		return entry, false
+	}
+	// It is told with that.
+	hostError(host)
+	x.mu.Lock()
+	next := unix.Errno(0)
+	if len(x.errors) > 0 {
+		next = x.errors[0].Errno
+	}
+	x.mu.Unlock()
+	if x.pend(next); next != 0 {
+		l.show()
+	}
+	return entry, true
 }
 
 // show makes the error that waits one of S's, too, as far as it can be.
-func (x *socket) show() {
+func (l *local) show() {
+	x := l.x
 	x.mu.Lock()
-	k, path, forwarded := x.k, x.path, x.k == x.lending.forwarded
+	k, forwarded := x.k, x.k == x.lending.forwarded
 	x.mu.Unlock()
 	switch {
 	case k == nil:
 		if x.queuesErrors() {
-			go x.turnFrom(path) // the caller may have the gate
+			go l.turnFrom() // the caller may have the gate
 		}
 	case forwarded:
 		k.stopReading() // forward goes on in turnAway
 	default:
-		x.turnAway(k, path)
+		x.turnAway(k)
 	}
 }
 
 // turnAway makes the error that waits one of S's, too, for poll(2) and for calls that
 // are the host's own: K turns away from S while it holds a datagram of S's, which is
-// ECONNRESET there. What S has sent before is not lost.
-func (x *socket) turnAway(k *kept, path string) {
+// ECONNRESET there. What S has sent before is not lost. Where forward
+// does it S is local, too: nothing else interrupts forward but what ends it.
+func (x *socket) turnAway(k *kept) {
+	x.mu.Lock()
+	path := x.path
+	x.mu.Unlock()
 	s, found := x.borrow()
 	if found {
 		defer unix.Close(s)
@@ -84,18 +98,19 @@ func (x *socket) turnAway(k *kept, path string) {
 
 // turnFrom is turnAway for an S that is not connected: it is for a moment, to a socket that
 // turns away from it. What has come to S, which would be lost with that, is put there again.
-func (x *socket) turnFrom(path string) {
+func (l *local) turnFrom() {
+	x := l.x
 	x.lending.gate.Lock()
 	defer x.lending.gate.Unlock()
 	x.mu.Lock()
-	k, origins := x.k, x.origins
+	k, path := x.k, x.path
 	x.mu.Unlock()
 	s, found := x.borrow()
 	if !found {
 		return
 	}
 	defer unix.Close(s)
-	if k != nil || origins == nil || !x.hasError() {
+	if k != nil || !x.hasError() {
 		return
 	}
 	// Nobody else may send to S now.
@@ -119,7 +134,7 @@ func (x *socket) turnFrom(path string) {
 		if err != nil {
 			break
 		}
-		if from, control, ok := x.kernelOrigin(from); ok {
+		if from, control, ok := l.kernelOrigin(from); ok {
 			came = append(came, datagram{b[:n], from, control})
 		}
 	}
@@ -129,6 +144,6 @@ func (x *socket) turnFrom(path string) {
 	}
 	disconnect(s)
 	for _, d := range came {
-		x.put(origins, path, d.data, d.from, d.control)
+		l.put(d.data, d.from, d.control)
 	}
 }

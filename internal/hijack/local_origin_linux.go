@@ -4,15 +4,14 @@ package hijack
 
 import (
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
-)
 
-// An S for datagrams that is a local socket is bound to a path. What comes from
-// the kernel is sent to that path, by a socket of the host's for each sender, whose
-// name leads to the sender's address; so each datagram has its own. Once the program
-// connects S, it and K are connected to each other: what the program sends then
-// without an address comes to K.
+	"rumptools/internal/sidefile"
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
+)
 
 // maxOrigins is how many senders are kept for one S. Fewer datagrams than that wait in
 // S, so that the name of each that does is known.
@@ -40,14 +39,12 @@ func (o *origins) close() {
 	}
 }
 
-// put sends a datagram to S, and waits while S has many.
-func (x *socket) put(o *origins, path string, data, from, control []byte) error {
-	if x.inner != nil {
-		return x.putInner(data, from, control)
-	}
+// put waits while S has many.
+func (l *local) put(data, from, control []byte) error {
+	x, o := l.x, &l.origins
 	key := string(from) + string(control)
 	x.mu.Lock()
-	k, kKey := x.k, x.kKey
+	k, kKey, path := x.k, x.kKey, x.path
 	sender := o.byKey[key]
 	x.mu.Unlock()
 	if k != nil && kKey == string(from) {
@@ -64,6 +61,14 @@ func (x *socket) put(o *origins, path string, data, from, control []byte) error 
 		}
 		sender.key, sender.addr, sender.control = key, x.linuxAddr(from), append([]byte(nil), control...)
 		x.mu.Lock()
+		if x.state == ended {
+			x.mu.Unlock()
+			sender.file.Close()
+			return os.ErrClosed
+		}
+		if o.byKey == nil {
+			o.byKey, o.byName = make(map[string]*origin), make(map[string]*origin)
+		}
 		o.byKey[key], o.byName[sender.name] = sender, sender
 		o.order = append(o.order, sender)
 		if len(o.order) > maxOrigins {
@@ -115,10 +120,18 @@ func autobind(fd int) (string, error) {
 	return sa.(*unix.SockaddrUnix).Name, nil
 }
 
-// origin returns the address, Linux's, and the control messages, NetBSD's, of a datagram
-// that S received from a socket of ours.
-// cut tells whether there were more of these.
-func (x *socket) origin(from unix.Sockaddr) (addr, control []byte, cut bool) {
+// origin goes by the name of the socket of ours that the datagram is from. What comes by K has its control messages along.
+func (l *local) origin(from unix.Sockaddr, oob []byte, flags int) (addr, control []byte, cut bool) {
+	along := sidefile.Read(oob)
+	addr, control, cut = l.sender(from)
+	if along != nil {
+		control = along
+	}
+	return addr, control, cut || flags&unix.MSG_CTRUNC != 0
+}
+
+func (l *local) sender(from unix.Sockaddr) (addr, control []byte, cut bool) {
+	x := l.x
 	un, ok := from.(*unix.SockaddrUnix)
 	if !ok {
 		return x.noAddr(), nil, false
@@ -128,20 +141,19 @@ func (x *socket) origin(from unix.Sockaddr) (addr, control []byte, cut bool) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.k != nil && un.Name == x.kName {
+	if x.k != nil && un.Name == x.k.name {
 		return x.peer, nil, false
 	}
-	if x.origins != nil {
-		if o := x.origins.byName[un.Name]; o != nil {
-			return o.addr, o.control, false
-		}
+	if o := l.origins.byName[un.Name]; o != nil {
+		return o.addr, o.control, false
 	}
 	return x.noAddr(), nil, false
 }
 
 // kernelOrigin returns the sender's address and the control messages, both NetBSD's, of a
 // datagram that S, which is not connected, received from a socket of ours or of the kernel's.
-func (x *socket) kernelOrigin(from unix.Sockaddr) (addr, control []byte, ok bool) {
+func (l *local) kernelOrigin(from unix.Sockaddr) (addr, control []byte, ok bool) {
+	x := l.x
 	un, ok := from.(*unix.SockaddrUnix)
 	if !ok {
 		return nil, nil, false
@@ -151,9 +163,25 @@ func (x *socket) kernelOrigin(from unix.Sockaddr) (addr, control []byte, ok bool
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	o := x.origins.byName[un.Name]
+	o := l.origins.byName[un.Name]
 	if o == nil {
 		return nil, nil, false
 	}
 	return []byte(o.key[:len(o.key)-len(o.control)]), o.control, true
+}
+
+// lentOrigin returns what the name of a socket of the kernel's tells: the sender's address,
+// NetBSD's, the control messages, and whether some were left out.
+func (x *socket) lentOrigin(name string) (addr, control []byte, cut, ok bool) {
+	if !strings.HasPrefix(name, "@") {
+		return nil, nil, false, false
+	}
+	o, ok := sysproxy.ParseOrigin(name[1:])
+	if !ok {
+		return nil, nil, false, false
+	}
+	for _, c := range o.Control {
+		control = netbsd.AppendCmsg(x.s.machine, control, c.Level, c.Type, c.Data)
+	}
+	return o.From, control, o.Cut, true
 }
