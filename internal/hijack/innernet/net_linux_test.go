@@ -1,9 +1,11 @@
 package innernet
 
 import (
+	"encoding/binary"
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -350,15 +352,71 @@ func TestNotPermitted(t *testing.T) {
 	}
 }
 
+// Sockets are told of in messages of any length, among others that are too short for that, in their order; what cannot be
+// read ends it, and what was before counts.
 func FuzzEndedCookies(f *testing.F) {
-	f.Add([]byte("`\x00\x00\x00\x14\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" + strings.Repeat("\x01", 80)))
-	f.Add([]byte{16, 0, 0, 0})
-	f.Fuzz(func(t *testing.T, b []byte) { endedCookies(b) })
+	f.Add([]byte("\x49"+strings.Repeat("\x01", 73)+"\x03two\x50"), []byte("\x05\x00\x00\x00shorter than it may be"))
+	f.Add([]byte{80}, []byte("\x60\x00\x00\x00\x14\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"+strings.Repeat("\x01", 80)))
+	f.Fuzz(func(t *testing.T, told, rest []byte) {
+		native := binary.NativeEndian
+		var b []byte
+		var want []uint64
+		for i := uint64(1); len(told) > 0; i++ {
+			// A length, and what is in a message of that.
+			body := make([]byte, told[0])
+			told = told[1+copy(body, told[1:]):]
+			if len(body) >= sizeofInetDiagMsg {
+				cookie := i<<32 | uint64(len(body))
+				native.PutUint32(body[diagCookieAt:], uint32(cookie))
+				native.PutUint32(body[diagCookieAt+4:], uint32(cookie>>32))
+				want = append(want, cookie)
+			}
+			header := make([]byte, unix.SizeofNlMsghdr)
+			native.PutUint32(header, uint32(len(header)+len(body)))
+			b = append(append(b, header...), body...)
+			b = append(b, make([]byte, -len(b)&3)...)
+		}
+		if got := endedCookies(b); !slices.Equal(got, want) {
+			t.Fatalf("cookies %x, want %x", got, want)
+		}
+		// What follows may be messages, too.
+		if got := endedCookies(append(b, rest...)); !slices.Equal(got, append(want, endedCookies(rest)...)) {
+			t.Fatalf("cookies %x, want %x and those of %x", got, want, rest)
+		}
+	})
 }
 
+// The first error that is one counts, whatever other control messages there are.
 func FuzzIsLocalError(f *testing.F) {
-	f.Add(make([]byte, 32))
-	f.Fuzz(func(t *testing.T, b []byte) { IsLocalError(b) })
+	const local = unix.SO_EE_ORIGIN_LOCAL
+	f.Add([]byte{unix.IP_RECVERR, 16, 90, 0, 0, 0, local}, make([]byte, 32))
+	f.Add([]byte{
+		unix.SOL_SOCKET<<4 | unix.IP_RECVERR, 7, 1, 2, 3, 4, local, 5, 6, unix.IP_RECVERR, 4, 90, 0, 0, 0,
+		unix.IP_RECVERR, 5, 111, 0, 0, 0, unix.SO_EE_ORIGIN_ICMP, unix.IP_RECVERR, 5, 90, 0, 0, 0, local,
+	}, []byte{})
+	f.Fuzz(func(t *testing.T, told, noise []byte) {
+		IsLocalError(noise)
+		var b []byte
+		found, want := false, false
+		for len(told) >= 2 {
+			// What it is, a length, and what is in a message of that.
+			level, kind := int32(told[0]>>4), int32(told[0]&0xf)
+			data := make([]byte, told[1])
+			told = told[2+copy(data, told[2:]):]
+			if level == unix.IPPROTO_IP && kind == unix.IP_RECVERR && len(data) > 4 && !found {
+				found, want = true, data[4] == local
+			}
+			message := make([]byte, unix.CmsgSpace(len(data)))
+			h := (*unix.Cmsghdr)(unsafe.Pointer(&message[0]))
+			h.Level, h.Type = level, kind
+			h.SetLen(unix.CmsgLen(len(data)))
+			copy(message[unix.CmsgLen(0):], data)
+			b = append(b, message...)
+		}
+		if got := IsLocalError(b); got != want {
+			t.Fatalf("local: %v, want %v", got, want)
+		}
+	})
 }
 
 // A connect that is refused here shows as one natively.
