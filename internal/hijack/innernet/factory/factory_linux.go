@@ -1,10 +1,10 @@
 package factory
 
 import (
-	"runtime"
-	"strconv"
 	"syscall"
 	"unsafe"
+
+	"rumptools/internal/hijack/early"
 )
 
 // From linux/if.h, linux/sockios.h, linux/sock_diag.h and others: package unix would be initialized too late.
@@ -20,19 +20,11 @@ const (
 )
 
 func init() {
-	said, ok := syscall.Getenv(Env)
+	fd, _, ok := early.Said(Env, "factory of sockets")
 	if !ok {
 		return
 	}
-	syscall.Unsetenv(Env)
-	// What may be done to the namespace, a thread may.
-	runtime.LockOSThread()
-	fd, err := strconv.Atoi(said)
-	if err != nil {
-		syscall.Write(2, []byte(Env+"="+said+": no factory of sockets\n"))
-		syscall.Exit(126)
-	}
-	up := Up()
+	up := Up() // what may be done to the namespace, this thread may
 	for {
 		var kind [1]byte
 		n, err := syscall.Read(fd, kind[:])

@@ -3,10 +3,11 @@
 package stage
 
 import (
-	"runtime"
 	"strconv"
 	"syscall"
 	"unsafe"
+
+	"rumptools/internal/hijack/early"
 )
 
 // From linux/prctl.h, linux/seccomp.h, linux/mount.h and asm-generic/unistd.h: package unix
@@ -36,24 +37,9 @@ const (
 var atFdcwd = -100 // AT_FDCWD
 
 func init() {
-	said, ok := syscall.Getenv(Env)
+	fd, before, ok := early.Said(Env, "stage of a program's start")
 	if !ok {
 		return
-	}
-	syscall.Unsetenv(Env)
-	// The filter is a thread's.
-	runtime.LockOSThread()
-	number, before := said, ""
-	for i := range said {
-		if said[i] == ':' {
-			number, before = said[:i], said[i+1:]
-			break
-		}
-	}
-	fd, err := strconv.Atoi(number)
-	if err != nil {
-		syscall.Write(2, []byte(Env+"="+said+": no stage of a program's start\n"))
-		syscall.Exit(126)
 	}
 	standFor(before)
 	what, errno := stage(fd)
