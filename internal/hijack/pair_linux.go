@@ -349,7 +349,7 @@ const (
 	lingerLook  = 2 * time.Millisecond
 	lingerLooks = 50 * time.Millisecond
 	// lingerWait is how long the other end's supervisor has to show the reset.
-	lingerWait = time.Second
+	lingerWait = 10 * time.Second
 )
 
 // lingersNow acts on SO_LINGER as it is now: with a time of 0 the close of S is a reset,
