@@ -66,6 +66,9 @@ func (ws *waits) lookAt(w *wait, buf []byte, seen round) {
 		ws.interrupt(w, seccomp.Restart)
 	case shared&^blocked == 0:
 		w.pending = time.Time{}
+		if tracer, _ := statusNumber(b, "TracerPid:", 10); tracer != 0 {
+			ws.stopFor(w, tgid, tracer, blocked)
+		}
 	case w.pending.IsZero():
 		// It may just be taken, by whomever the kernel has given it to.
 		w.pending = time.Now()

@@ -155,6 +155,7 @@ func supervise(ctx context.Context, o *Options, f *front) error {
 	if !o.Families.Inet6 {
 		filter.Host = append(filter.Host, unix.AF_INET6)
 	}
+	makeThreads(spareThreads)
 	cmd := command()
 	if o.ProcNet {
 		filter.Opens = true

@@ -62,6 +62,8 @@ type waits struct {
 	looks  bool
 	newest time.Time // when the last call came
 	closed bool
+
+	traced map[int]traced // by thread; look's
 }
 
 // A wait is a call that waits.
@@ -95,7 +97,7 @@ func newWaits(s *supervisor) (*waits, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	w := &waits{s: s, ep: ep, byID: make(map[int32]*wait)}
+	w := &waits{s: s, ep: ep, byID: make(map[int32]*wait), traced: make(map[int]traced)}
 	go w.poll()
 	return w, nil
 }
