@@ -39,7 +39,8 @@ type procDir struct {
 	rest  time.Time     // until when it is not, if nobody reads
 	used  atomic.Int64  // when a file was last opened, in Unix nanoseconds
 
-	begun chan struct{} // closed when the program begins
+	begun  chan struct{} // closed when the program begins
+	unseen chan struct{} // closed when nobody is to see any of it
 }
 
 const (
@@ -64,12 +65,14 @@ var hostFiles = []string{"protocols"}
 var ownFiles = []string{"unix"}
 
 // newProcDir makes the directory. It takes the kernel a while to say all that is in its
-// files; as long as it does they are pipes, so that who opens one at once waits.
+// files; as long as it does they are pipes, so that who reads one at once waits. Their other
+// ends are open from the beginning: should this process die, who reads has the end, where who
+// opens would wait for ever.
 func newProcDir(s *supervisor) (*procDir, error) {
 	d := &procDir{
 		s: s, files: procnet.NewReader(s.conn, s.ownerOf),
 		path: filepath.Join(s.dir, "net"), wake: make(chan struct{}, 1),
-		last: make(map[string]string), begun: make(chan struct{}),
+		last: make(map[string]string), begun: make(chan struct{}), unseen: make(chan struct{}),
 	}
 	// Programs of any user read it, whatever the umask.
 	if err := os.Mkdir(d.path, 0o755); err != nil {
@@ -108,7 +111,7 @@ func newProcDir(s *supervisor) (*procDir, error) {
 		if err := os.Chmod(path, 0o644); err != nil {
 			return nil, err
 		}
-		fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+		fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return nil, &os.PathError{Op: "open", Path: path, Err: err}
 		}
@@ -160,6 +163,18 @@ func (d *procDir) look() {
 	}
 }
 
+// over tells whether nobody is to see it, any more or at all.
+func (d *procDir) over() bool {
+	select {
+	case <-d.s.ctx.Done():
+		return true
+	case <-d.unseen:
+		return true
+	default:
+		return false
+	}
+}
+
 // pause waits, unless the supervisor ends.
 func (d *procDir) pause(t time.Duration) (goOn bool) {
 	select {
@@ -174,10 +189,13 @@ func (d *procDir) run(pipes map[string]int) {
 	// Its start has the processors for itself: all that is asked for here takes longer.
 	select {
 	case <-d.s.ctx.Done():
-		return
+	case <-d.unseen:
 	case <-d.begun:
 	}
-	if !d.pause(procSettle) {
+	if d.over() || !d.pause(procSettle) {
+		for _, fd := range pipes {
+			unix.Close(fd)
+		}
 		return
 	}
 	if d.refresh() != nil {
@@ -342,25 +360,57 @@ func (d *procDir) empty() {
 }
 
 // endPipes gives those who have opened a pipe what is in the file that has taken its
-// place. Who has found it just before may come later.
+// place, and the end. Who has found it just before may come later.
 func (d *procDir) endPipes(pipes map[string]int, files map[string]string) {
-	for _, pause := range []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond, time.Second} {
+	paths, had := make(map[string]int), make(map[string]bool)
+	for name, fd := range pipes {
+		if path, err := reopen(fd, unix.O_PATH); err == nil {
+			paths[name] = path
+		}
+		w, err := reopen(fd, unix.O_WRONLY|unix.O_NONBLOCK)
+		// It is in the pipe before this end is closed, whoever comes meanwhile.
+		n, _ := unix.Write(fd, []byte(files[name]))
+		unix.Close(fd)
+		if err != nil {
+			continue
+		}
+		if had[name] = polled(w, 0)&unix.POLLERR == 0; had[name] {
+			go writePipe(w, files[name][max(n, 0):])
+		} else {
+			unix.Close(w)
+		}
+	}
+	for _, pause := range []time.Duration{time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, time.Second} {
 		if !d.pause(pause) {
 			break
 		}
-		for name, fd := range pipes {
-			w, err := unix.Open("/proc/self/fd/"+strconv.Itoa(fd), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-			if err != nil {
-				continue // nobody
+		for name, fd := range paths {
+			w, err := reopen(fd, unix.O_WRONLY|unix.O_NONBLOCK)
+			switch {
+			case err != nil: // nobody
+			case had[name]:
+				// It may be one who had it all, and has not come to the end yet.
+				unix.Close(w)
+			default:
+				had[name] = true
+				go writePipe(w, files[name])
 			}
-			unix.SetNonblock(w, false)
-			// A reader that does not read, or goes, ends it.
-			f := os.NewFile(uintptr(w), name)
-			f.WriteString(files[name])
-			f.Close()
 		}
 	}
-	for _, fd := range pipes {
+	for _, fd := range paths {
 		unix.Close(fd)
 	}
+}
+
+// reopen opens once more what a descriptor is.
+func reopen(fd, flags int) (int, error) {
+	return unix.Open("/proc/self/fd/"+strconv.Itoa(fd), flags|unix.O_CLOEXEC, 0)
+}
+
+// writePipe gives a pipe's readers something, and the end. A reader that does not read, or goes, ends it.
+func writePipe(w int, text string) {
+	unix.SetNonblock(w, false)
+	f := os.NewFile(uintptr(w), "pipe")
+	defer f.Close()
+	f.WriteString(text)
 }

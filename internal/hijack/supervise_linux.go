@@ -173,7 +173,10 @@ func supervise(ctx context.Context, o *Options, f *front) error {
 			return fmt.Errorf("exec: --resolv and --hosts need a mount namespace, which is not permitted here (%v), or --procnet", err)
 		}
 		why := err
-		s.proc = nil // nobody sees it
+		if s.proc != nil {
+			close(s.proc.unseen)
+			s.proc = nil
+		}
 		cmd = command()
 		if s.l, err = seccomp.Start(cmd, filter, nil); err == nil {
 			fmt.Fprintf(os.Stderr, "%s: exec: /proc/net and /etc/resolv.conf are the host's: a mount namespace is not permitted here (%v); --procnet does without\n", o.Program, why)
