@@ -365,7 +365,12 @@ func (x *socket) goOn(a *attempt, host int) {
 	}
 	x.mu.Lock()
 	over := a.over
-	a.async = tell
+	a.async = func() {
+		// Before the program, which may have seen some of it, can do anything else to S.
+		x.op.Lock()
+		defer x.op.Unlock()
+		tell()
+	}
 	x.mu.Unlock()
 	if over {
 		tell()
