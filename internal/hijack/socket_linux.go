@@ -121,6 +121,10 @@ func kindOf(domain, typ, proto int) (host int, opts *linuxsock.Socket, e unix.Er
 	if domain != unix.AF_INET && domain != unix.AF_INET6 {
 		return 0, opts, unix.EAFNOSUPPORT
 	}
+	// Linux looks at the two numbers themselves first, and a raw socket takes any other protocol.
+	if typ > unix.SOCK_PACKET || proto < 0 || proto > unix.IPPROTO_MPTCP {
+		return 0, opts, unix.EINVAL
+	}
 	switch typ {
 	case unix.SOCK_STREAM:
 		// Multipath TCP is asked for first by some, who take TCP then.
@@ -143,10 +147,8 @@ func kindOf(domain, typ, proto int) (host int, opts *linuxsock.Socket, e unix.Er
 			return 0, opts, unix.EPROTONOSUPPORT
 		}
 		return unix.SOCK_DGRAM, &linuxsock.Socket{Domain: domain, Type: typ, Protocol: proto}, 0
-	case unix.SOCK_SEQPACKET, unix.SOCK_RDM, unix.SOCK_PACKET, unix.SOCK_DCCP:
-		return 0, opts, unix.ESOCKTNOSUPPORT
 	}
-	return 0, opts, unix.EINVAL
+	return 0, opts, unix.ESOCKTNOSUPPORT
 }
 
 // streamBuffer is how much of what a program sends waits in S, in bytes, if the host
