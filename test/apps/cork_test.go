@@ -155,3 +155,26 @@ func (s *segments) take(t *testing.T, bytes int) []int {
 		}
 	}
 }
+
+// TestCorkMuch: much that is written while TCP_CORK is set comes, also where both ends are one kernel's.
+func TestCorkMuch(t *testing.T) {
+	const script = `
+import os, socket
+listener = socket.create_server(('127.0.0.1', 0))
+size = 5000000
+if os.fork() == 0:
+    sender = socket.create_connection(listener.getsockname())
+    sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    sender.sendall(bytes(size))
+    os._exit(0)
+reader = listener.accept()[0]
+reader.settimeout(20)
+got = 0
+while got < size:
+    got += len(reader.recv(65536))
+print('all')
+`
+	if out := server.want(t, find(t, "python3"), "-c", script); out != "all\n" {
+		t.Error(out)
+	}
+}

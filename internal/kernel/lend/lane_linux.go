@@ -78,6 +78,10 @@ func (l *Loan) open(w *lane) bool {
 	if c := &l.cork; c.push || len(c.held) > 0 || !c.told && l.lookForCork() {
 		return false
 	}
+	// Who reads the lane would shut it again for as much, and nobody would carry anything.
+	if l.corked() && l.src.Ready() >= tubeWorth {
+		return false
+	}
 	mark, ok := l.stream.Mark()
 	if !ok {
 		return false
