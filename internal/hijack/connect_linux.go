@@ -178,7 +178,12 @@ func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 			return nil, 0
 		}
 		return nil, unix.EISCONN
-	case broken, listening:
+	case listening:
+		if disconnects {
+			return nil, x.stopListening(t)
+		}
+		return nil, unix.EISCONN
+	case broken:
 		return nil, unix.EISCONN
 	case dead:
 		switch {

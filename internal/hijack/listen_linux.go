@@ -90,6 +90,27 @@ func (t *trap) listen() {
 	t.done(0, e)
 }
 
+// stopListening has a socket listen no more, by shutdown(2) or connect(2) to nobody: who waits for connections is woken, and those
+// that nobody has accepted are reset. On Linux it is as one that has an address only then, and so the program gets such an S, unless
+// another process has L, too. x.op is held.
+func (x *socket) stopListening(t *trap) unix.Errno {
+	x.mu.Lock()
+	ks := x.ks
+	x.state, x.ks, x.shut = bound, nil, true
+	x.room.Broadcast()
+	x.mu.Unlock()
+	if ks != nil {
+		ks.Close()
+	}
+	e := errnoOf(unix.Shutdown(t.host, unix.SHUT_RD))
+	if e == 0 && !x.heldElsewhere(t.TID) && x.replace(t) == 0 {
+		x.mu.Lock()
+		x.shut = false
+		x.mu.Unlock()
+	}
+	return e
+}
+
 // maxBacklog is the most connections that wait for a listener (net.core.somaxconn).
 const maxBacklog = 4096
 

@@ -77,6 +77,7 @@ type socket struct {
 	broken   func()      // shows the program that the connection broke before it was accepted
 
 	// Of sockets for datagrams.
+	asking    sync.Mutex // held while the kernel is asked for one, by calls
 	receiving bool
 	lending   lending
 	pingID    uint16 // of echo requests
@@ -545,18 +546,10 @@ func (t *trap) shutdown() {
 	x.mu.Unlock()
 	switch {
 	case state == listening && stream && t.arg(1) != unix.SHUT_WR:
-		// It listens no more.
 		x.op.Lock()
-		x.mu.Lock()
-		ks := x.ks
-		x.state, x.ks, x.shut = bound, nil, true
-		x.room.Broadcast()
-		x.mu.Unlock()
+		e := x.stopListening(t)
 		x.op.Unlock()
-		if ks != nil {
-			ks.Close()
-		}
-		t.native()
+		t.done(0, e)
 	case state == connected || state == listening && stream || x.standIn.asUDP() || shows:
 		if p != nil {
 			p.shutdown(t.arg(1))

@@ -1398,6 +1398,34 @@ static void accepts(void)
 	say("connect then = %s", res(connect(fd, &a.sa, addrlen_of(fam))));
 	close(fd);
 	close(l);
+	/* It can be ended by shutdown and by connect, and begin again. */
+	l = listener(0, 4, &a);
+	for (int how = 0; how < 2; how++) {
+		static const char *const names[] = {"shutdown", "connect to nobody"};
+		int ep = epoll_create1(0);
+		struct epoll_event ev = {.events = EPOLLIN | EPOLLET};
+		epoll_ctl(ep, EPOLL_CTL_ADD, l, &ev);
+		int waiting = connected(&a);
+		say("%s of a listener = %s", names[how],
+		    res(how ? connect(l, &(struct sockaddr){AF_UNSPEC}, sizeof(struct sockaddr)) : shutdown(l, SHUT_RD)));
+		say("poll %s", ready(l, 0));
+		int n = epoll_wait(ep, &ev, 1, 0);
+		SAY2("epoll %s: %s", res(n), bits(n > 0 ? ev.events : 0));
+		say("accept = %s", ok(accept(l, NULL, NULL)));
+		say("what waited: %s", received(waiting, 0));
+		fd = sock(SOCK_STREAM);
+		say("connect to it = %s", res(connect(fd, &a.sa, addrlen_of(fam))));
+		say("listen again = %s", res(listen(l, 4)));
+		a = sockname(l);
+		say("connect then = %s", res(connect(fd, &a.sa, addrlen_of(fam))));
+		s = accept(l, NULL, NULL);
+		say("accepted: %s", s < 0 ? err(errno) : "yes");
+		close(s);
+		close(fd);
+		close(waiting);
+		close(ep);
+	}
+	close(l);
 	l = sock(SOCK_STREAM);
 	say("listen without bind = %s", res(listen(l, 4)));
 	say_names("its name", l);
