@@ -134,9 +134,11 @@ type onlyPeer struct {
 	peer  []byte // NetBSD's address, if it is so
 }
 
-// wanted gives what is to be told by the call that follows.
-func (o *onlyPeer) wanted() spclient.Wanted {
+// wanted gives what is to be told by the call that follows, and what is to be called after it.
+func (o *onlyPeer) wanted() (w spclient.Wanted, over func()) {
 	x := o.x
+	x.asking.Lock()
+	over = x.asking.Unlock
 	x.optMu.Lock()
 	control := x.opts.HasControl()
 	x.optMu.Unlock()
@@ -151,12 +153,12 @@ func (o *onlyPeer) wanted() spclient.Wanted {
 	o.peer = nil
 	switch {
 	case control:
-		return spclient.WantControl
+		return spclient.WantControl, over
 	case x.kKey == "", x.drained != x.association, x.opts.Type != unix.SOCK_DGRAM, x.ping():
-		return spclient.WantSender
+		return spclient.WantSender, over
 	}
 	o.peer = []byte(x.kKey)
-	return spclient.WantData
+	return spclient.WantData, over
 }
 
 // received counts what the call gave.

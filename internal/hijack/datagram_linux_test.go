@@ -19,13 +19,18 @@ func TestOnlyPeer(t *testing.T) {
 		x.association++
 	}
 	only := onlyPeer{x: x}
+	asks := func() spclient.Wanted {
+		w, over := only.wanted()
+		over()
+		return w
+	}
 	want := func(what, peer string) {
 		t.Helper()
 		wanted := spclient.WantSender
 		if peer != "" {
 			wanted = spclient.WantData
 		}
-		if got := only.wanted(); got != wanted || string(only.peer) != peer {
+		if got := asks(); got != wanted || string(only.peer) != peer {
 			t.Errorf("%s: %v, %q; want %q", what, got, only.peer, peer)
 		}
 	}
@@ -45,7 +50,7 @@ func TestOnlyPeer(t *testing.T) {
 	for range mostWaiting/1000 + 1 {
 		only.received(1000)
 		only = onlyPeer{x: x}
-		if only.wanted() == spclient.WantData {
+		if asks() == spclient.WantData {
 			break
 		}
 	}

@@ -87,13 +87,19 @@ func (t *trap) setsockopt() {
 		}
 		return e
 	}
-	var done bool
+	var done, had bool
 	var e unix.Errno
+	x.optMu.Lock()
+	had = x.opts.HasControl()
+	x.optMu.Unlock()
 	if x.opts.Waits(t.arg(1), t.arg(2)) {
 		done, e = x.early(set)
 	}
 	if !done {
 		e = x.withOptions(false, set)
+	}
+	if !had {
+		x.asksForControl()
 	}
 	x.tellsErrors()
 	x.standIn.optionSet(t.host, t.arg(1), t.arg(2))
@@ -105,6 +111,19 @@ func (t *trap) setsockopt() {
 	}
 	t.s.say("%d: setsockopt %d %d %d: %v", t.TID, t.arg(0), t.arg(1), t.arg(2), e)
 	t.done(0, e)
+}
+
+// asksForControl waits, once the program has asked for control messages, until no call goes on that was made before: what comes from
+// now on is to have its own.
+func (x *socket) asksForControl() {
+	x.optMu.Lock()
+	has := x.opts.HasControl()
+	x.optMu.Unlock()
+	if !has {
+		return
+	}
+	x.asking.Lock()
+	defer x.asking.Unlock()
 }
 
 // joins tells whether an option joins or leaves a group.

@@ -198,7 +198,7 @@ func (s *NetSocket) Sendto(p, sa []byte) (int, error) { return s.fd.writeTo(p, s
 
 // Recvmsg waits for a datagram and receives it (recvmsg(2)).
 func (s *NetSocket) Recvmsg(ctx context.Context, m *Message) (int, error) {
-	return s.Receive(ctx, m, func() Wanted { return WantControl })
+	return s.Receive(ctx, m, func() (Wanted, func()) { return WantControl, func() {} })
 }
 
 // Wanted is what is to be told of a datagram beside its data.
@@ -212,9 +212,9 @@ const (
 )
 
 // Receive is Recvmsg that asks before each of its calls, of which all but the last find nothing,
-// what is wanted. Of a message's buffers only the first is used unless that is [WantControl], and what is
-// not wanted is not set.
-func (s *NetSocket) Receive(ctx context.Context, m *Message, wanted func() Wanted) (int, error) {
+// what is wanted, and tells with over when the call has ended: none takes long. Of a message's buffers only the first is
+// used unless that is [WantControl], and what is not wanted is not set.
+func (s *NetSocket) Receive(ctx context.Context, m *Message, wanted func() (w Wanted, over func())) (int, error) {
 	s.fd.rd.lock.Lock()
 	defer s.fd.rd.lock.Unlock()
 	control := m.Control
@@ -222,7 +222,9 @@ func (s *NetSocket) Receive(ctx context.Context, m *Message, wanted func() Wante
 		var n int
 		err := s.Use(func(fd FD) (err error) {
 			m.Name, m.Control, m.Flags = nil, nil, 0
-			switch wanted() {
+			w, over := wanted()
+			defer over()
+			switch w {
 			case WantData:
 				n, err = s.fd.c.Recv(ctx, fd, m.Buffers[0], netbsd.MSG_DONTWAIT)
 			case WantSender:

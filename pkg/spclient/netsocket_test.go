@@ -77,17 +77,21 @@ func TestNetSocketReceive(t *testing.T) {
 	all := []spclient.Wanted{spclient.WantData, spclient.WantSender, spclient.WantControl}
 	for _, first := range all {
 		for _, then := range all {
-			asked := 0
+			asked, ended := 0, 0
+			over := func() { ended++ }
 			m := spclient.Message{Name: make([]byte, 20), Buffers: [][]byte{make([]byte, 10)}, Control: make([]byte, 100)}
-			n, err := s.Receive(ctx, &m, func() spclient.Wanted {
+			n, err := s.Receive(ctx, &m, func() (spclient.Wanted, func()) {
+				if ended != asked {
+					t.Errorf("%d of %d calls are told to have ended", ended, asked)
+				}
 				if asked++; asked > 1 {
-					return then
+					return then, over
 				}
 				time.AfterFunc(20*time.Millisecond, func() { s.Sendto([]byte("hello"), sa) })
-				return first
+				return first, over
 			})
-			if err != nil || string(m.Buffers[0][:n]) != "hello" || asked < 2 {
-				t.Fatalf("%v, then %v: %q, %v, asked %d times", first, then, m.Buffers[0][:n], err, asked)
+			if err != nil || string(m.Buffers[0][:n]) != "hello" || asked < 2 || ended != asked {
+				t.Fatalf("%v, then %v: %q, %v, asked %d times, of which %d ended", first, then, m.Buffers[0][:n], err, asked, ended)
 			}
 			var sender []byte
 			if then >= spclient.WantSender {
