@@ -451,37 +451,44 @@ func (x *socket) swap(t *trap, fd int) error {
 	if err == nil {
 		err = unix.Fstat(fd, &st)
 	}
-	var list []spot
-	if err == nil {
-		hostSettings(t.host, fd)
-		list = spots(t.TID, x.inode)
-		err = t.s.l.ReplaceFD(&t.Call, fd, t.arg(0), closesOnExec(t.TID, t.arg(0)))
-	}
 	if err != nil {
 		unix.Close(fd)
 		return err
 	}
-	for _, at := range list {
-		if at.num != t.arg(0) {
-			if err := t.s.l.ReplaceFD(&t.Call, fd, at.num, closesOnExec(t.TID, at.num)); err != nil {
-				t.s.say("%d: descriptor %d stays: %v", t.TID, at.num, err)
-				continue
-			}
-		}
-		t.s.t.putBack(t.TID, fd, at.num, at.marks)
+	hostSettings(t.host, fd)
+	list := spots(t.TID, x.inode)
+	// Before another thread of the program finds it.
+	x.s.mu.Lock()
+	x.s.sockets[cookie] = x
+	x.s.mu.Unlock()
+	if err := t.s.l.ReplaceFD(&t.Call, fd, t.arg(0), closesOnExec(t.TID, t.arg(0))); err != nil {
+		x.s.mu.Lock()
+		delete(x.s.sockets, cookie)
+		x.s.mu.Unlock()
+		unix.Close(fd)
+		return err
 	}
-	x.forget()
+	for _, at := range list {
+		if at.num == t.arg(0) {
+			continue
+		}
+		if err := t.s.l.ReplaceFD(&t.Call, fd, at.num, closesOnExec(t.TID, at.num)); err != nil {
+			t.s.say("%d: descriptor %d stays: %v", t.TID, at.num, err)
+		}
+	}
+	x.forget() // by the old cookie
 	x.mu.Lock()
 	x.untrack()
 	x.replaced++
 	x.cookie, x.inode, x.path = cookie, uint32(st.Ino), ""
 	x.mu.Unlock()
 	x.track(fd)
-	x.s.mu.Lock()
-	x.s.sockets[cookie] = x
-	x.s.mu.Unlock()
+	// The old S leaves the epolls with its last descriptor.
 	unix.Close(t.host)
 	t.host = fd
+	for _, at := range list {
+		t.s.t.putBack(t.TID, fd, at.num, at.marks)
+	}
 	return nil
 }
 

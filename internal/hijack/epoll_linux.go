@@ -4,6 +4,7 @@ package hijack
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -143,6 +144,8 @@ func (t *targets) putBack(tid uint32, fd, num int, list []mark) {
 		if unix.Unshare(unix.CLONE_FILES) != nil {
 			return
 		}
+		// What it has copies of is not to be open any longer than others want, and the thread ends some time later.
+		defer unix.CloseRange(0, math.MaxUint32, 0)
 		// What has the number here may be one of the epolls.
 		for i := range epolls {
 			if fd, err := unix.FcntlInt(uintptr(epolls[i]), unix.F_DUPFD_CLOEXEC, num+1); err == nil {
