@@ -290,11 +290,28 @@ func (p *pair) lost() {
 		x.state = broken
 	}
 	x.mu.Unlock()
-	if fd, ok := p.borrow(); ok {
-		unix.Shutdown(fd, unix.SHUT_RDWR)
-		unix.Close(fd)
+	p.withS(func(fd int) { unix.Shutdown(fd, unix.SHUT_RDWR) })
+}
+
+// withS does something to S. While accept(2) has it nobody does for a moment.
+func (p *pair) withS(do func(fd int)) {
+	for end := time.Now().Add(acceptTime); ; time.Sleep(acceptLook) {
+		if fd, ok := p.borrow(); ok {
+			do(fd)
+			unix.Close(fd)
+			return
+		}
+		if p.x.isEnded() || time.Now().After(end) {
+			return
+		}
 	}
 }
+
+// How long accept(2) may take to give the program an S that it has taken, and how often it is looked whether it has.
+const (
+	acceptTime = 5 * time.Second
+	acceptLook = 5 * time.Millisecond
+)
 
 // borrow gives a copy of S, be it accepted or not yet.
 func (p *pair) borrow() (int, bool) {
@@ -329,10 +346,7 @@ func (p *pair) reset() {
 	}
 	x.ks = nil
 	x.mu.Unlock()
-	if fd, ok := p.borrow(); ok {
-		unix.Sendto(fd, []byte{0}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
-		unix.Close(fd)
-	}
+	p.withS(func(fd int) { unix.Sendto(fd, []byte{0}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil) })
 	p.ks.Close()
 }
 
