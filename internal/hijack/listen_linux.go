@@ -96,7 +96,7 @@ func (t *trap) listen() {
 func (x *socket) stopListening(t *trap) unix.Errno {
 	x.mu.Lock()
 	ks := x.ks
-	x.state, x.ks, x.shut = bound, nil, true
+	x.state, x.ks, x.shut, x.queued = bound, nil, true, 0
 	x.room.Broadcast()
 	x.mu.Unlock()
 	if ks != nil {
@@ -201,7 +201,8 @@ func (x *socket) enqueue() {
 
 func (x *socket) dequeue() {
 	x.mu.Lock()
-	x.queued--
+	// One that was on its way when L was another is not in it.
+	x.queued = max(x.queued-1, 0)
 	x.taken++
 	ks, n := x.counts, x.taken
 	x.room.Signal()
