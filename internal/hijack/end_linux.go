@@ -27,11 +27,12 @@ import (
 // looked up (fdinfo in proc(5)). So are listeners, in another one, because what they have
 // accepted has their name, too, and keeps it.
 type ends struct {
-	s   *supervisor
-	ep  int // of the Ks
-	iep int // of the Ss without a peer
-	lep int // of listeners
-	in  *os.File
+	s    *supervisor
+	ep   int // of the Ks
+	iep  int // of the Ss without a peer
+	lep  int // of listeners
+	stop int // ends the wait for ep
+	in   *os.File
 
 	reading sync.Mutex // held while what inotify has told is acted on
 
@@ -55,7 +56,7 @@ type heard struct {
 
 func newEnds(s *supervisor) (*ends, error) {
 	e := &ends{
-		s: s, ep: -1, iep: -1, lep: -1,
+		s: s, ep: -1, iep: -1, lep: -1, stop: -1,
 		peers: make(map[int32]func()), watchd: make(map[int32]func()), idle: make(map[int32]func()),
 		heard: make(map[int32]heard),
 	}
@@ -63,12 +64,22 @@ func newEnds(s *supervisor) (*ends, error) {
 	for _, ep := range []*int{&e.ep, &e.iep, &e.lep} {
 		if *ep, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 			e.closeEpolls()
+			if e.ep >= 0 {
+				unix.Close(e.ep)
+			}
 			return nil, os.NewSyscallError("epoll_create1", err)
 		}
+	}
+	if e.stop, err = stopper(e.ep); err != nil {
+		e.closeEpolls()
+		unix.Close(e.ep)
+		return nil, err
 	}
 	in, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		e.closeEpolls()
+		unix.Close(e.ep)
+		unix.Close(e.stop)
 		return nil, os.NewSyscallError("inotify_init1", err)
 	}
 	e.in = os.NewFile(uintptr(in), "inotify")
@@ -81,13 +92,15 @@ func (e *ends) close() {
 	e.mu.Lock()
 	e.closed = true
 	e.closeEpolls()
+	tellStop(e.stop)
 	e.mu.Unlock()
 	// This waits for who acts on what inotify has told.
 	e.in.Close()
 }
 
+// closeEpolls closes those that nobody waits for.
 func (e *ends) closeEpolls() {
-	for _, ep := range []int{e.ep, e.iep, e.lep} {
+	for _, ep := range []int{e.iep, e.lep} {
 		if ep >= 0 {
 			unix.Close(ep)
 		}
@@ -99,6 +112,9 @@ func (e *ends) closeEpolls() {
 func (e *ends) peer(k int, gone func()) (id int32, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.closed {
+		return 0, os.ErrClosed
+	}
 	e.next++
 	if err := unix.EpollCtl(e.ep, unix.EPOLL_CTL_ADD, k, &unix.EpollEvent{Events: unix.EPOLLET, Fd: e.next}); err != nil {
 		return 0, err
@@ -117,8 +133,19 @@ func (e *ends) forget(id int32, k int) {
 }
 
 func (e *ends) poll() {
-	for e.hangUps(-1, func(gone func()) { go gone() }) {
+	for e.hangUps(-1, func(gone func()) { go gone() }) && !e.over() {
 	}
+}
+
+// over closes what is waited for, if it is to be, and tells whether it was.
+func (e *ends) over() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		unix.Close(e.ep)
+		unix.Close(e.stop)
+	}
+	return e.closed
 }
 
 // hangUps waits for ends of peers, for so many milliseconds, and tells whether there can
@@ -151,6 +178,12 @@ func (e *ends) hangUps(wait int, do func(gone func())) bool {
 // catchUp acts on what has been closed up to now: the host has told of it by then, but
 // perhaps nobody has listened yet.
 func (e *ends) catchUp() {
+	e.mu.Lock()
+	closed := e.closed
+	e.mu.Unlock()
+	if closed {
+		return
+	}
 	e.hangUps(0, func(gone func()) { gone() })
 	e.hear()
 	if n := e.s.inner.net.Load(); n != nil {

@@ -51,8 +51,9 @@ func polled(fd int, events int16) int16 {
 
 // waits are the calls that wait for a descriptor of the host's.
 type waits struct {
-	s  *supervisor
-	ep int
+	s    *supervisor
+	ep   int
+	stop int // ends the wait for it
 
 	mu     sync.Mutex
 	next   int32
@@ -97,16 +98,51 @@ func newWaits(s *supervisor) (*waits, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	w := &waits{s: s, ep: ep, byID: make(map[int32]*wait), traced: make(map[int]traced)}
+	stop, err := stopper(ep)
+	if err != nil {
+		unix.Close(ep)
+		return nil, err
+	}
+	w := &waits{s: s, ep: ep, stop: stop, byID: make(map[int32]*wait), traced: make(map[int]traced)}
 	go w.poll()
 	return w, nil
 }
 
+// stopper makes an eventfd(2), in an epoll by the data 0, by which who waits for that epoll is stopped: it alone closes it, for its
+// number would be another's as soon as it is closed.
+func stopper(ep int) (int, error) {
+	stop, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		return -1, os.NewSyscallError("eventfd", err)
+	}
+	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, stop, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
+		unix.Close(stop)
+		return -1, os.NewSyscallError("epoll_ctl", err)
+	}
+	return stop, nil
+}
+
+// tellStop stops who waits.
+func tellStop(stop int) { unix.Write(stop, []byte{1, 1, 1, 1, 1, 1, 1, 1}) }
+
 func (ws *waits) close() {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	ws.closed = true
-	unix.Close(ws.ep)
+	if !ws.closed {
+		ws.closed = true
+		tellStop(ws.stop)
+	}
+}
+
+// over closes what is waited for, if it is to be, and tells whether it was.
+func (ws *waits) over() bool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if ws.closed {
+		unix.Close(ws.ep)
+		unix.Close(ws.stop)
+	}
+	return ws.closed
 }
 
 func (ws *waits) poll() {
@@ -116,7 +152,7 @@ func (ws *waits) poll() {
 		if err == unix.EINTR {
 			continue
 		}
-		if err != nil {
+		if err != nil || ws.over() {
 			return
 		}
 		for _, ev := range events[:n] {
@@ -148,7 +184,7 @@ func (ws *waits) park(w *wait, events uint32, timeout time.Duration) {
 	if timeout > 0 {
 		w.timer = time.AfterFunc(timeout, func() { ws.expire(w) })
 	}
-	if events != 0 {
+	if events != 0 && !ws.closed {
 		unix.EpollCtl(ws.ep, unix.EPOLL_CTL_ADD, w.fd, &unix.EpollEvent{Events: events | unix.EPOLLET, Fd: w.id})
 	}
 	ws.mu.Unlock()
