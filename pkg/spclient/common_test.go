@@ -15,7 +15,7 @@ import (
 )
 
 // testTimeout is the time that nothing takes but a hang.
-const testTimeout = 20 * time.Second
+const testTimeout = time.Minute
 
 // testContext ends after testTimeout.
 func testContext(t testing.TB) context.Context {
