@@ -277,12 +277,9 @@ func (x *socket) tellOnce() bool {
 func (x *socket) settle(a *attempt, host int) unix.Errno {
 	if a.err != 0 {
 		x.mu.Lock()
-		x.attempt, x.ks = nil, nil
 		// NetBSD's socket can be connected again only in part; Linux's can.
-		x.state = fresh
-		if x.local != nil {
-			x.state = bound
-		}
+		x.attempt, x.ks = nil, nil
+		x.beginAgain()
 		x.mu.Unlock()
 		a.ks.Close()
 		return a.err
@@ -435,12 +432,18 @@ func (x *socket) replace(t *trap) unix.Errno {
 		return errnoOf(err)
 	}
 	x.mu.Lock()
-	x.state, x.shows = fresh, false
+	x.shut, x.shows = false, false
+	x.beginAgain()
+	x.mu.Unlock()
+	return 0
+}
+
+// beginAgain makes it what it was before it was connected or listened, with x.mu held.
+func (x *socket) beginAgain() {
+	x.state = fresh
 	if x.local != nil {
 		x.state = bound
 	}
-	x.mu.Unlock()
-	return 0
 }
 
 // swap gives the program fd in the place of S, whatever numbers that has, and the call that is trapped, too. It closes fd if

@@ -27,12 +27,11 @@ import (
 // looked up (fdinfo in proc(5)). So are listeners, in another one, because what they have
 // accepted has their name, too, and keeps it.
 type ends struct {
-	s    *supervisor
-	ep   int // of the Ks
-	iep  int // of the Ss without a peer
-	lep  int // of listeners
-	stop int // ends the wait for ep
-	in   *os.File
+	s   *supervisor
+	ep  waited // of the Ks
+	iep int    // of the Ss without a peer
+	lep int    // of listeners
+	in  *os.File
 
 	reading sync.Mutex // held while what inotify has told is acted on
 
@@ -56,30 +55,25 @@ type heard struct {
 
 func newEnds(s *supervisor) (*ends, error) {
 	e := &ends{
-		s: s, ep: -1, iep: -1, lep: -1, stop: -1,
+		s: s, iep: -1, lep: -1,
 		peers: make(map[int32]func()), watchd: make(map[int32]func()), idle: make(map[int32]func()),
 		heard: make(map[int32]heard),
 	}
 	var err error
-	for _, ep := range []*int{&e.ep, &e.iep, &e.lep} {
+	if e.ep, err = newWaited(); err != nil {
+		return nil, err
+	}
+	for _, ep := range []*int{&e.iep, &e.lep} {
 		if *ep, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 			e.closeEpolls()
-			if e.ep >= 0 {
-				unix.Close(e.ep)
-			}
+			e.ep.close()
 			return nil, os.NewSyscallError("epoll_create1", err)
 		}
-	}
-	if e.stop, err = stopper(e.ep); err != nil {
-		e.closeEpolls()
-		unix.Close(e.ep)
-		return nil, err
 	}
 	in, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		e.closeEpolls()
-		unix.Close(e.ep)
-		unix.Close(e.stop)
+		e.ep.close()
 		return nil, os.NewSyscallError("inotify_init1", err)
 	}
 	e.in = os.NewFile(uintptr(in), "inotify")
@@ -92,7 +86,7 @@ func (e *ends) close() {
 	e.mu.Lock()
 	e.closed = true
 	e.closeEpolls()
-	tellStop(e.stop)
+	e.ep.wake()
 	e.mu.Unlock()
 	// This waits for who acts on what inotify has told.
 	e.in.Close()
@@ -116,7 +110,7 @@ func (e *ends) peer(k int, gone func()) (id int32, err error) {
 		return 0, os.ErrClosed
 	}
 	e.next++
-	if err := unix.EpollCtl(e.ep, unix.EPOLL_CTL_ADD, k, &unix.EpollEvent{Events: unix.EPOLLET, Fd: e.next}); err != nil {
+	if err := unix.EpollCtl(e.ep.fd, unix.EPOLL_CTL_ADD, k, &unix.EpollEvent{Events: unix.EPOLLET, Fd: e.next}); err != nil {
 		return 0, err
 	}
 	e.peers[e.next] = gone
@@ -128,7 +122,7 @@ func (e *ends) forget(id int32, k int) {
 	defer e.mu.Unlock()
 	delete(e.peers, id)
 	if !e.closed {
-		unix.EpollCtl(e.ep, unix.EPOLL_CTL_DEL, k, nil)
+		unix.EpollCtl(e.ep.fd, unix.EPOLL_CTL_DEL, k, nil)
 	}
 }
 
@@ -137,13 +131,12 @@ func (e *ends) poll() {
 	}
 }
 
-// over closes what is waited for, if it is to be, and tells whether it was.
+// over closes ep when all is, and tells whether it has.
 func (e *ends) over() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
-		unix.Close(e.ep)
-		unix.Close(e.stop)
+		e.ep.close()
 	}
 	return e.closed
 }
@@ -152,7 +145,7 @@ func (e *ends) over() bool {
 // be more.
 func (e *ends) hangUps(wait int, do func(gone func())) bool {
 	events := make([]unix.EpollEvent, 64)
-	n, err := unix.EpollWait(e.ep, events, wait)
+	n, err := unix.EpollWait(e.ep.fd, events, wait)
 	if err == unix.EINTR {
 		return true
 	}

@@ -49,7 +49,6 @@ func (t *trap) listen() {
 	}
 	x.mu.Lock()
 	shut, shows, local := x.shut, x.shows, x.local
-	x.shut = false
 	x.mu.Unlock()
 	if local != nil {
 		// Another may listen since this one was bound.
@@ -103,10 +102,8 @@ func (x *socket) stopListening(t *trap) unix.Errno {
 		ks.Close()
 	}
 	e := errnoOf(unix.Shutdown(t.host, unix.SHUT_RD))
-	if e == 0 && !x.heldElsewhere(t.TID) && x.replace(t) == 0 {
-		x.mu.Lock()
-		x.shut = false
-		x.mu.Unlock()
+	if e == 0 && !x.heldElsewhere(t.TID) {
+		x.replace(t) // or listen does
 	}
 	return e
 }

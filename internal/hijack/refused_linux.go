@@ -79,10 +79,8 @@ func (x *socket) showRefusal(t *trap) bool {
 func (x *socket) tellRefusal(host int) unix.Errno {
 	e := errnoOf(innernet.AgainRefused(host))
 	x.mu.Lock()
-	x.state, x.untold = fresh, false
-	if x.local != nil {
-		x.state = bound
-	}
+	x.untold = false
+	x.beginAgain()
 	x.mu.Unlock()
 	return e
 }

@@ -586,13 +586,7 @@ func (x *socket) borrow() (int, bool) {
 // search looks for S among the descriptors of all processes below this one.
 func (x *socket) search() (int, bool) {
 	for _, pid := range descendants() {
-		dir, err := os.Open("/proc/" + pid + "/fd")
-		if err != nil {
-			continue
-		}
-		names, _ := dir.Readdirnames(-1)
-		dir.Close()
-		for _, name := range names {
+		for _, name := range namesIn("/proc/" + pid + "/fd") {
 			if fd, ok := x.tryFD(pid, name); ok {
 				return fd, true
 			}

@@ -3,7 +3,6 @@
 package hijack
 
 import (
-	"os"
 	"sync"
 	"time"
 
@@ -51,9 +50,8 @@ func polled(fd int, events int16) int16 {
 
 // waits are the calls that wait for a descriptor of the host's.
 type waits struct {
-	s    *supervisor
-	ep   int
-	stop int // ends the wait for it
+	s  *supervisor
+	ep waited
 
 	mu     sync.Mutex
 	next   int32
@@ -94,53 +92,28 @@ type wait struct {
 }
 
 func newWaits(s *supervisor) (*waits, error) {
-	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	ep, err := newWaited()
 	if err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
-	}
-	stop, err := stopper(ep)
-	if err != nil {
-		unix.Close(ep)
 		return nil, err
 	}
-	w := &waits{s: s, ep: ep, stop: stop, byID: make(map[int32]*wait), traced: make(map[int]traced)}
+	w := &waits{s: s, ep: ep, byID: make(map[int32]*wait), traced: make(map[int]traced)}
 	go w.poll()
 	return w, nil
 }
 
-// stopper makes an eventfd(2), in an epoll by the data 0, by which who waits for that epoll is stopped: it alone closes it, for its
-// number would be another's as soon as it is closed.
-func stopper(ep int) (int, error) {
-	stop, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
-	if err != nil {
-		return -1, os.NewSyscallError("eventfd", err)
-	}
-	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, stop, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
-		unix.Close(stop)
-		return -1, os.NewSyscallError("epoll_ctl", err)
-	}
-	return stop, nil
-}
-
-// tellStop stops who waits.
-func tellStop(stop int) { unix.Write(stop, []byte{1, 1, 1, 1, 1, 1, 1, 1}) }
-
 func (ws *waits) close() {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	if !ws.closed {
-		ws.closed = true
-		tellStop(ws.stop)
-	}
+	ws.closed = true
+	ws.ep.wake()
 }
 
-// over closes what is waited for, if it is to be, and tells whether it was.
+// over closes ep when all is, and tells whether it has.
 func (ws *waits) over() bool {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if ws.closed {
-		unix.Close(ws.ep)
-		unix.Close(ws.stop)
+		ws.ep.close()
 	}
 	return ws.closed
 }
@@ -148,7 +121,7 @@ func (ws *waits) over() bool {
 func (ws *waits) poll() {
 	events := make([]unix.EpollEvent, 64)
 	for {
-		n, err := unix.EpollWait(ws.ep, events, -1)
+		n, err := unix.EpollWait(ws.ep.fd, events, -1)
 		if err == unix.EINTR {
 			continue
 		}
@@ -185,7 +158,7 @@ func (ws *waits) park(w *wait, events uint32, timeout time.Duration) {
 		w.timer = time.AfterFunc(timeout, func() { ws.expire(w) })
 	}
 	if events != 0 && !ws.closed {
-		unix.EpollCtl(ws.ep, unix.EPOLL_CTL_ADD, w.fd, &unix.EpollEvent{Events: events | unix.EPOLLET, Fd: w.id})
+		unix.EpollCtl(ws.ep.fd, unix.EPOLL_CTL_ADD, w.fd, &unix.EpollEvent{Events: events | unix.EPOLLET, Fd: w.id})
 	}
 	ws.mu.Unlock()
 }
@@ -259,7 +232,7 @@ func (ws *waits) remove(w *wait) {
 	}
 	if !ws.closed {
 		// The file is open elsewhere, which would keep it in the epoll.
-		unix.EpollCtl(ws.ep, unix.EPOLL_CTL_DEL, w.fd, nil)
+		unix.EpollCtl(ws.ep.fd, unix.EPOLL_CTL_DEL, w.fd, nil)
 	}
 }
 
