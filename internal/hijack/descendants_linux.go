@@ -3,6 +3,7 @@
 package hijack
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -54,4 +55,39 @@ func (x *socket) tryFD(pid, name string) (int, bool) {
 	}
 	unix.Close(fd)
 	return -1, false
+}
+
+// socketLink is what a descriptor of a socket is a link to (proc_pid_fd(5)).
+func socketLink(inode uint32) string { return fmt.Sprintf("socket:[%d]", inode) }
+
+// namesIn are the names in a directory, in no order.
+func namesIn(path string) []string {
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	return names
+}
+
+// heldElsewhere tells whether another process than that of a thread has S, too.
+func (x *socket) heldElsewhere(tid uint32) bool {
+	mine, err := processOf(tid)
+	if err != nil {
+		return true
+	}
+	link := socketLink(x.inode)
+	for _, pid := range descendants() {
+		if pid == strconv.Itoa(mine) {
+			continue
+		}
+		dir := "/proc/" + pid + "/fd/"
+		for _, name := range namesIn(dir) {
+			if l, _ := os.Readlink(dir + name); l == link {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -62,41 +62,6 @@ func spots(tid uint32, inode uint32) (list []spot) {
 	return list
 }
 
-// socketLink is what a descriptor of a socket is a link to (proc_pid_fd(5)).
-func socketLink(inode uint32) string { return fmt.Sprintf("socket:[%d]", inode) }
-
-// namesIn are the names in a directory, in no order.
-func namesIn(path string) []string {
-	dir, err := os.Open(path)
-	if err != nil {
-		return nil
-	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
-	return names
-}
-
-// heldElsewhere tells whether another process than that of a thread has S, too.
-func (x *socket) heldElsewhere(tid uint32) bool {
-	mine, err := processOf(tid)
-	if err != nil {
-		return true
-	}
-	link := socketLink(x.inode)
-	for _, pid := range descendants() {
-		if pid == strconv.Itoa(mine) {
-			continue
-		}
-		dir := "/proc/" + pid + "/fd/"
-		for _, name := range namesIn(dir) {
-			if l, _ := os.Readlink(dir + name); l == link {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // parseMark reads a line of an epoll's fdinfo (proc_pid_fdinfo(5)), if it is about a descriptor:
 //
 //	tfd:        7 events:     2019 data:                7  pos:0 ino:1e sdev:9
