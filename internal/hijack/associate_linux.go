@@ -13,7 +13,7 @@ import (
 // associate is connect(2) for sockets of datagrams.
 func (x *socket) associate(host int, sa []byte) unix.Errno {
 	// Should what is bound there have been closed just now: it is to refuse.
-	x.s.ends.catchUp()
+	x.s.catchUpAt(sa)
 	x.lending.gate.Lock()
 	defer x.lending.gate.Unlock()
 	if e := x.open(host); e != 0 {

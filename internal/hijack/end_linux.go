@@ -39,11 +39,18 @@ type ends struct {
 	next   int32
 	peers  map[int32]func()
 	watchd map[int32]func() // by inotify's numbers
-	idle   map[int32]func() // by the data in iep
+	idle   map[int32]idle   // by the data in iep
 	looks  bool             // somebody looks at those from time to time
 	heard  map[int32]heard  // by the data in lep
 	hears  bool             // somebody looks at those from time to time
 	closed bool
+}
+
+// idle is an S without a peer.
+type idle struct {
+	gone func()
+	// told says that something else tells of the end of S, if late.
+	told bool
 }
 
 // heard is a listener.
@@ -56,7 +63,7 @@ type heard struct {
 func newEnds(s *supervisor) (*ends, error) {
 	e := &ends{
 		s: s, iep: -1, lep: -1,
-		peers: make(map[int32]func()), watchd: make(map[int32]func()), idle: make(map[int32]func()),
+		peers: make(map[int32]func()), watchd: make(map[int32]func()), idle: make(map[int32]idle),
 		heard: make(map[int32]heard),
 	}
 	var err error
@@ -168,8 +175,8 @@ func (e *ends) hangUps(wait int, do func(gone func())) bool {
 	return true
 }
 
-// catchUp acts on what has been closed up to now: the host has told of it by then, but
-// perhaps nobody has listened yet.
+// catchUp acts on what has been closed up to now, as far as the host has told of it by then
+// and perhaps nobody has listened yet.
 func (e *ends) catchUp() {
 	e.mu.Lock()
 	closed := e.closed
@@ -185,6 +192,13 @@ func (e *ends) catchUp() {
 	if raw, err := e.in.SyscallConn(); err == nil {
 		raw.Control(func(fd uintptr) { e.read(int(fd)) })
 	}
+}
+
+// catchUpAll acts on all that has been closed up to now. It takes the longer the more
+// sockets there are.
+func (e *ends) catchUpAll() {
+	e.catchUp()
+	e.sweep()
 }
 
 // lookEach is how often sockets are looked at of whose end nothing tells.
@@ -204,17 +218,51 @@ func (e *ends) watch(host int) (id int32) {
 
 // track has gone called some time after the last descriptor of S is closed, unless
 // untrack is called before.
-func (e *ends) track(id int32, gone func()) {
+func (e *ends) track(id int32, gone func()) { e.trackIdle(id, idle{gone: gone}) }
+
+// trackTold is track for an S of whose end something else tells, which is looked at only
+// by catchUpAll, until untold is called.
+func (e *ends) trackTold(id int32, gone func()) { e.trackIdle(id, idle{gone: gone, told: true}) }
+
+func (e *ends) trackIdle(id int32, i idle) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.closed {
+	if e.closed || id == 0 {
 		return
 	}
-	e.idle[id] = gone
-	if !e.looks {
-		e.looks = true
-		time.AfterFunc(lookEach, e.sweep)
+	e.idle[id] = i
+	if !i.told {
+		e.lookLater()
 	}
+}
+
+// untold has an S be looked at of whose end something else was to tell.
+func (e *ends) untold(id int32) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if i, ok := e.idle[id]; ok && !e.closed {
+		i.told = false
+		e.idle[id] = i
+		e.lookLater()
+	}
+}
+
+// lookLater is called with mu held.
+func (e *ends) lookLater() {
+	if e.looks {
+		return
+	}
+	e.looks = true
+	time.AfterFunc(lookEach, func() {
+		e.mu.Lock()
+		e.looks = false
+		e.mu.Unlock()
+		if e.sweep() {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.lookLater()
+		}
+	})
 }
 
 func (e *ends) untrack(id int32) {
@@ -223,29 +271,30 @@ func (e *ends) untrack(id int32) {
 	delete(e.idle, id)
 }
 
-// sweep finds the sockets that are gone.
-func (e *ends) sweep() {
+// sweep finds the sockets that are gone, and tells whether there are others of which
+// nothing else tells.
+func (e *ends) sweep() (untold bool) {
 	e.mu.Lock()
 	if e.closed {
 		e.mu.Unlock()
-		return
+		return false
 	}
 	var gone []func()
-	if there, ok := present(e.iep); ok {
-		for id, f := range e.idle {
-			if !there[id] {
-				gone = append(gone, f)
-				delete(e.idle, id)
-			}
+	there, ok := present(e.iep)
+	for id, i := range e.idle {
+		switch {
+		case ok && !there[id]:
+			gone = append(gone, i.gone)
+			delete(e.idle, id)
+		case !i.told:
+			untold = true
 		}
-	}
-	if e.looks = len(e.idle) > 0; e.looks {
-		time.AfterFunc(lookEach, e.sweep)
 	}
 	e.mu.Unlock()
 	for _, f := range gone {
 		f()
 	}
+	return untold
 }
 
 // present are the data of what is in an epoll.

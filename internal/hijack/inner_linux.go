@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/innernet"
+	"rumptools/internal/hijack/linuxsock"
 	"rumptools/internal/label"
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
@@ -50,9 +51,38 @@ func (s *supervisor) closeInner() {
 func (s *supervisor) innerOverrun() {
 	for _, x := range s.all() {
 		if _, ok := x.standIn.(*inner); ok {
-			x.retrack()
+			x.s.ends.untold(x.trackedBy())
 		}
 	}
+}
+
+// catchUpAt acts on what has been closed up to now and may have had the port of an address, Linux's. Of sockets of that network
+// the host tells a little later.
+func (s *supervisor) catchUpAt(sa []byte) {
+	if ap, ok := linuxsock.Addr(sa); ok {
+		for _, x := range s.all() {
+			if _, ok := x.standIn.(*inner); ok && x.localPort() == ap.Port() {
+				s.ends.catchUpAll()
+				return
+			}
+		}
+	}
+	s.ends.catchUp()
+}
+
+// localPort is the port that the socket was bound to, or 0.
+func (x *socket) localPort() uint16 {
+	x.mu.Lock()
+	local := x.local
+	x.mu.Unlock()
+	if local == nil {
+		return 0
+	}
+	sa, err := netbsd.ParseSockaddr(x.s.machine, local)
+	if err != nil {
+		return 0
+	}
+	return sa.Port()
 }
 
 // inner is an S of that network.
@@ -86,8 +116,12 @@ func (s *supervisor) newInner(nonblock bool) (fd int, stand func(*socket) standI
 }
 
 func (in *inner) track(host int) {
-	in.x.watch(host)
-	in.net.WhenGone(in.x.cookie, in.x.gone)
+	x := in.x
+	x.watch(host)
+	gone := sync.OnceFunc(x.gone)
+	// The host's kernel tells of it a little later, which is too late for who binds the port, or sends there, at once.
+	x.s.ends.trackTold(x.trackedBy(), gone)
+	in.net.WhenGone(x.cookie, gone)
 }
 
 // named makes K.

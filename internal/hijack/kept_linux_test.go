@@ -153,3 +153,53 @@ func TestTrackLater(t *testing.T) {
 		t.Error("its end is not noticed")
 	}
 }
+
+// An S of whose end something else tells is looked at when somebody must know, and not from
+// time to time, until nothing else tells.
+func TestTrackTold(t *testing.T) {
+	e, err := newEnds(&supervisor{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	track := func() (s int, gone chan struct{}, id int32) {
+		s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id = e.watch(s); id == 0 {
+			t.Fatal("not watched")
+		}
+		gone = make(chan struct{})
+		e.trackTold(id, func() { close(gone) })
+		return s, gone, id
+	}
+	isGone := func(gone chan struct{}) bool {
+		select {
+		case <-gone:
+			return true
+		default:
+			return false
+		}
+	}
+	s, gone, _ := track()
+	if e.catchUpAll(); isGone(gone) {
+		t.Error("it is gone while it is open")
+	}
+	unix.Close(s)
+	time.Sleep(lookEach + lookEach/2)
+	if isGone(gone) {
+		t.Error("it was looked at")
+	}
+	if e.catchUpAll(); !isGone(gone) {
+		t.Error("its end was not noticed when somebody had to know")
+	}
+	s, gone, id := track()
+	unix.Close(s)
+	e.untold(id)
+	select {
+	case <-gone:
+	case <-time.After(time.Minute):
+		t.Error("its end is not noticed when nothing else tells")
+	}
+}

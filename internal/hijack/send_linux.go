@@ -105,7 +105,7 @@ func (t *trap) send(m *message, flags int, finished finished) {
 		t.sendStream(m, flags, finished)
 		return
 	}
-	var to []byte
+	var to, toLinux []byte
 	answer := done
 	done = func(n int, e unix.Errno) {
 		if e == unix.EMSGSIZE {
@@ -116,6 +116,7 @@ func (t *trap) send(m *message, flags int, finished finished) {
 	if m.name != 0 {
 		sa, e := t.sockaddr(m.name, m.namelen)
 		if e == 0 {
+			toLinux = sa
 			to, e = x.address(linuxsock.Send, sa)
 		}
 		if e != 0 {
@@ -157,7 +158,7 @@ func (t *trap) send(m *message, flags int, finished finished) {
 	}
 	if x.queuesErrors() {
 		// Should what is bound there have been closed just now: an error is to come back.
-		x.s.ends.catchUp()
+		x.s.catchUpAt(toLinux)
 	}
 	// It is told with that, also to poll(2).
 	if e := x.standIn.takeError(t.host); e != 0 {

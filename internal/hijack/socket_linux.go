@@ -253,6 +253,13 @@ func (x *socket) watch(host int) {
 	x.mu.Unlock()
 }
 
+// trackedBy is S's number with ends, or 0.
+func (x *socket) trackedBy() int32 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.tracked
+}
+
 // retrack tracks S again, which has no peer any more.
 func (x *socket) retrack() {
 	gone := x.whenGone()
@@ -403,7 +410,7 @@ func (t *trap) bind() {
 	if e == 0 {
 		if e = linuxsock.Errno(ks.Bind(addr)); e == unix.EADDRINUSE {
 			// A program may have closed what has the address just now.
-			t.s.ends.catchUp()
+			t.s.ends.catchUpAll()
 			e = linuxsock.Errno(ks.Bind(addr))
 		}
 	}

@@ -1765,7 +1765,6 @@ static void udp(void)
 	int dead = bound(SOCK_DGRAM, &b);
 	close(dead);
 	close(fd);
-	pause_ms(100); /* under exec the kernel hears of it some time later */
 	fd = sock(SOCK_DGRAM);
 	say("sendto nobody = %s", res(sendto(fd, "x", 1, 0, &b.sa, addrlen_of(fam))));
 	pause_ms(100);
@@ -2042,7 +2041,6 @@ static void control(void)
 	int dead = bound(SOCK_DGRAM, &b);
 	close(dead);
 	close(fd);
-	pause_ms(100); /* under exec the kernel hears of it some time later */
 	fd = sock(SOCK_DGRAM);
 	say("RECVERR = %s", res(setint(fd, level, v6 ? IPV6_RECVERR : IP_RECVERR, 1)));
 	connect(fd, &b.sa, addrlen_of(fam));
@@ -2098,7 +2096,6 @@ static void errqueue(void)
 	int level = fam == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP, name = fam == AF_INET6 ? IPV6_RECVERR : IP_RECVERR;
 	char data[64];
 	close(bound(SOCK_DGRAM, &dead));
-	pause_ms(100); /* under exec the kernel hears of it some time later */
 	for (int connects = 0; connects < 2; connects++) {
 		const char *how = connects ? "connected" : "unconnected";
 		int fd = bound(SOCK_DGRAM, &a);
