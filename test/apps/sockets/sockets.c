@@ -2217,7 +2217,6 @@ static void discovers(int v)
 	static char data[70000];
 	union addr a;
 	int to = bound(SOCK_DGRAM, &a);
-	timeout_of(to, SO_RCVTIMEO, 5000);
 	for (int connects = 0; connects < 2; connects++) {
 		int fd = sock(SOCK_DGRAM);
 		setint(fd, level, v6 ? IPV6_RECVERR : IP_RECVERR, 1);
@@ -2239,6 +2238,8 @@ static void discovers(int v)
 				m.msg_name = &a, m.msg_namelen = addrlen_of(fam);
 			ssize_t n = sendmsg(fd, &m, 0);
 			say("%s: sendmsg = %s", what, res(n));
+			/* One of IPv6 that is longer than those of IPv4 never comes under exec. */
+			timeout_of(to, SO_RCVTIMEO, v6 && sizes[i] == 65508 ? 200 : 5000);
 			if (n >= 0)
 				say("%s: recv = %s", what, res(recv(to, data, sizeof data, 0)));
 			say("%s: SO_ERROR %d", what, soerror(fd));
