@@ -1,6 +1,7 @@
 package apps
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -204,12 +205,25 @@ func transcript(t *testing.T, program, section, family string, h *host, differen
 		args = []string{"-6", section}
 	}
 	// Not in the namespace of the tests, where lo is down.
-	host := start(t, onHost(program, args...))
+	onHost := func() *process { return start(t, onHost(program, args...)) }
+	finish := func(host *process) []string {
+		want := lines(host.finish(2 * limit).Stdout)
+		if len(want) == 0 || want[len(want)-1] != section+": end" {
+			t.Fatalf("on the host:\n%s", strings.Join(want, "\n"))
+		}
+		return want
+	}
+	host := onHost()
 	there := start(t, h.command(nil, program, args...))
-	want := lines(host.finish(2 * limit).Stdout)
+	want := finish(host)
 	got := lines(there.finish(2 * limit).Stdout)
-	if len(want) == 0 || want[len(want)-1] != section+": end" {
-		t.Fatalf("on the host:\n%s", strings.Join(want, "\n"))
+	if _, unknown := unlike(want, got, differences); len(unknown) > 0 {
+		// The host has lost an error of ICMP, once in some hundred runs. What it does not do
+		// twice is no measure.
+		if again := finish(onHost()); !slices.Equal(again, want) {
+			t.Logf("the host does not do the same twice:\n%s", strings.Join(want, "\n"))
+			want = again
+		}
 	}
 	compare(t, want, got, differences)
 }
@@ -255,14 +269,26 @@ func lines(text string) []string {
 // compare reports each line that differs, but for the differences that are known.
 func compare(t *testing.T, want, got []string, differences []difference) {
 	t.Helper()
-	known := func(host, exec string) bool {
+	known, unknown := unlike(want, got, differences)
+	for _, d := range known {
+		t.Log(d)
+	}
+	for _, d := range unknown {
+		t.Error(d)
+	}
+}
+
+// unlike are the lines that differ.
+func unlike(want, got []string, differences []difference) (known, unknown []string) {
+	differ := func(host, exec string) {
+		lines := fmt.Sprintf("\n host %q\n exec %q", host, exec)
 		for _, d := range differences {
 			if slices.Contains(d.lines, [2]string{host, exec}) {
-				t.Logf("known: %s\n host %q\n exec %q", d.why, host, exec)
-				return true
+				known = append(known, "known: "+d.why+lines)
+				return
 			}
 		}
-		return false
+		unknown = append(unknown, lines)
 	}
 	// Between lines that both have, in their order, those of the one stand for those of
 	// the other.
@@ -279,12 +305,11 @@ func compare(t *testing.T, want, got []string, differences []difference) {
 				exec = got[j]
 				j++
 			}
-			if !known(host, exec) {
-				t.Errorf("\n host %q\n exec %q", host, exec)
-			}
+			differ(host, exec)
 		}
 		i, j = pair[0]+1, pair[1]+1
 	}
+	return known, unknown
 }
 
 // commonLines are the indices of a longest common subsequence.
