@@ -160,45 +160,16 @@ func (t *trap) connected(a *attempt, host int) {
 	t.done(0, e)
 }
 
-// begin starts a connection, or finds one that was begun before.
+// begin starts a connection, or finds one that was begun before. Without either it is the call's result that it returns.
 func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
-	x.mu.Lock()
-	state, a, shows := x.state, x.attempt, x.shows
-	x.mu.Unlock()
-	disconnects := linuxsock.Family(sa) == unix.AF_UNSPEC
-	switch state {
-	case connecting:
-		if a.async != nil && nonblocking(t.host) {
-			return nil, unix.EALREADY
-		}
-		return a, 0
-	case connected:
-		// The first time it is asked, after it has gone on, it tells.
-		if x.tellOnce() {
-			return nil, 0
-		}
-		return nil, unix.EISCONN
-	case listening:
-		if disconnects {
-			return nil, x.stopListening(t)
-		}
-		return nil, unix.EISCONN
-	case broken:
-		return nil, unix.EISCONN
-	case dead:
-		switch {
-		case disconnects:
-		case shows:
-			return nil, x.tellRefusal(t.host)
-		case x.tellOnce():
-			x.toldByHost(t.host)
-			if e := x.takeError(); e != 0 {
-				return nil, e
-			}
-			return nil, unix.ECONNABORTED
-		}
+	a, e, again := x.resume(t, linuxsock.Family(sa) == unix.AF_UNSPEC)
+	if !again {
+		return a, e
 	}
-	if state == dead || shows {
+	x.mu.Lock()
+	unusable := x.state == dead || x.shows
+	x.mu.Unlock()
+	if unusable {
 		if e := x.replace(t); e != 0 {
 			return nil, e
 		}
@@ -210,6 +181,53 @@ func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 	// Should what listens there have been closed just now.
 	x.s.ends.catchUp()
 	x.pend(0)
+	ap, ok := linuxsock.Addr(sa)
+	return x.attemptTo(addr, ok && ap.Port() == 0)
+}
+
+// resume is what connect(2) does with a socket that has been connected, or listens, or with a connect that goes on. again
+// tells that it is to begin, as with a new socket.
+func (x *socket) resume(t *trap, disconnects bool) (a *attempt, e unix.Errno, again bool) {
+	x.mu.Lock()
+	state, a, shows := x.state, x.attempt, x.shows
+	x.mu.Unlock()
+	switch state {
+	case connecting:
+		if a.async != nil && nonblocking(t.host) {
+			return nil, unix.EALREADY, false
+		}
+		return a, 0, false
+	case connected:
+		// The first time it is asked, after it has gone on, it tells.
+		if x.tellOnce() {
+			return nil, 0, false
+		}
+		return nil, unix.EISCONN, false
+	case listening:
+		if disconnects {
+			return nil, x.stopListening(t), false
+		}
+		return nil, unix.EISCONN, false
+	case broken:
+		return nil, unix.EISCONN, false
+	case dead:
+		switch {
+		case disconnects:
+		case shows:
+			return nil, x.tellRefusal(t.host), false
+		case x.tellOnce():
+			x.toldByHost(t.host)
+			if e := x.takeError(); e != 0 {
+				return nil, e, false
+			}
+			return nil, unix.ECONNABORTED, false
+		}
+	}
+	return nil, 0, true
+}
+
+// attemptTo begins a connect to an address, NetBSD's. noPort tells that it names no port.
+func (x *socket) attemptTo(addr []byte, noPort bool) (a *attempt, e unix.Errno) {
 	var b begun
 	pairs := x.s.pairs()
 	if !pairs {
@@ -235,7 +253,7 @@ func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 	}
 	finish := func(err error) {
 		e := x.useErrno(linuxsock.Connect, err, addr)
-		if ap, ok := linuxsock.Addr(sa); e == unix.EADDRNOTAVAIL && ok && ap.Port() == 0 {
+		if e == unix.EADDRNOTAVAIL && noPort {
 			e = unix.ECONNREFUSED
 		}
 		if e == 0 && pairs && !x.goesOn(a) {
