@@ -204,10 +204,7 @@ func (d *procDir) run(pipes map[string]int) {
 	d.mu.Lock()
 	files := maps.Clone(d.last)
 	d.mu.Unlock()
-	go d.endPipes(pipes, files)
-	if d.watch() != nil {
-		d.used.Store(1 << 62) // as if it were read all the time
-	}
+	d.endAndWatch(pipes, files)
 	for {
 		period := procSeldom
 		if d.inUse() {
@@ -359,9 +356,19 @@ func (d *procDir) empty() {
 	}
 }
 
+// endAndWatch ends the pipes, whose files have taken their places, and learns from now on of the opening of those.
+func (d *procDir) endAndWatch(pipes map[string]int, files map[string]string) {
+	// First, for this opens them, which is no use of them.
+	serveLate := d.endPipes(pipes, files)
+	go serveLate()
+	if d.watch() != nil {
+		d.used.Store(1 << 62) // as if it were read all the time
+	}
+}
+
 // endPipes gives those who have opened a pipe what is in the file that has taken its
-// place, and the end. Who has found it just before may come later.
-func (d *procDir) endPipes(pipes map[string]int, files map[string]string) {
+// place, and the end. Who has found it just before may come later, and is for serveLate.
+func (d *procDir) endPipes(pipes map[string]int, files map[string]string) (serveLate func()) {
 	paths, had := make(map[string]int), make(map[string]bool)
 	for name, fd := range pipes {
 		if path, err := reopen(fd, unix.O_PATH); err == nil {
@@ -380,25 +387,27 @@ func (d *procDir) endPipes(pipes map[string]int, files map[string]string) {
 			unix.Close(w)
 		}
 	}
-	for _, pause := range []time.Duration{time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, time.Second} {
-		if !d.pause(pause) {
-			break
-		}
-		for name, fd := range paths {
-			w, err := reopen(fd, unix.O_WRONLY|unix.O_NONBLOCK)
-			switch {
-			case err != nil: // nobody
-			case had[name]:
-				// It may be one who had it all, and has not come to the end yet.
-				unix.Close(w)
-			default:
-				had[name] = true
-				go writePipe(w, files[name])
+	return func() {
+		for _, pause := range []time.Duration{time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, time.Second} {
+			if !d.pause(pause) {
+				break
+			}
+			for name, fd := range paths {
+				w, err := reopen(fd, unix.O_WRONLY|unix.O_NONBLOCK)
+				switch {
+				case err != nil: // nobody
+				case had[name]:
+					// It may be one who had it all, and has not come to the end yet.
+					unix.Close(w)
+				default:
+					had[name] = true
+					go writePipe(w, files[name])
+				}
 			}
 		}
-	}
-	for _, fd := range paths {
-		unix.Close(fd)
+		for _, fd := range paths {
+			unix.Close(fd)
+		}
 	}
 }
 

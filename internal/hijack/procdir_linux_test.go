@@ -106,7 +106,7 @@ func TestProcDirPipes(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		d.endPipes(pipes, files)
+		d.endPipes(pipes, files)()
 	}()
 	for name, f := range readers {
 		if name == "tcp" { // it takes its time
@@ -120,5 +120,34 @@ func TestProcDirPipes(t *testing.T) {
 	<-ended
 	if s := readAll(t, readers["tcp"]); s != files["tcp"] {
 		t.Errorf("tcp: %q", s)
+	}
+}
+
+// What a program does not open is not in use: looking at it takes the supervisor most of its time then.
+func TestProcDirUnused(t *testing.T) {
+	d, cancel := pipesOf(t)
+	defer cancel()
+	pipes, files := make(map[string]int), map[string]string{"tcp": "tcp\n", "udp": "udp\n"}
+	for name, text := range files {
+		fd, err := unix.Open(filepath.Join(d.path, name), unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pipes[name] = fd
+		if err := d.replace(name, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(d.unseen) // those that newProcDir has opened are of no use here
+	d.endAndWatch(pipes, files)
+	time.Sleep(200 * time.Millisecond)
+	if d.inUse() {
+		t.Error("it is in use, and nobody has opened anything")
+	}
+	openNow(t, filepath.Join(d.path, "tcp"))
+	for end := time.Now().Add(10 * time.Second); !d.inUse(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nobody has noticed that a program opened a file")
+		}
 	}
 }
