@@ -236,7 +236,8 @@ func (x *socket) forward(k *kept, quit *atomic.Bool) {
 			// It is an earlier datagram's, which has been heard of.
 			_, e = x.sendDatagram(buf[:n], nil, 0, noControl)
 		}
-		if e != 0 && !(e == unix.ECONNREFUSED && x.hearsErrors()) {
+		// ENOBUFS is what no later call has.
+		if e != 0 && e != unix.ENOBUFS && !(e == unix.ECONNREFUSED && x.hearsErrors()) {
 			x.complain(e)
 		}
 	}
@@ -251,8 +252,18 @@ func (x *socket) complain(e unix.Errno) {
 // noControl is what a datagram without control messages says.
 var noControl = linuxsock.Outgoing{TTL: -1, TOS: -1}
 
-// sendDatagram sends a datagram of the program's.
+// sendDatagram sends a datagram of the program's. For want of room it is lost, as datagrams may be, and nobody is told but
+// who wants errors to be queued: so it is on Linux.
 func (x *socket) sendDatagram(data, to []byte, flags int32, out linuxsock.Outgoing) (int, unix.Errno) {
+	n, e := x.trySend(data, to, flags, out)
+	if e == unix.ENOBUFS && !x.queuesErrors() {
+		return len(data), 0
+	}
+	return n, e
+}
+
+// trySend is sendDatagram with the kernel's own errors.
+func (x *socket) trySend(data, to []byte, flags int32, out linuxsock.Outgoing) (int, unix.Errno) {
 	x.mu.Lock()
 	ks, state, local, remote := x.ks, x.state, x.local, x.remote
 	x.mu.Unlock()
