@@ -4,10 +4,7 @@ package hijack
 
 import (
 	"encoding/binary"
-	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -297,20 +294,15 @@ func (e *ends) sweep() (untold bool) {
 	return untold
 }
 
-// present are the data of what is in an epoll.
+// present are the data of what is in an epoll of this process.
 func present(ep int) (there map[int32]bool, ok bool) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", ep))
+	has, err := readEpoll("self", ep)
 	if err != nil {
 		return nil, false
 	}
-	there = make(map[int32]bool)
-	for line := range strings.Lines(string(b)) {
-		// tfd: 5 events: 80000000 data: 2a pos:0 ino:1 sdev:9
-		if f := strings.Fields(line); len(f) >= 6 && f[0] == "tfd:" && f[4] == "data:" {
-			if v, err := strconv.ParseUint(f[5], 16, 64); err == nil {
-				there[int32(v)] = true
-			}
-		}
+	there = make(map[int32]bool, len(has))
+	for _, in := range has {
+		there[in.event.Fd] = true
 	}
 	return there, true
 }

@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -47,43 +46,19 @@ func spots(tid uint32, inode uint32) (list []spot) {
 		}
 	}
 	for _, epoll := range epolls {
-		info, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", tid, epoll))
+		has, err := readEpoll(strconv.Itoa(int(tid)), epoll)
 		if err != nil {
 			continue
 		}
-		for line := range strings.Lines(string(info)) {
+		for _, in := range has {
 			for i, at := range list {
-				if event, ok := parseMark(line, at.num, inode); ok {
-					list[i].marks = append(list[i].marks, mark{epoll, event})
+				if in.num == at.num && in.inode == inode {
+					list[i].marks = append(list[i].marks, mark{epoll, in.event})
 				}
 			}
 		}
 	}
 	return list
-}
-
-// parseMark reads a line of an epoll's fdinfo (proc_pid_fdinfo(5)), if it is about a descriptor:
-//
-//	tfd:        7 events:     2019 data:                7  pos:0 ino:1e sdev:9
-func parseMark(line string, num int, inode uint32) (event unix.EpollEvent, ok bool) {
-	f := strings.Fields(line)
-	if len(f) < 8 || f[0] != "tfd:" || f[1] != strconv.Itoa(num) || f[2] != "events:" || f[4] != "data:" {
-		return event, false
-	}
-	ino, found := strings.CutPrefix(f[7], "ino:")
-	if n, err := strconv.ParseUint(ino, 16, 64); !found || err != nil || uint32(n) != inode {
-		return event, false
-	}
-	events, err := strconv.ParseUint(f[3], 16, 32)
-	if err != nil {
-		return event, false
-	}
-	data, err := strconv.ParseUint(f[5], 16, 64)
-	if err != nil {
-		return event, false
-	}
-	event = unix.EpollEvent{Events: uint32(events), Fd: int32(data), Pad: int32(data >> 32)}
-	return event, true
 }
 
 // putBack puts a descriptor, fd here and num of the program's, where another was.

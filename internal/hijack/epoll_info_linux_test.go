@@ -1,0 +1,37 @@
+//go:build amd64 || arm64
+
+package hijack
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// The host's words for what is in an epoll (ep_show_fdinfo), and nothing else, are read as what they say.
+func FuzzParseInEpoll(f *testing.F) {
+	f.Add(int32(7), uint32(0x2019), uint64(7), uint64(0x1e), "pos:\t0\n")
+	f.Add(int32(0), uint32(unix.EPOLLET|unix.EPOLLIN), ^uint64(0), uint64(1)<<32|5, "tfd: 1 events: 1 data: 1\n")
+	f.Add(int32(1<<31-1), uint32(0), uint64(1)<<63, uint64(0), "tfd: x events: 1 data: 1 pos:0 ino:1 sdev:9\n")
+	f.Fuzz(func(t *testing.T, num int32, events uint32, data, inode uint64, other string) {
+		line := fmt.Sprintf("tfd: %8d events: %8x data: %16x  pos:%d ino:%x sdev:%x\n", num, events, data, 0, inode, 9)
+		want := inEpoll{int(num), uint32(inode), unix.EpollEvent{Events: events, Fd: int32(data), Pad: int32(data >> 32)}}
+		if got, ok := parseInEpoll(line); !ok || got != want {
+			t.Errorf("%q: %+v, %v; want %+v", line, got, ok, want)
+		}
+		for cut := range line {
+			if got, ok := parseInEpoll(line[:cut]); ok && cut <= strings.Index(line, "ino:")+len("ino:") {
+				t.Errorf("%q: %+v", line[:cut], got)
+			}
+		}
+		if got, ok := parseInEpoll(other); ok {
+			for _, word := range []string{"tfd:", "events:", "data:", "ino:"} {
+				if !strings.Contains(other, word) {
+					t.Errorf("%q, without %q: %+v", other, word, got)
+				}
+			}
+		}
+	})
+}
