@@ -414,19 +414,21 @@ func (x *socket) fill(host int, k *kept) (unfill, restore func()) {
 	if err != nil {
 		return func() {}, func() {}
 	}
-	dup, err := unix.FcntlInt(uintptr(host), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return func() {}, func() {}
-	}
 	unix.SetsockoptInt(host, unix.SOL_SOCKET, unix.SO_SNDBUF, 1)
 	n := 0
 	for n < 64 && unix.Sendto(host, []byte{0}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil) == nil {
 		n++
 	}
 	restore = func() {
-		// The kernel doubles what it is told.
-		unix.SetsockoptInt(dup, unix.SOL_SOCKET, unix.SO_SNDBUF, size/2)
-		unix.Close(dup)
+		if x.isEnded() {
+			return
+		}
+		// A copy that is kept meanwhile would keep S, and the connect, when the program gives it up.
+		if s, found := x.borrow(); found {
+			// The kernel doubles what it is told.
+			unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_SNDBUF, size/2)
+			unix.Close(s)
+		}
 	}
 	unfill = func() {
 		restore()

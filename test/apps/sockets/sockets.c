@@ -1108,6 +1108,20 @@ static void backlog(void)
 	say("connect with SO_SNDTIMEO = %s", res(connect(w, &a.sa, addrlen_of(fam))));
 	say("%s", took(t, 0.3));
 	close(w);
+	/* Who closes a socket gives up its connect, and its port. */
+	union addr given_up;
+	w = bound(SOCK_STREAM | SOCK_NONBLOCK, &given_up);
+	say("connect = %s", res(connect(w, &a.sa, addrlen_of(fam))));
+	say("poll %s", polled(w, POLLOUT, 100));
+	close(w);
+	/* It may be heard of a little later. */
+	int again = -1;
+	for (double end = now() + 1; again < 0 && now() < end; pause_ms(10)) {
+		w = sock(SOCK_STREAM);
+		again = bind(w, &given_up.sa, addrlen_of(fam));
+		close(w);
+	}
+	say("bind to the port of a connect that was given up = %s", res(again));
 	int s[4];
 	for (int i = 0; i < 4; i++) {
 		s[i] = accept(l, NULL, NULL);
