@@ -150,6 +150,11 @@ func (x *socket) conclude(a *attempt, host int) unix.Errno {
 	if mine {
 		return x.settle(a, host)
 	}
+	// It went on without the program, which is told now.
+	x.tellOnce()
+	if a.err != 0 {
+		x.takeError()
+	}
 	return a.err
 }
 
@@ -263,10 +268,11 @@ func (x *socket) attemptTo(addr []byte, noPort bool) (a *attempt, e unix.Errno) 
 		a.err, a.over = e, true
 		async := a.async
 		x.mu.Unlock()
-		close(a.done)
+		// Before who waits for it in a later connect(2) goes on.
 		if async != nil {
 			async()
 		}
+		close(a.done)
 	}
 	if b.over && !pairs {
 		finish(b.err)

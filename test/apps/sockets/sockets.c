@@ -1157,6 +1157,44 @@ static void backlog(void)
 	}
 	close(l);
 
+	/* A later connect has what came of the first one, which is told once. */
+	for (int refused = 0; refused < 2; refused++) {
+		union addr other;
+		int l2 = listener(0, 5, &other);
+		l = listener(0, 0, &a);
+		for (int i = 0; i < 2; i++) {
+			fd[i] = sock(SOCK_STREAM | SOCK_NONBLOCK);
+			connect(fd[i], &a.sa, addrlen_of(fam));
+			polled(fd[i], POLLOUT, 300);
+		}
+		w = sock(SOCK_STREAM);
+		timeout_of(w, SO_SNDTIMEO, 300);
+		say("a connect that is to be %s = %s", refused ? "refused" : "accepted", res(connect(w, &a.sa, addrlen_of(fam))));
+		timeout_of(w, SO_SNDTIMEO, 0);
+		pid_t pid = fork();
+		if (pid == 0) {
+			pause_ms(300);
+			while (!refused && accept(l, NULL, NULL) >= 0)
+				;
+			_exit(0);
+		}
+		close(l);
+		if (refused)
+			ended(pid);
+		say("again = %s", res(connect(w, &a.sa, addrlen_of(fam))));
+		say("getpeername = %s", res(getpeername(w, &(struct sockaddr){0}, &(socklen_t){sizeof(struct sockaddr)})));
+		say("SO_ERROR %s", err(soerror(w)));
+		say("connect to another = %s", res(connect(w, &other.sa, addrlen_of(fam))));
+		say("once more = %s", res(connect(w, &other.sa, addrlen_of(fam))));
+		close(w);
+		kill(pid, SIGKILL);
+		if (!refused)
+			ended(pid);
+		for (int i = 0; i < 2; i++)
+			close(fd[i]);
+		close(l2);
+	}
+
 	/* What clients do before accept. */
 	l = listener(0, 5, &a);
 	fd[0] = connected(&a);
