@@ -173,7 +173,12 @@ func (t *trap) receive(m *message, flags int, done finished) {
 	timeout := hostTimeout(t.host, unix.SO_RCVTIMEO)
 	w := &wait{t: t, expire: func(host int) { finish(host, unix.EAGAIN) }}
 	w.interrupted = func(e unix.Errno, host int) { finish(host, e) }
-	w.try = func() bool { return try(w.fd) }
+	w.try = func() bool {
+		if !t.s.l.Valid(&t.Call) {
+			return true // its thread is gone, and the message is for another
+		}
+		return try(w.fd)
+	}
 	t.s.waits.park(w, unix.EPOLLIN, timeout)
 }
 

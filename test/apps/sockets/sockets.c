@@ -3033,8 +3033,30 @@ static void forks(void)
 	ended(pid);
 	close(fd[1]);
 
-	/* A server that forks for each connection; the processes are nobody's children. */
+	/* What comes after a receiver was killed is for the others. */
 	union addr a;
+	int u = bound(SOCK_DGRAM, &a), sender = sock(SOCK_DGRAM), lost = 0;
+	timeout_of(u, SO_RCVTIMEO, 5000);
+	for (int i = 0; i < 5; i++) {
+		pid = fork();
+		if (pid == 0) {
+			union addr from;
+			char b;
+			recvfrom(u, &b, 1, 0, &from.sa, &(socklen_t){sizeof from});
+			_exit(0);
+		}
+		pause_ms(500);
+		kill(pid, SIGKILL);
+		ended(pid);
+		sendto(sender, "x", 1, 0, &a.sa, addrlen_of(fam));
+		if (strcmp(received(u, 0), "1 \"x\"") != 0)
+			lost++;
+	}
+	say("of 5 datagrams, each after a receiver was killed, %d are lost", lost);
+	close(u);
+	close(sender);
+
+	/* A server that forks for each connection; the processes are nobody's children. */
 	int l = listener(0, 10, &a);
 	for (int i = 0; i < 3; i++)
 		if (fork() == 0) {
@@ -3842,7 +3864,7 @@ static const struct { const char *name; void (*run)(void); int seconds; } sectio
 	{"nonblock", nonblock, 30}, {"backlog", backlog, 60}, {"accepts", accepts, 40}, {"inuse", inuse, 20}, {"dualstack", dualstack, 20},
 	{"udp", udp, 40}, {"control", control, 20}, {"errqueue", errqueue, 40}, {"plain", plain, 20}, {"mtu", mtu, 40}, {"whole", whole, 40}, {"device", device, 20}, {"noroute", noroute, 20}, {"multicast", multicast, 20}, {"oob", oob, 20}, {"bulk", bulk, 40}, {"smallbuf", smallbuf, 60},
 	{"options", options, 20},
-	{"mixes", mixes, 30}, {"forks", forks, 20}, {"rights", rights, 20}, {"exec", execs, 20}, {"closeall", closeall, 20}, {"emfile", emfile, 20},
+	{"mixes", mixes, 30}, {"forks", forks, 60}, {"rights", rights, 20}, {"exec", execs, 20}, {"closeall", closeall, 20}, {"emfile", emfile, 20},
 	{"signals", signals, 60}, {"jobs", jobs, 30}, {"threads", threads, 60},
 };
 
