@@ -3,8 +3,11 @@
 package hijack
 
 import (
+	"bytes"
 	"encoding/binary"
+	"fmt"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -442,6 +445,9 @@ func (e *ends) read(fd int) {
 			mask := binary.NativeEndian.Uint32(rest[4:])
 			length := binary.NativeEndian.Uint32(rest[12:])
 			rest = rest[min(unix.SizeofInotifyEvent+int(length), len(rest)):]
+			if mask&unix.IN_Q_OVERFLOW != 0 {
+				e.overrun(fd)
+			}
 			if mask&unix.IN_DELETE_SELF == 0 {
 				continue
 			}
@@ -454,4 +460,44 @@ func (e *ends) read(fd int) {
 			}
 		}
 	}
+}
+
+// overrun finds the ends of which inotify had no room to tell: it watches those directories no longer.
+func (e *ends) overrun(inotify int) {
+	e.mu.Lock()
+	var gone []func()
+	if there, err := watches(inotify); err == nil {
+		for wd, f := range e.watchd {
+			if !there[wd] {
+				gone = append(gone, f)
+				delete(e.watchd, wd)
+			}
+		}
+	}
+	e.mu.Unlock()
+	for _, f := range gone {
+		f()
+	}
+}
+
+// watches are the numbers of what an inotify of this process watches (proc_pid_fdinfo(5)).
+func watches(inotify int) (map[int32]bool, error) {
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", inotify))
+	if err != nil {
+		return nil, err
+	}
+	there := make(map[int32]bool)
+	for line := range bytes.Lines(info) {
+		hex, ok := bytes.CutPrefix(line, []byte("inotify wd:"))
+		if !ok {
+			continue
+		}
+		hex, _, _ = bytes.Cut(hex, []byte(" "))
+		wd, err := strconv.ParseInt(string(hex), 16, 32)
+		if err != nil {
+			return nil, err
+		}
+		there[int32(wd)] = true
+	}
+	return there, nil
 }

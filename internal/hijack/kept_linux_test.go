@@ -7,6 +7,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -201,5 +204,46 @@ func TestTrackTold(t *testing.T) {
 	case <-gone:
 	case <-time.After(time.Minute):
 		t.Error("its end is not noticed when nothing else tells")
+	}
+}
+
+// When more sockets with names are closed at a time than inotify has room to tell of, all of their ends are noticed, and
+// no other's.
+func TestManyEnds(t *testing.T) {
+	b, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
+	if err != nil {
+		t.Skip(err)
+	}
+	room, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil || room > 1<<16 {
+		t.Skipf("inotify has room for %d, %v", room, err)
+	}
+	e, err := newEnds(&supervisor{sockDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	var ends atomic.Int32
+	bind := func() (s int) {
+		s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err == nil {
+			_, err = e.bind(s, func() { ends.Add(1) })
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	stays := bind()
+	defer unix.Close(stays)
+	many := room/2 + 100 // each takes the room of two
+	e.reading.Lock()
+	for range many {
+		unix.Close(bind())
+	}
+	e.reading.Unlock()
+	e.catchUp()
+	if n := int(ends.Load()); n != many {
+		t.Errorf("%d ends of %d are noticed", n, many)
 	}
 }
