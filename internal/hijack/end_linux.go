@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -36,6 +38,7 @@ type ends struct {
 	reading sync.Mutex // held while what inotify has told is acted on
 
 	mu     sync.Mutex
+	acting map[chan struct{}]bool // hang-ups that are acted on; each is closed when it has been
 	next   int32
 	peers  map[int32]func()
 	watchd map[int32]func() // by inotify's numbers
@@ -64,7 +67,7 @@ func newEnds(s *supervisor) (*ends, error) {
 	e := &ends{
 		s: s, iep: -1, lep: -1,
 		peers: make(map[int32]func()), watchd: make(map[int32]func()), idle: make(map[int32]idle),
-		heard: make(map[int32]heard),
+		heard: make(map[int32]heard), acting: make(map[chan struct{}]bool),
 	}
 	var err error
 	if e.ep, err = newWaited(); err != nil {
@@ -134,7 +137,18 @@ func (e *ends) forget(id int32, k int) {
 }
 
 func (e *ends) poll() {
-	for e.hangUps(-1, func(gone func()) { go gone() }) && !e.over() {
+	for {
+		// It takes none, so that who catches up finds them all, taken or not.
+		fds := []unix.PollFd{{Fd: int32(e.ep.fd), Events: unix.POLLIN}}
+		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+			return
+		}
+		if e.over() {
+			return
+		}
+		for _, act := range e.hangUps() {
+			go act()
+		}
 	}
 }
 
@@ -148,31 +162,37 @@ func (e *ends) over() bool {
 	return e.closed
 }
 
-// hangUps waits for ends of peers, for so many milliseconds, and tells whether there can
-// be more.
-func (e *ends) hangUps(wait int, do func(gone func())) bool {
+// hangUps takes the ends of peers that the host has told of, which are to be acted on.
+func (e *ends) hangUps() (acts []func()) {
 	events := make([]unix.EpollEvent, 64)
-	n, err := unix.EpollWait(e.ep.fd, events, wait)
-	if err == unix.EINTR {
-		return true
-	}
-	if err != nil {
-		return false
-	}
-	for _, ev := range events[:n] {
-		if ev.Events&unix.EPOLLHUP == 0 {
-			continue
-		}
+	for {
 		e.mu.Lock()
-		// The host may tell of it more than once.
-		gone := e.peers[ev.Fd]
-		delete(e.peers, ev.Fd)
+		n, err := 0, error(nil)
+		if !e.closed {
+			n, err = unix.EpollWait(e.ep.fd, events, 0)
+		}
+		for _, ev := range events[:max(n, 0)] {
+			// The host may tell of it more than once.
+			gone := e.peers[ev.Fd]
+			if ev.Events&unix.EPOLLHUP == 0 || gone == nil {
+				continue
+			}
+			delete(e.peers, ev.Fd)
+			done := make(chan struct{})
+			e.acting[done] = true
+			acts = append(acts, func() {
+				gone()
+				e.mu.Lock()
+				delete(e.acting, done)
+				e.mu.Unlock()
+				close(done)
+			})
+		}
 		e.mu.Unlock()
-		if gone != nil {
-			do(gone)
+		if err != unix.EINTR && n < len(events) {
+			return acts
 		}
 	}
-	return true
 }
 
 // catchUp acts on what has been closed up to now, as far as the host has told of it by then
@@ -184,7 +204,9 @@ func (e *ends) catchUp() {
 	if closed {
 		return
 	}
-	e.hangUps(0, func(gone func()) { gone() })
+	for _, act := range e.hangUps() {
+		act()
+	}
 	e.hear()
 	if n := e.s.inner.net.Load(); n != nil {
 		n.CatchUp()
@@ -198,6 +220,13 @@ func (e *ends) catchUp() {
 // sockets there are.
 func (e *ends) catchUpAll() {
 	e.catchUp()
+	// What others have taken may not be over yet.
+	e.mu.Lock()
+	acting := slices.Collect(maps.Keys(e.acting))
+	e.mu.Unlock()
+	for _, done := range acting {
+		<-done
+	}
 	e.sweep()
 }
 

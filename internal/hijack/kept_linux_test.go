@@ -207,6 +207,34 @@ func TestTrackTold(t *testing.T) {
 	}
 }
 
+// Who must know waits for an end that somebody else has noticed and still acts on.
+func TestCatchUpWaits(t *testing.T) {
+	e, err := newEnds(&supervisor{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, over := make(chan struct{}), new(atomic.Bool)
+	k, err := e.keep(pair[0], func() {
+		close(begun)
+		time.Sleep(100 * time.Millisecond)
+		over.Store(true)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.close()
+	unix.Close(pair[1])
+	<-begun
+	if e.catchUpAll(); !over.Load() {
+		t.Error("it is not over")
+	}
+}
+
 // When more sockets with names are closed at a time than inotify has room to tell of, all of their ends are noticed, and
 // no other's.
 func TestManyEnds(t *testing.T) {
