@@ -80,6 +80,30 @@ func (nl *netlinkSocket) name(tid uint32) {
 	}
 }
 
+// bind gives the socket the address that is asked for, 0 for any. Programs try others when it is another's (libnl).
+func (nl *netlinkSocket) bind(id uint32) unix.Errno {
+	nl.mu.Lock()
+	defer nl.mu.Unlock()
+	switch {
+	case nl.named && id != nl.portID:
+		return unix.EINVAL
+	case nl.named || id == 0:
+		return 0
+	}
+	if _, taken := netlinkPorts.LoadOrStore(netlinkPort{nl.protocol, id}, nl); taken {
+		return unix.EADDRINUSE
+	}
+	nl.portID, nl.named = id, true
+	return 0
+}
+
+// unbind leaves the address to others.
+func (nl *netlinkSocket) unbind() {
+	nl.mu.Lock()
+	defer nl.mu.Unlock()
+	netlinkPorts.CompareAndDelete(netlinkPort{nl.protocol, nl.portID}, nl)
+}
+
 // socketNetlink is socket(2) of AF_NETLINK.
 func (t *trap) socketNetlink(typ, protocol, flags int) {
 	switch {
@@ -107,15 +131,18 @@ func (t *trap) socketNetlink(typ, protocol, flags int) {
 		t.fail(e)
 		return
 	}
-	k, err := t.s.ends.keep(pair[1], x.gone)
+	x.nl = &netlinkSocket{
+		protocol: protocol, portID: 1<<31 | netlinkIDs.Add(1), values: make(map[int]int32),
+		requests: make(chan netlinkRequest, 64), over: make(chan struct{}),
+	}
+	k, err := t.s.ends.keep(pair[1], func() {
+		x.nl.unbind()
+		x.gone()
+	})
 	if err != nil {
 		x.forget()
 		t.fail(errnoOf(err))
 		return
-	}
-	x.nl = &netlinkSocket{
-		protocol: protocol, portID: 1<<31 | netlinkIDs.Add(1), values: make(map[int]int32),
-		requests: make(chan netlinkRequest, 64), over: make(chan struct{}),
 	}
 	x.mu.Lock()
 	x.k, x.state = k, connected
@@ -140,9 +167,9 @@ func (x *socket) readRequests(k *kept) {
 		x.nl.requests <- netlinkRequest{bytes.Clone(buf[:n]), make(chan struct{})}
 	}
 	close(x.nl.over)
+	x.nl.unbind()
 	x.nl.mu.Lock()
 	defer x.nl.mu.Unlock()
-	netlinkPorts.CompareAndDelete(netlinkPort{x.nl.protocol, x.nl.portID}, x.nl)
 	if x.nl.events != nil {
 		x.nl.events()
 	}
@@ -230,12 +257,14 @@ func (t *trap) bindNetlink() {
 	case len(sa) < sizeofSockaddrNl || native.Uint16(sa) != unix.AF_NETLINK:
 		e = unix.EINVAL
 	default:
-		x.nl.mu.Lock()
-		if id := native.Uint32(sa[4:]); id != 0 && !x.nl.named {
-			x.nl.portID, x.nl.named = id, true
-			netlinkPorts.LoadOrStore(netlinkPort{x.nl.protocol, id}, x.nl)
+		if e = x.nl.bind(native.Uint32(sa[4:])); e == unix.EADDRINUSE {
+			// A program may have closed the other one just now.
+			t.s.ends.catchUpAll()
+			e = x.nl.bind(native.Uint32(sa[4:]))
 		}
-		x.nl.mu.Unlock()
+		if e != 0 {
+			break
+		}
 		x.nl.name(t.TID)
 		e = x.join(native.Uint32(sa[8:]))
 	}

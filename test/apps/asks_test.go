@@ -103,6 +103,39 @@ for room in (socket.CMSG_SPACE(12), 0):
 	}
 }
 
+// TestNetlinkPorts: an address is one socket's, as long as that is open, and a socket has one.
+func TestNetlinkPorts(t *testing.T) {
+	python := find(t, "python3")
+	const ask = `
+import errno, os, socket
+def bind(s, port):
+    try:
+        s.bind((port, 0))
+        return 'ok'
+    except OSError as e:
+        return errno.errorcode[e.errno]
+for protocol in (0, 4): # NETLINK_ROUTE, NETLINK_SOCK_DIAG
+    a, b, c = [socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) for _ in range(3)]
+    other = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4 - protocol)
+    print(bind(a, 77777), bind(b, 77777), bind(other, 77777), a.getsockname())
+    print(bind(a, 77778), bind(a, 0), bind(a, 77777), a.getsockname())
+    print(bind(b, 0), b.getsockname()[0] == os.getpid(), bind(c, os.getpid()), bind(c, 0))
+    for i in range(20):
+        a.close()
+        a = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
+        print(bind(a, 77777))
+    a.close()
+    other.close()
+`
+	out, err := exec.Command(python, "-c", ask).CombinedOutput()
+	if err != nil {
+		t.Fatalf("on the host: %v\n%s", err, out)
+	}
+	if got := server.want(t, python, "-c", ask); got != string(out) {
+		t.Errorf("%s, on the host %s", got, out)
+	}
+}
+
 // What no rump kernel has is refused, by the error that programs expect where a host
 // has no such protocol; nothing of it reaches the host.
 const leaks = `
