@@ -235,8 +235,8 @@ func (p *pump) giveUp() {
 
 // finish closes both sides after all has been said.
 func (x *socket) finish(ks *spclient.NetSocket, k *kept) {
-	x.forget()
 	ks.Release()
+	x.forget()
 	k.settle()
 	k.close()
 	x.delivered()

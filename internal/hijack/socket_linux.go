@@ -411,6 +411,9 @@ func (t *trap) bind() {
 		if e = linuxsock.Errno(ks.Bind(addr)); e == unix.EADDRINUSE {
 			// A program may have closed what has the address just now.
 			t.s.ends.catchUpAll()
+			if ap, ok := linuxsock.Addr(sa); ok {
+				t.s.awaitEnds(ap.Port())
+			}
 			e = linuxsock.Errno(ks.Bind(addr))
 		}
 	}

@@ -808,6 +808,24 @@ static void reset(void)
 	say("300000 bytes before a close: %zu, then %s; writer %s", n, res(r), ended(pid));
 	close(fd[1]);
 	reset_after_data();
+	/* The port of a connection that was reset is free at once. */
+	union addr to, mine;
+	int l = listener(0, 5, &to), failed = 0;
+	for (int i = 0; i < 100; i++) {
+		int c = i == 0 ? bound(SOCK_STREAM, &mine) : sock(SOCK_STREAM);
+		while (i > 0 && bind(c, &mine.sa, addrlen_of(fam)) < 0) {
+			failed++;
+			pause_ms(50);
+		}
+		connect(c, &to.sa, addrlen_of(fam));
+		int s = accept(l, NULL, NULL);
+		struct linger resets = {1, 0};
+		setsockopt(c, SOL_SOCKET, SO_LINGER, &resets, sizeof resets);
+		close(c);
+		close(s);
+	}
+	say("the port of a connection that was reset: %s", failed ? "binds fail" : "no bind fails");
+	close(l);
 }
 
 static void timeouts(void)
