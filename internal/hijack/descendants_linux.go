@@ -50,7 +50,7 @@ func (x *socket) tryFD(pid, name string) (int, bool) {
 	if err != nil {
 		return -1, false
 	}
-	if cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE); err == nil && cookie == x.cookie {
+	if x.is(fd) {
 		return fd, true
 	}
 	unix.Close(fd)

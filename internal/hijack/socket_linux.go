@@ -331,11 +331,11 @@ func (x *socket) gone() {
 func (x *socket) forget() {
 	x.s.changed()
 	x.mu.Lock()
-	key := x.key
+	key, cookie := x.key, x.cookie
 	x.mu.Unlock()
 	x.s.mu.Lock()
-	if x.s.sockets[x.cookie] == x {
-		delete(x.s.sockets, x.cookie)
+	if x.s.sockets[cookie] == x {
+		delete(x.s.sockets, cookie)
 	}
 	// It may have gone with L, if nobody has accepted it.
 	if x.s.offered[key] == x {
@@ -584,13 +584,21 @@ func (x *socket) borrow() (int, bool) {
 	x.mu.Unlock()
 	if held.tid != 0 {
 		if fd, err := x.s.t.borrow(held.tid, held.num); err == nil {
-			if cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE); err == nil && cookie == x.cookie {
+			if x.is(fd) {
 				return fd, true
 			}
 			unix.Close(fd)
 		}
 	}
 	return x.search()
+}
+
+// is tells whether a descriptor is S.
+func (x *socket) is(fd int) bool {
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return err == nil && cookie == x.cookie
 }
 
 // search looks for S among the descriptors of all processes below this one.
