@@ -219,6 +219,10 @@ func (e *ends) catchUp() {
 // catchUpAll acts on all that has been closed up to now. It takes the longer the more
 // sockets there are.
 func (e *ends) catchUpAll() {
+	// What has just been given to programs is to be theirs only.
+	e.s.giving.Lock()
+	//lint:ignore SA2001 there is nothing to do meanwhile
+	e.s.giving.Unlock()
 	e.catchUp()
 	// What others have taken may not be over yet.
 	e.mu.Lock()

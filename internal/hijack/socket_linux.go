@@ -158,6 +158,8 @@ const streamBuffer = 512 << 10
 
 // socket is socket(2).
 func (t *trap) socket() {
+	t.s.giving.RLock()
+	defer t.s.giving.RUnlock()
 	domain, typ, proto := t.arg(0), t.arg(1), t.arg(2)
 	flags := typ & (unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK)
 	if typ&^(0xf|flags) != 0 {

@@ -50,8 +50,11 @@ type supervisor struct {
 	hub   *hub
 	waits *waits
 	ends  *ends
-	ear   icmpEar
-	inner innerNet
+	// giving is held, with RLock, while a program may have what it asked for and this process still has copies of its
+	// descriptors, which would hide that it closes them.
+	giving sync.RWMutex
+	ear    icmpEar
+	inner  innerNet
 
 	mu      sync.Mutex
 	sockets map[uint64]*socket // by SO_COOKIE
