@@ -409,6 +409,13 @@ func (t *trap) bind() {
 	if e == 0 {
 		e = x.listened(x.linuxAddr(addr))
 	}
+	if e == 0 && x.clashes(x.linuxAddr(addr)) {
+		// Or with what a program has closed just now.
+		t.s.ends.catchUpAll()
+		if name, err := ks.Getsockname(); x.clashes(x.linuxAddr(addr)) && err == nil && portOf(x.linuxAddr(name)) == 0 {
+			e = unix.EADDRINUSE
+		} // else it has an address, as the kernel is going to say
+	}
 	if e == 0 {
 		if e = linuxsock.Errno(ks.Bind(addr)); e == unix.EADDRINUSE {
 			// A program may have closed what has the address just now.
@@ -471,6 +478,60 @@ func (x *socket) listened(sa []byte) unix.Errno {
 	}
 	return 0
 }
+
+// clashes tells whether another socket of the programs' has an address that this one is to have, and they do not both say that
+// they share it: NetBSD lets one that says so have an address of a socket that does not where one of the two is any address,
+// or is of the other family. Of other supervisors' sockets it is not known what they say.
+func (x *socket) clashes(sa []byte) bool {
+	ap, ok := linuxsock.Addr(sa)
+	if !ok || ap.Port() == 0 || !x.hasPort() {
+		return false
+	}
+	x.optMu.Lock()
+	addr, port := x.opts.SharesPort()
+	device := x.opts.Device()
+	x.optMu.Unlock()
+	mine := plainAddr(ap)
+	for _, y := range x.s.all() {
+		if y == x || y.opts.Type != x.opts.Type || !y.hasPort() {
+			continue
+		}
+		y.mu.Lock()
+		local, listens := y.local, y.state == listening
+		y.mu.Unlock()
+		if local == nil {
+			continue
+		}
+		their, ok := linuxsock.Addr(y.linuxAddr(local))
+		if !ok || their.Port() != ap.Port() {
+			continue
+		}
+		y.optMu.Lock()
+		theirAddr, theirPort := y.opts.SharesPort()
+		theirDevice := y.opts.Device()
+		other := netview.Socket{Family: uint8(y.opts.Domain), Local: their, V6Only: y.opts.V6Only()}
+		y.optMu.Unlock()
+		theirs := plainAddr(their)
+		switch {
+		case addr && theirAddr && !listens, port && theirPort:
+		case device != 0 && theirDevice != 0 && device != theirDevice:
+		case their.Addr().Zone() != ap.Addr().Zone() && their.Addr().Zone() != "" && ap.Addr().Zone() != "":
+		case theirs.Addr() != mine.Addr() && theirs.Addr().IsValid() && mine.Addr().IsValid():
+		case !x.apart(ap, &other):
+			return true
+		}
+	}
+	return false
+}
+
+// portOf is the port of an address of Linux's.
+func portOf(sa []byte) uint16 {
+	ap, _ := linuxsock.Addr(sa)
+	return ap.Port()
+}
+
+// hasPort tells whether it is of TCP or UDP.
+func (x *socket) hasPort() bool { return x.nl == nil && x.opts.Type != unix.SOCK_RAW && !x.ping() }
 
 // apart tells whether an address has nothing to do with another socket: one of IPv6 that is for IPv6 only with one of
 // IPv4, and the other way round.

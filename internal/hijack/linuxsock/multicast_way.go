@@ -33,7 +33,7 @@ func (s *Socket) Bound(ctx context.Context, k Kernel, fd spclient.FD, addr netip
 // WayToGroups sees to it that what the socket sends to a group of IPv6, at a sockaddr of NetBSD's, has an interface to leave by.
 // local is the address that it is bound to, if it is.
 func (s *Socket) WayToGroups(ctx context.Context, k Kernel, fd spclient.FD, to []byte, local netip.Addr) {
-	if s.Domain != unix.AF_INET6 || s.hasGroupWay || !IsGroup6(to) || s.device() != 0 ||
+	if s.Domain != unix.AF_INET6 || s.hasGroupWay || !IsGroup6(to) || s.Device() != 0 ||
 		s.values[optionKey{unix.SOL_IPV6, unix.IPV6_MULTICAST_IF}] != 0 {
 		return
 	}

@@ -56,13 +56,13 @@ func bindToDevice(r *request, index int32) unix.Errno {
 // deviceKey is where the interface that a socket is bound to is stored.
 var deviceKey = optionKey{unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX}
 
-// device is the index of the interface that the socket is bound to, 0 for none.
-func (s *Socket) device() int { return int(s.values[deviceKey]) }
+// Device is the index of the interface that the program has bound the socket to, 0 for none.
+func (s *Socket) Device() int { return int(s.values[deviceKey]) }
 
 // zone is the scope of addresses that are given without: that of the interface that the socket is bound to, by
 // itself or with its address; empty if there is none.
 func (s *Socket) zone() string {
-	if index := s.device(); index != 0 {
+	if index := s.Device(); index != 0 {
 		return strconv.Itoa(index)
 	}
 	return s.scope
@@ -70,7 +70,7 @@ func (s *Socket) zone() string {
 
 // getBindToDevice tells the interface's name.
 func getBindToDevice(r *request) ([]byte, unix.Errno) {
-	index := r.s.device()
+	index := r.s.Device()
 	switch {
 	case index == 0:
 		return nil, 0

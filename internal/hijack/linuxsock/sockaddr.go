@@ -286,7 +286,7 @@ func (s *Socket) address6(use Use, sa []byte) (netip.AddrPort, unix.Errno) {
 	group := use != Send && !s.isTCP() && (addr.IsLinkLocalMulticast() || addr.IsInterfaceLocalMulticast())
 	if (addr.IsLinkLocalUnicast() || group) && !addr.Is4In6() {
 		switch {
-		case addr.Zone() != "" && s.device() != 0 && addr.Zone() != s.zone():
+		case addr.Zone() != "" && s.Device() != 0 && addr.Zone() != s.zone():
 			return netip.AddrPort{}, unix.EINVAL
 		case addr.Zone() != "":
 			if use == Bind {
