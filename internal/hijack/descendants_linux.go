@@ -71,6 +71,26 @@ func namesIn(path string) []string {
 	return names
 }
 
+// holders are descriptors of all sockets that processes below this one have, by what they are links to.
+func holders() map[string]holder {
+	all := make(map[string]holder)
+	for _, pid := range descendants() {
+		tid, err := strconv.ParseUint(pid, 10, 32)
+		if err != nil {
+			continue
+		}
+		dir := "/proc/" + pid + "/fd/"
+		for _, name := range namesIn(dir) {
+			link, err1 := os.Readlink(dir + name)
+			num, err2 := strconv.Atoi(name)
+			if err1 == nil && err2 == nil && strings.HasPrefix(link, "socket:") {
+				all[link] = holder{uint32(tid), num}
+			}
+		}
+	}
+	return all
+}
+
 // heldElsewhere tells whether another process than that of a thread has S, too.
 func (x *socket) heldElsewhere(tid uint32) bool {
 	mine, err := processOf(tid)

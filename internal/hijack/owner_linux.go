@@ -80,6 +80,7 @@ func (s *supervisor) all() []*socket {
 // owners lists the sockets of this supervisor's programs that have an address.
 func (s *supervisor) owners() []owners.Socket {
 	list := []owners.Socket{}
+	var others map[string]holder // looked for once
 	for _, x := range s.all() {
 		x.mu.Lock()
 		ks, peer, held, inode, backlog := x.ks, x.peer, x.held, x.inode, x.backlog
@@ -93,7 +94,16 @@ func (s *supervisor) owners() []owners.Socket {
 		}
 		pid, err := processOf(held.tid)
 		if err != nil {
-			continue
+			// It has ended, but another may have the socket, too.
+			if others == nil {
+				others = holders()
+			}
+			other, ok := others[socketLink(inode)]
+			if !ok {
+				continue
+			}
+			x.seen(other.tid, other.num)
+			pid = int(other.tid)
 		}
 		var st unix.Stat_t
 		dir := fmt.Sprintf("/proc/%d", pid)

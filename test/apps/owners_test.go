@@ -81,6 +81,26 @@ for args, want in [
         time.sleep(.05)
     if got != want:
         print(args, repr(got), repr(want))
+# The parent, which made the listener, has ended.
+reads, writes = os.pipe()
+if os.fork() == 0:
+    left = socket.create_server(('127.0.0.1', 0), backlog=7)
+    at = left.getsockname()[1]
+    if os.fork() == 0:
+        os.write(writes, b'%d %d' % (os.getpid(), at))
+        time.sleep(60)
+    os._exit(0)
+os.wait()
+heir, port2 = os.read(reads, 99).decode().split()
+begin = time.monotonic()
+while True:
+    out = run(ss, '-Htlnp', 'sport = :' + port2)
+    if ('pid=%s,' % heir in out and ' 7 ' in out) or time.monotonic() > begin + 2:
+        break
+    time.sleep(.05)
+if 'pid=%s,' % heir not in out or ' 7 ' not in out:
+    print(heir, out)
+os.kill(int(heir), 9)
 for args in (ss, '-Htanp'), (ss, '-Huanp'), (netstat, '-tan', '--program'), (netstat, '-uanp'):
     out = [line for line in run(*args).splitlines() if ':%d ' % port in line]
     if not out or not all('pid=' + me in line or ' ' + me + '/' in line for line in out):
