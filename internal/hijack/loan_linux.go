@@ -80,8 +80,10 @@ func (l *loan) hungUp() {
 // endTime is how long the kernel may take to notice that programs have closed a connection that it carries.
 const endTime = 100 * time.Millisecond
 
-// awaitEnds waits until the kernel has noticed that programs have closed the connections with a port.
+// awaitEnds acts on all that has been closed up to now, and waits until the kernel has noticed that programs have closed the
+// connections with a port.
 func (s *supervisor) awaitEnds(port uint16) {
+	s.ends.catchUpAll()
 	end := time.Now().Add(endTime)
 	for _, x := range s.all() {
 		if x.localPort() != port {

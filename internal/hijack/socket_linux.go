@@ -411,7 +411,7 @@ func (t *trap) bind() {
 	}
 	if e == 0 && x.clashes(x.linuxAddr(addr)) {
 		// Or with what a program has closed just now.
-		t.s.ends.catchUpAll()
+		t.s.awaitEnds(portOf(x.linuxAddr(addr)))
 		if name, err := ks.Getsockname(); x.clashes(x.linuxAddr(addr)) && err == nil && portOf(x.linuxAddr(name)) == 0 {
 			e = unix.EADDRINUSE
 		} // else it has an address, as the kernel is going to say
@@ -419,10 +419,7 @@ func (t *trap) bind() {
 	if e == 0 {
 		if e = linuxsock.Errno(ks.Bind(addr)); e == unix.EADDRINUSE {
 			// A program may have closed what has the address just now.
-			t.s.ends.catchUpAll()
-			if ap, ok := linuxsock.Addr(sa); ok {
-				t.s.awaitEnds(ap.Port())
-			}
+			t.s.awaitEnds(portOf(x.linuxAddr(addr)))
 			e = linuxsock.Errno(ks.Bind(addr))
 		}
 	}
