@@ -245,7 +245,7 @@ func (t *socketTable) fullTCP(to endpoint) bool {
 	for _, l := range t.listenersTCP(to.port) {
 		l.mu.Lock()
 		l.drain()
-		listens, room := l.phase == tcpListening, l.waiting() <= l.most()
+		listens, room := l.phase == tcpListening, l.room() > 0 && l.waiting() <= l.most()
 		l.mu.Unlock()
 		switch {
 		case listens && room:

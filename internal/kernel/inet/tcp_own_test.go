@@ -111,6 +111,17 @@ func TestTCPSettling(t *testing.T) {
 		t.Error("a full listener is waited for")
 	}
 	check(t, "its result", c.ConnectResult(), netbsd.EINPROGRESS)
+	// So is one whose only connection is with a client that accepts for others.
+	l = listener(t, s, "127.0.0.1:83", 0)
+	must(t, l.(kernel.TakenCounter).Taken(0))
+	c = open(t, s, netbsd.AF_INET, stream, 0)
+	must(t, connect(t, c, addr(s, "127.0.0.1:83")))
+	accept(t, l)
+	c = open(t, s, netbsd.AF_INET, stream, 0)
+	check(t, "connect", c.Connect(addr(s, "127.0.0.1:83")), netbsd.EINPROGRESS)
+	if c.(kernel.Settler).Settling() {
+		t.Error("a listener with a backlog of 0 is waited for, whose connection was taken by a client")
+	}
 	// Who is only bound refuses soon.
 	so := open(t, s, netbsd.AF_INET, stream, 0)
 	must(t, so.Bind(addr(s, "127.0.0.1:82")))
