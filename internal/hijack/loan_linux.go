@@ -4,7 +4,6 @@ package hijack
 
 import (
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -75,30 +74,4 @@ func (l *loan) hungUp() {
 	if l.over.Load() {
 		l.x.finish(l.ks, l.k)
 	}
-}
-
-// endTime is how long the kernel may take to notice that programs have closed a connection that it carries.
-const endTime = 100 * time.Millisecond
-
-// awaitEnds acts on all that has been closed up to now, and waits until the kernel has noticed that programs have closed the
-// connections with a port.
-func (s *supervisor) awaitEnds(port uint16) {
-	s.ends.catchUpAll()
-	end := time.Now().Add(endTime)
-	for _, x := range s.all() {
-		if x.localPort() != port {
-			continue
-		}
-		for x.carried.Load() && x.isClosed() && time.Now().Before(end) {
-			time.Sleep(time.Millisecond)
-		}
-	}
-}
-
-// isClosed tells whether programs have closed a connection.
-func (x *socket) isClosed() bool {
-	x.mu.Lock()
-	k := x.k
-	x.mu.Unlock()
-	return k != nil && k.hungUp()
 }
