@@ -10,6 +10,7 @@ import (
 
 	"rumptools/internal/hijack/linuxsock"
 	"rumptools/internal/hijack/netview"
+	"rumptools/pkg/netbsd"
 )
 
 // bind is bind(2).
@@ -27,21 +28,22 @@ func (t *trap) bind() {
 		t.fail(e)
 		return
 	}
+	asked := x.linuxAddr(addr)
 	ks, e := x.kernel()
 	if e == 0 {
-		e = x.listened(x.linuxAddr(addr))
+		e = x.listened(asked)
 	}
-	if e == 0 && x.clashes(x.linuxAddr(addr)) {
+	if e == 0 && x.clashes(asked) {
 		// Or with what a program has closed just now.
-		t.s.awaitEnds(portOf(x.linuxAddr(addr)))
-		if name, err := ks.Getsockname(); x.clashes(x.linuxAddr(addr)) && err == nil && portOf(x.linuxAddr(name)) == 0 {
+		t.s.awaitEnds(portOf(asked))
+		if name, err := ks.Getsockname(); x.clashes(asked) && err == nil && portOf(x.linuxAddr(name)) == 0 {
 			e = unix.EADDRINUSE
 		} // else it has an address, as the kernel is going to say
 	}
 	if e == 0 {
 		if e = linuxsock.Errno(ks.Bind(addr)); e == unix.EADDRINUSE {
 			// A program may have closed what has the address just now.
-			t.s.awaitEnds(portOf(x.linuxAddr(addr)))
+			t.s.awaitEnds(portOf(asked))
 			e = linuxsock.Errno(ks.Bind(addr))
 		}
 	}
@@ -147,6 +149,21 @@ func (x *socket) clashes(sa []byte) bool {
 func portOf(sa []byte) uint16 {
 	ap, _ := linuxsock.Addr(sa)
 	return ap.Port()
+}
+
+// localPort is the port that the socket was bound to, or 0.
+func (x *socket) localPort() uint16 {
+	x.mu.Lock()
+	local := x.local
+	x.mu.Unlock()
+	if local == nil {
+		return 0
+	}
+	sa, err := netbsd.ParseSockaddr(x.s.machine, local)
+	if err != nil {
+		return 0
+	}
+	return sa.Port()
 }
 
 // hasPort tells whether it is of TCP or UDP.

@@ -70,21 +70,6 @@ func (s *supervisor) catchUpAt(sa []byte) {
 	s.ends.catchUp()
 }
 
-// localPort is the port that the socket was bound to, or 0.
-func (x *socket) localPort() uint16 {
-	x.mu.Lock()
-	local := x.local
-	x.mu.Unlock()
-	if local == nil {
-		return 0
-	}
-	sa, err := netbsd.ParseSockaddr(x.s.machine, local)
-	if err != nil {
-		return 0
-	}
-	return sa.Port()
-}
-
 // inner is an S of that network.
 type inner struct {
 	x   *socket

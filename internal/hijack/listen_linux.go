@@ -414,12 +414,8 @@ func (t *trap) tryAccept(l, flags int) bool {
 			y.watch(fd)
 		}
 	}
-	giving := false
-	defer func() {
-		if giving {
-			t.s.giving.RUnlock()
-		}
-	}()
+	t.s.giving.RLock()
+	defer t.s.giving.RUnlock()
 	defer func() { unix.Close(fd) }()
 	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
 	var st unix.Stat_t
@@ -449,8 +445,6 @@ func (t *trap) tryAccept(l, flags int) bool {
 			return true
 		}
 	}
-	giving = true
-	t.s.giving.RLock()
 	num, err := t.s.l.ReturnFD(&t.Call, fd, flags&unix.SOCK_CLOEXEC != 0)
 	if err != nil {
 		if !x.giveBack(y, fd) {
