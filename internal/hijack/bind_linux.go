@@ -84,13 +84,13 @@ func (x *socket) listened(sa []byte) unix.Errno {
 	x.s.ends.catchUp()
 	mine := plainAddr(ap)
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		list, err := netview.Sockets(x.s.ctx, x.s.conn, family, unix.IPPROTO_TCP)
+		list, err := netview.SocketsAt(x.s.ctx, x.s.view, family, unix.IPPROTO_TCP, mine.Port())
 		if err != nil {
 			continue // a kernel without IPv6
 		}
 		for i := range list {
 			other := plainAddr(list[i].Local)
-			if list[i].State == netview.TCPListen && other.Port() == mine.Port() &&
+			if list[i].State == netview.TCPListen &&
 				(other.Addr() == mine.Addr() || !other.Addr().IsValid() || !mine.Addr().IsValid()) &&
 				!x.apart(ap, &list[i]) {
 				return unix.EADDRINUSE

@@ -119,7 +119,7 @@ func (x *socket) mtuTo(dst netip.Addr) (mtu int, ok bool) {
 	if zone := dst.Zone(); zone != "" {
 		index, _ = strconv.Atoi(zone)
 	}
-	path, link, err := netview.PathMTU(x.s.ctx, x.s.conn, dst.Unmap().WithZone(""), index)
+	path, link, err := netview.PathMTU(x.s.ctx, x.s.view, dst.Unmap().WithZone(""), index)
 	x.optMu.Lock()
 	defer x.optMu.Unlock()
 	return x.opts.MTU(path, link), err == nil

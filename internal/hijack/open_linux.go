@@ -116,6 +116,6 @@ func (s *supervisor) standIn(name string) ([]byte, bool) {
 		b, err := s.localSockets()
 		return b, err == nil
 	}
-	b, err := procnet.Read(s.ctx, s.conn, s.ownerOf, file)
+	b, err := procnet.Read(s.ctx, s.view, s.ownerOf, file)
 	return b, err == nil
 }

@@ -70,7 +70,7 @@ var ownFiles = []string{"unix"}
 // opens would wait for ever.
 func newProcDir(s *supervisor) (*procDir, error) {
 	d := &procDir{
-		s: s, files: procnet.NewReader(s.conn, s.ownerOf),
+		s: s, files: procnet.NewReader(s.view, s.ownerOf),
 		path: filepath.Join(s.dir, "net"), wake: make(chan struct{}, 1),
 		last: make(map[string]string), begun: make(chan struct{}), unseen: make(chan struct{}),
 	}

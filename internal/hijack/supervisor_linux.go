@@ -19,6 +19,7 @@ import (
 
 	"rumptools/internal/hijack/linuxsock"
 	"rumptools/internal/hijack/netlink"
+	"rumptools/internal/hijack/netview"
 	"rumptools/internal/hijack/seccomp"
 	"rumptools/internal/owners"
 	"rumptools/pkg/netbsd"
@@ -31,6 +32,7 @@ var native = binary.NativeEndian
 // supervisor carries out the calls of the programs under one filter.
 type supervisor struct {
 	conn    *spclient.Conn
+	view    netview.Kernel // conn, for what is looked at as a whole
 	machine *netbsd.Machine
 	l       *seccomp.Listener
 	t       *targets
@@ -86,12 +88,12 @@ type supervisor struct {
 
 func newSupervisor(conn *spclient.Conn, say func(string, ...any)) (_ *supervisor, err error) {
 	s := &supervisor{
-		conn: conn, machine: conn.Machine(), say: say, t: newTargets(), sockets: make(map[uint64]*socket),
+		conn: conn, view: netview.Remember(conn), machine: conn.Machine(), say: say, t: newTargets(), sockets: make(map[uint64]*socket),
 		offered: make(map[string]*socket),
 	}
 	s.ear.s = s
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.netlink = netlink.New(conn, s.ownerOf)
+	s.netlink = netlink.New(s.view, s.ownerOf)
 	defer func() {
 		if err != nil {
 			s.close()

@@ -24,7 +24,7 @@ func (x *socket) useErrno(use linuxsock.Use, err error, to []byte) unix.Errno {
 		return e
 	}
 	sa = sa.ExtractScope()
-	if _, err := netview.Lookup(x.s.ctx, x.s.conn, sa.Addr().Unmap().WithZone(""), int(sa.ScopeID)); netview.NoRoute(err) {
+	if _, err := netview.Lookup(x.s.ctx, x.s.view, sa.Addr().Unmap().WithZone(""), int(sa.ScopeID)); netview.NoRoute(err) {
 		return unix.ENETUNREACH
 	}
 	return e

@@ -3,6 +3,7 @@ package netstat
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math"
@@ -101,20 +102,34 @@ var (
 // net.inet.tcp.pcblist and its like. A kernel that has not the protocol gives
 // ENOENT.
 func Pcbs(ctx context.Context, k Kernel, name string) ([]netbsd.KinfoPcb, error) {
+	b, err := pcbList(ctx, k, name, netbsd.PCB_ALL, 0)
+	return parsePcbs(k.Machine(), b), err
+}
+
+// PcbsAt is [Pcbs] for the sockets of TCP or UDP that have a local port.
+func PcbsAt(ctx context.Context, k Kernel, name string, port uint16) ([]netbsd.KinfoPcb, error) {
+	b, err := pcbList(ctx, k, name, sysproxy.PcbLocalPort, int32(port))
+	m := k.Machine()
+	list := parsePcbs(m, b)
+	// NetBSD's own kernel lists all.
+	return slices.DeleteFunc(list, func(pcb netbsd.KinfoPcb) bool { return binary.BigEndian.Uint16(pcb.Src[2:]) != port }), err
+}
+
+// pcbList reads a list of sockets, or of those that which and arg choose.
+func pcbList(ctx context.Context, k Kernel, name string, which, arg int32) ([]byte, error) {
 	mib, _, err := k.SysctlNode(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	m := k.Machine()
-	size := netbsd.Sizeof(m, netbsd.KinfoPcb{})
-	// What follows the node's own path chooses sockets, which the kernel
+	// What follows the node's own path chooses sockets, which NetBSD's kernel
 	// does not do yet, and says how long the entries are that the program
 	// knows, and how many it wants.
-	b, err := k.SysctlBytes(ctx, append(mib, 0, 0, int32(size), math.MaxInt32))
+	size := netbsd.Sizeof(k.Machine(), netbsd.KinfoPcb{})
+	b, err := k.SysctlBytes(ctx, append(mib, which, arg, int32(size), math.MaxInt32))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return parsePcbs(m, b), nil
+	return b, nil
 }
 
 // parsePcbs reads the entries of a list. What is left after the last whole one

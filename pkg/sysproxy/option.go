@@ -68,3 +68,7 @@ const (
 // CorkAnswer is the SO_PRIORITY of the server's end of a loan, once the server knows of so many
 // changes of the cork, the last of which took it off (docs/sysproxy-extensions.md).
 func CorkAnswer(changes uint32) int { return int((changes+1)/2%2) + 1 }
+
+// PcbLocalPort as the first of the two numbers that choose sockets in a sysctl(3) node pcblist has rumpd(1) list those of TCP and
+// UDP alone that have the local port which the second one is. NetBSD's kernel does not look at either yet, and lists all.
+const PcbLocalPort = 0x4c01

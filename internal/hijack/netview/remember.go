@@ -16,7 +16,12 @@ import (
 // Remember makes a kernel that is asked only once for the numbers of sysctl
 // nodes, which takes a call or two for each part of a name. They are forgotten
 // when the kernel is another.
-func Remember(k Kernel) Kernel { return &remembering{Kernel: k} }
+func Remember(k Kernel) Kernel {
+	if r, ok := k.(*remembering); ok {
+		return r
+	}
+	return &remembering{Kernel: k}
+}
 
 type remembering struct {
 	Kernel

@@ -91,11 +91,20 @@ var socketLists = map[[2]uint8]string{
 // protocol (IPPROTO_TCP, IPPROTO_UDP or IPPROTO_RAW), in the kernel's order.
 // A kernel that has no such list has none.
 func Sockets(ctx context.Context, k Kernel, family, protocol uint8) ([]Socket, error) {
+	return sockets(k, family, protocol, func(name string) ([]netbsd.KinfoPcb, error) { return netstat.Pcbs(ctx, k, name) })
+}
+
+// SocketsAt is [Sockets] for those of TCP or UDP that have a local port.
+func SocketsAt(ctx context.Context, k Kernel, family, protocol uint8, port uint16) ([]Socket, error) {
+	return sockets(k, family, protocol, func(name string) ([]netbsd.KinfoPcb, error) { return netstat.PcbsAt(ctx, k, name, port) })
+}
+
+func sockets(k Kernel, family, protocol uint8, read func(name string) ([]netbsd.KinfoPcb, error)) ([]Socket, error) {
 	name, ok := socketLists[[2]uint8{family, protocol}]
 	if !ok {
 		return nil, nil
 	}
-	pcbs, err := netstat.Pcbs(ctx, k, name)
+	pcbs, err := read(name)
 	if errors.Is(err, netbsd.ENOENT) {
 		return nil, nil
 	}

@@ -53,22 +53,27 @@ func tcpState(state tcp.EndpointState) int32 {
 }
 
 // pcblist is sysctl_inpcblist. The parameters are what to list, an argument of
-// that, the size of an element and how many there is room for.
+// that, the size of an element and how many there is room for. NetBSD lists all
+// whatever the first two are; here [sysproxy.PcbLocalPort] means something.
 func (s *Stack) pcblist(r *kernel.SysctlRequest, which pcbList) ([]byte, error) {
 	if len(r.Params) != 4 {
 		return nil, netbsd.EINVAL
 	}
 	m := s.machine
 	size := netbsd.Sizeof(m, netbsd.KinfoPcb{})
+	sockets := func() []pcb { return s.sockets.list(which) }
+	if r.Params[0] == sysproxy.PcbLocalPort && which.proto != netbsd.IPPROTO_RAW {
+		sockets = func() []pcb { return s.sockets.listPort(which, uint16(r.Params[1])) }
+	}
 	// What waits at a listener has a socket once it is taken over, and only then is in the list.
-	for _, p := range s.sockets.list(which) {
+	for _, p := range sockets() {
 		if so, ok := p.(*tcpSocket); ok {
 			so.mu.Lock()
 			so.drain()
 			so.mu.Unlock()
 		}
 	}
-	list := s.sockets.list(which)
+	list := sockets()
 	var out []byte
 	if r.Probe {
 		// Room for sockets that are made in the meantime.
@@ -184,6 +189,13 @@ func (so *socket) kernelAddr(kind uint8) uint64 {
 	return a
 }
 
+// pcbPort implements pcb.
+func (so *dgramSocket) pcbPort() uint16 {
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	return so.local.port
+}
+
 // pcbInfo implements pcb.
 func (so *rawSocket) pcbInfo() (netbsd.KinfoPcb, bool) {
 	so.mu.Lock()
@@ -209,6 +221,13 @@ func (so *udpSocket) pcbInfo() (netbsd.KinfoPcb, bool) {
 
 // pcbList implements pcb.
 func (so *udpSocket) pcbList() pcbList { return pcbList{so.family, netbsd.IPPROTO_UDP} }
+
+// pcbPort implements pcb.
+func (so *tcpSocket) pcbPort() uint16 {
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	return so.local.port
+}
 
 // pcbInfo implements pcb.
 func (so *tcpSocket) pcbInfo() (netbsd.KinfoPcb, bool) {

@@ -3,6 +3,9 @@ package inet
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
+	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -10,13 +13,20 @@ import (
 
 	"rumptools/internal/kernel"
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // pcbs gives a socket list.
 func pcbs(t *testing.T, s *Stack, family, proto int32) (list []netbsd.KinfoPcb) {
 	t.Helper()
+	return pcbsOf(t, s, family, proto, netbsd.PCB_ALL, 0)
+}
+
+// pcbsOf gives what is chosen of a socket list.
+func pcbsOf(t *testing.T, s *Stack, family, proto, which, arg int32) (list []netbsd.KinfoPcb) {
+	t.Helper()
 	size := netbsd.Sizeof(s.machine, netbsd.KinfoPcb{})
-	b, err := s.pcblist(&kernel.SysctlRequest{Params: []int32{0, 0, int32(size), 1 << 20}}, pcbList{family, proto})
+	b, err := s.pcblist(&kernel.SysctlRequest{Params: []int32{which, arg, int32(size), 1 << 20}}, pcbList{family, proto})
 	must(t, err)
 	if len(b)%size != 0 {
 		t.Fatalf("%d bytes, %d each", len(b), size)
@@ -168,4 +178,47 @@ func TestPcblistOthers(t *testing.T) {
 	if size := netbsd.Sizeof(s.machine, netbsd.KinfoPcb{}); err != nil || len(b) != (2+netbsd.PCB_SLOP)*size {
 		t.Errorf("probe: %d bytes, %v", len(b), err)
 	}
+}
+
+// TestPcblistPort: the sockets with a local port are those of the whole list that have it: a listener, what waits for it, its
+// connections, and who is bound and no more.
+func TestPcblistPort(t *testing.T) {
+	onMachines(t, func(t *testing.T, s *Stack) {
+		for _, tt := range []struct {
+			family    int32
+			addr, any string
+		}{
+			{inet, "127.0.0.1:8081", "0.0.0.0:%d"},
+			{inet6, "[::1]:8081", "[::]:%d"},
+		} {
+			l := listener(t, s, fmt.Sprintf(tt.any, 8081), 5)
+			listener(t, s, fmt.Sprintf(tt.any, 8082), 5)
+			dial(t, s, tt.addr)
+			eventually(t, "the engine has the connection", func() bool {
+				return l.(*tcpSocket).ep.Readiness(waiter.ReadableEvents) != 0
+			})
+			// The list by the port is the first to take over what waits.
+			listed := map[uint16]int{}
+			for _, port := range []uint16{8081, 8082, 8083} {
+				list := pcbsOf(t, s, tt.family, netbsd.IPPROTO_TCP, sysproxy.PcbLocalPort, int32(port))
+				listed[port] = len(list)
+				want := slices.DeleteFunc(pcbs(t, s, tt.family, netbsd.IPPROTO_TCP), func(info netbsd.KinfoPcb) bool {
+					return binary.BigEndian.Uint16(info.Src[2:]) != port
+				})
+				if !slices.Equal(list, want) {
+					t.Errorf("port %d: %d sockets, of the whole list %d", port, len(list), len(want))
+				}
+			}
+			if want := map[uint16]int{8081: 2, 8082: 1, 8083: 0}; !maps.Equal(listed, want) {
+				t.Errorf("%s: %v, want %v", tt.addr, listed, want)
+			}
+		}
+		u := open(t, s, inet, netbsd.SOCK_DGRAM, 0)
+		must(t, u.Bind(addr(s, "127.0.0.1:53")))
+		must(t, open(t, s, inet, netbsd.SOCK_DGRAM, 0).Bind(addr(s, "127.0.0.1:54")))
+		if list := pcbsOf(t, s, inet, netbsd.IPPROTO_UDP, sysproxy.PcbLocalPort, 53); len(list) != 1 ||
+			binary.BigEndian.Uint16(list[0].Src[2:]) != 53 {
+			t.Errorf("UDP port 53: %d sockets", len(list))
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package inet
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,8 @@ type pcb interface {
 	pcbList() pcbList
 	// pcbSeq is higher for a newer socket.
 	pcbSeq() uint64
+	// pcbPort is its local port, 0 for none.
+	pcbPort() uint16
 	// pcbInfo describes it. A socket without a protocol's control block
 	// any more is not shown.
 	pcbInfo() (info netbsd.KinfoPcb, ok bool)
@@ -100,22 +103,26 @@ func (t *socketTable) raw(family int32) []*rawSocket {
 
 // list gives the sockets of a list, the newest first.
 func (t *socketTable) list(which pcbList) []pcb {
+	return newestFirst(t.unordered(which))
+}
+
+// listPort gives those that have a local port.
+func (t *socketTable) listPort(which pcbList, port uint16) []pcb {
+	return newestFirst(slices.DeleteFunc(t.unordered(which), func(p pcb) bool { return p.pcbPort() != port }))
+}
+
+func (t *socketTable) unordered(which pcbList) (list []pcb) {
 	t.mu.RLock()
-	var list []pcb
+	defer t.mu.RUnlock()
 	for p := range t.all {
 		if p.pcbList() == which {
 			list = append(list, p)
 		}
 	}
-	t.mu.RUnlock()
-	slices.SortFunc(list, func(a, b pcb) int {
-		switch {
-		case a.pcbSeq() > b.pcbSeq():
-			return -1
-		case a.pcbSeq() < b.pcbSeq():
-			return 1
-		}
-		return 0
-	})
+	return list
+}
+
+func newestFirst(list []pcb) []pcb {
+	slices.SortFunc(list, func(a, b pcb) int { return cmp.Compare(b.pcbSeq(), a.pcbSeq()) })
 	return list
 }
