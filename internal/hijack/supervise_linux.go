@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -221,6 +222,7 @@ func supervise(ctx context.Context, o *Options, f *front) error {
 				ended.Lock()
 				over = true
 				ended.Unlock()
+				s.programEnded()
 				st := &Status{Code: ws.ExitStatus()}
 				if ws.Signaled() {
 					st = &Status{Signal: ws.Signal()}
@@ -234,6 +236,23 @@ func supervise(ctx context.Context, o *Options, f *front) error {
 	s.closeInner() // a process, perhaps
 	<-reaped
 	return nil
+}
+
+// closeTime is how long the kernel may take to close the sockets of a program that has ended.
+const closeTime = time.Second
+
+// programEnded closes what the program has left, before anybody is told that it has ended: on Linux a port that it had is free
+// then, for who is started next, maybe under another supervisor.
+func (s *supervisor) programEnded() {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		s.ends.catchUpAll()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closeTime): // a kernel that does not answer
+	}
 }
 
 // reap waits for all children, those that were left to this process among them, and

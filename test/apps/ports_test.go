@@ -1,6 +1,9 @@
 package apps
 
 import (
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -28,5 +31,36 @@ func asOnHost(t *testing.T, script string) {
 	}
 	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(server.want(t, python, script), "\n")); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestPortsAfterEnd: when a program has ended the kernel has none of its sockets any more, so that the ports are free for who is
+// started next, under another exec.
+func TestPortsAfterEnd(t *testing.T) {
+	if server.kernel == "" {
+		t.Skip("is about exec")
+	}
+	python := find(t, "python3")
+	const binds = `
+import os, socket
+kept = []
+for port in range(3000, 3400):
+    for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
+        s = socket.socket(socket.AF_INET, kind)
+        s.bind(("127.0.0.1", port))
+        if kind == socket.SOCK_STREAM:
+            s.listen()
+        kept.append(s)
+os._exit(0) # which closes all of them at once
+`
+	for range 3 {
+		server.want(t, python, "-c", binds)
+		list, err := exec.Command(filepath.Join(bin, "rnetstat"), "--server", server.kernel, "-an").CombinedOutput()
+		if err != nil {
+			t.Fatalf("rnetstat: %v\n%s", err, list)
+		}
+		if left := regexp.MustCompile(`(?m)^(tcp|udp) .* 127\.0\.0\.1\.3[0-3]\d\d .*`).FindAll(list, -1); left != nil {
+			t.Errorf("%d sockets are left: %s", len(left), left[0])
+		}
 	}
 }
