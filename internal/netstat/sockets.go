@@ -110,9 +110,15 @@ func Pcbs(ctx context.Context, k Kernel, name string) ([]netbsd.KinfoPcb, error)
 func PcbsAt(ctx context.Context, k Kernel, name string, port uint16) ([]netbsd.KinfoPcb, error) {
 	b, err := pcbList(ctx, k, name, sysproxy.PcbLocalPort, int32(port))
 	m := k.Machine()
-	list := parsePcbs(m, b)
+	size, src := netbsd.Sizeof(m, netbsd.KinfoPcb{}), netbsd.Offsetof(m, netbsd.KinfoPcb{}, "ki_s")
 	// NetBSD's own kernel lists all.
-	return slices.DeleteFunc(list, func(pcb netbsd.KinfoPcb) bool { return binary.BigEndian.Uint16(pcb.Src[2:]) != port }), err
+	var have []byte
+	for ; len(b) >= size; b = b[size:] {
+		if binary.BigEndian.Uint16(b[src+2:]) == port {
+			have = append(have, b[:size]...)
+		}
+	}
+	return parsePcbs(m, have), err
 }
 
 // pcbList reads a list of sockets, or of those that which and arg choose.
