@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -98,6 +99,14 @@ func (x *socket) deliver(ks *spclient.NetSocket) {
 		}
 		only.received(n)
 		data := buf[:n]
+		if !x.s.conn.CanLend() {
+			linuxsock.Restamp(x.s.machine, m.Control, time.Now())
+		}
+		if x.rawPacket() {
+			x.optMu.Lock()
+			m.Control = x.opts.WithIPOptions(x.s.machine, m.Control, data)
+			x.optMu.Unlock()
+		}
 		switch {
 		case x.ping():
 			var mine bool

@@ -54,6 +54,13 @@ func TestTracepath(t *testing.T) {
 		if !strings.Contains(r.Stderr, "local error: message too long, mtu") || !strings.Contains(r.Stderr, "1400\n") {
 			t.Errorf("ping -M do %s: exit %d\n%s%s", test.to, r.Code, r.Stdout, r.Stderr)
 		}
+		if test.family == "-4" {
+			// An option in the header, which sockets for echo requests tell by IP_RETOPTS.
+			r = start(t, near.command(nil, ping, "-R", "-n", "-c", "1", test.to)).finish(limit)
+			if route := regexp.MustCompile(`(?s)RR: \t10\.7\.2\.2\n\t10\.7\.2\.1\n.*\t10\.7\.1\.2\n`); r.Code != 0 || !route.MatchString(r.Stdout) {
+				t.Errorf("ping -R: exit %d\n%q%s", r.Code, r.Stdout, r.Stderr)
+			}
+		}
 		for _, args := range [][]string{{"-M", "do", "-s", "1300"}, {"-s", "3000"}} {
 			args = append([]string{test.family, "-n", "-c", "1", test.to}, args...)
 			r = start(t, near.command(nil, ping, args...)).finish(limit)

@@ -317,6 +317,8 @@ func (s *Socket) fromCmsg(m *netbsd.Machine, c netbsd.Cmsg, in Incoming) []cmsg 
 			if s.on(unix.SOL_IP, unix.IP_RECVTOS) && len(c.Data) >= 1 {
 				return one(unix.SOL_IP, unix.IP_TOS, c.Data[:1])
 			}
+		case netbsd.IP_RECVOPTS:
+			return s.ipOptionCmsgs(c.Data)
 		}
 	case netbsd.IPPROTO_IPV6:
 		switch c.Type {

@@ -358,3 +358,21 @@ type noKernel struct {
 }
 
 func (k noKernel) Machine() *netbsd.Machine { return k.m }
+
+// The time that a datagram came is replaced, and nothing else.
+func TestRestamp(t *testing.T) {
+	at := time.Unix(1234567890, 123456000)
+	for _, m := range netbsd.Machines() {
+		messages := func(tv netbsd.Timeval) []byte {
+			b := netbsd.AppendCmsg(m, nil, netbsd.IPPROTO_IP, netbsd.IP_RECVTTL, []byte{64})
+			b = netbsd.AppendCmsg(m, b, netbsd.SOL_SOCKET, netbsd.SCM_TIMESTAMP, netbsd.Marshal(m, &tv))
+			return netbsd.AppendCmsg(m, b, netbsd.IPPROTO_IP, netbsd.IP_TOS, []byte{8})
+		}
+		b := messages(netbsd.Timeval{Sec: 1, Usec: 2})
+		linuxsock.Restamp(m, b, at)
+		if want := messages(netbsd.TimevalAt(at)); !bytes.Equal(b, want) {
+			t.Errorf("%s: % x, want % x", m.Name, b, want)
+		}
+		linuxsock.Restamp(m, b[:len(b)-1], at) // cut
+	}
+}

@@ -13,14 +13,14 @@ type OptionInfo struct {
 	Name, Why      string
 	CanSet, CanGet bool
 	Acts           bool // in the kernel
-	Refused, Idle  bool
+	Refused        bool
 }
 
 // Options lists the options.
 func Options() []OptionInfo {
 	var list []OptionInfo
 	for key, o := range options {
-		list = append(list, OptionInfo{key.level, key.name, o.name, o.why, o.set != nil, o.get != nil, o.at == inKernel, o.at == refused, o.at == idle})
+		list = append(list, OptionInfo{key.level, key.name, o.name, o.why, o.set != nil, o.get != nil, o.at == inKernel, o.at == refused})
 	}
 	slices.SortFunc(list, func(a, b OptionInfo) int {
 		return cmp.Or(cmp.Compare(a.Level, b.Level), cmp.Compare(a.Option, b.Option))

@@ -36,9 +36,6 @@ const (
 	inKernel
 	// refused: nothing does, and the program is told so.
 	refused
-	// idle: nothing does, and the program is not told so, for it would end or do worse.
-	// rumpctl(1) lists these.
-	idle
 )
 
 // option is an option that is allowed, or one that is refused in a way of its

@@ -13,14 +13,9 @@ import (
 var udpOptions = map[int]*option{
 	unix.UDP_CORK: {name: "UDP_CORK", at: refused, why: "what is sent piece by piece would be many datagrams",
 		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
-	unix.UDP_ENCAP: {name: "UDP_ENCAP", at: refused, why: "there is no IPsec", set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
-	unix.UDP_NO_CHECK6_TX: {name: "UDP_NO_CHECK6_TX", at: inKernel, set: number(func(r *request, v int32) unix.Errno {
-		if r.s.Domain != unix.AF_INET6 {
-			return r.store(boolInt(v != 0)) // it is about IPv6
-		}
-		return r.noChecksum(netbsd.IPPROTO_UDP, sysproxy.UDPNoCheck6TX, v)
-	}), get: get(0)},
-	unix.UDP_NO_CHECK6_RX: {name: "UDP_NO_CHECK6_RX", at: inKernel, set: number(setNoCheck6RX), get: get(0)},
+	unix.UDP_ENCAP:        {name: "UDP_ENCAP", at: refused, why: "there is no IPsec", set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
+	unix.UDP_NO_CHECK6_TX: checksum6("UDP_NO_CHECK6_TX", sysproxy.UDPNoCheck6TX),
+	unix.UDP_NO_CHECK6_RX: checksum6("UDP_NO_CHECK6_RX", sysproxy.UDPNoCheck6RX),
 	unix.UDP_SEGMENT: {name: "UDP_SEGMENT", at: onHost, why: "a UDP socket of the host's cuts what goes by it; others are refused",
 		set: number(setSegment), get: get(0)},
 	unix.UDP_GRO: remembered("UDP_GRO", "datagrams may be put together, and never are"),
@@ -52,31 +47,30 @@ func setSegment(r *request, v int32) unix.Errno {
 
 func isICMP(s *Socket) bool { return s.Domain == unix.AF_INET && s.Protocol == unix.IPPROTO_ICMP }
 
-// noChecksum is an option to send without checksums. NetBSD's own kernel always has them, which every receiver
-// takes.
+// noChecksum is an option to send, or to take, what has no checksum. NetBSD's own kernel has none of them: all that it sends has
+// checksums, and it drops what has none.
 func (r *request) noChecksum(level, name, v int32) unix.Errno {
 	v = boolInt(v != 0)
-	if errno := r.kernelInt(level, name, v); errno != 0 && errno != unix.ENOPROTOOPT && errno != unix.EINVAL {
+	switch errno := r.kernelInt(level, name, v); errno {
+	case 0:
+	case unix.EINVAL, unix.ENOPROTOOPT:
+		if v != 0 {
+			return unix.ENOPROTOOPT
+		}
+	default:
 		return errno
 	}
 	return r.store(v)
 }
 
-// setNoCheck6RX is UDP_NO_CHECK6_RX. NetBSD's own kernel drops what has no checksum.
-func setNoCheck6RX(r *request, v int32) unix.Errno {
-	v = boolInt(v != 0)
-	if r.s.Domain == unix.AF_INET6 {
-		switch errno := r.kernelInt(netbsd.IPPROTO_UDP, sysproxy.UDPNoCheck6RX, v); errno {
-		case 0:
-		case unix.EINVAL, unix.ENOPROTOOPT:
-			if v != 0 {
-				return unix.ENOPROTOOPT
-			}
-		default:
-			return errno
+// checksum6 is such an option about IPv6.
+func checksum6(name string, own int32) *option {
+	return &option{name: name, at: inKernel, get: get(0), set: number(func(r *request, v int32) unix.Errno {
+		if r.s.Domain != unix.AF_INET6 {
+			return r.store(boolInt(v != 0))
 		}
-	}
-	return r.store(v)
+		return r.noChecksum(netbsd.IPPROTO_UDP, own, v)
+	})}
 }
 
 // setICMPFilter is ICMP_FILTER: a bit for each of the first 32 types of

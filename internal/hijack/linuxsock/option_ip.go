@@ -15,8 +15,6 @@ const ecnMask = 3
 // defaultTTL is net.ipv4.ip_default_ttl and net.ipv6.conf.default.hop_limit.
 const defaultTTL = 64
 
-const optionsNotTold = "NetBSD does not tell a datagram's options, which hardly any has; ping(8) warns without it"
-
 // ipOptions are the options of the level SOL_IP, which sockets of IPv6 have as
 // well, but for raw ones: for IPv4-mapped peers.
 var ipOptions = map[int]*option{
@@ -32,8 +30,8 @@ var ipOptions = map[int]*option{
 		get: func(r *request) ([]byte, unix.Errno) { return intValue(boolInt(r.s.hasHeader())), 0 }}),
 	unix.IP_OPTIONS: {name: "IP_OPTIONS", at: inKernel, set: setIPOptions,
 		get: func(r *request) ([]byte, unix.Errno) { return r.s.blobs[r.key], 0 }, isBytes: true},
-	unix.IP_RECVOPTS: {name: "IP_RECVOPTS", at: idle, why: optionsNotTold, set: storeBool, get: get(0)},
-	unix.IP_RETOPTS:  {name: "IP_RETOPTS", at: idle, why: optionsNotTold, set: storeBool, get: get(0)},
+	unix.IP_RECVOPTS: headerOptions("IP_RECVOPTS"),
+	unix.IP_RETOPTS:  headerOptions("IP_RETOPTS"),
 	unix.IP_PKTINFO:  recvPktinfo(recvFlag("IP_PKTINFO", netbsd.IPPROTO_IP, netbsd.IP_PKTINFO)),
 	unix.IP_RECVTTL:  recvFlag("IP_RECVTTL", netbsd.IPPROTO_IP, netbsd.IP_RECVTTL),
 	unix.IP_RECVTOS:  {name: "IP_RECVTOS", at: inKernel, set: number(setRecvTOS), get: get(0)},
@@ -103,6 +101,17 @@ func notTold(name string) *option {
 	return &option{name: name, at: refused, why: "NetBSD does not tell it; TCP never does", get: get(0),
 		set: number(func(r *request, v int32) unix.Errno {
 			if v != 0 && !r.s.isTCP() {
+				return unix.ENOPROTOOPT
+			}
+			return r.store(boolInt(v != 0))
+		})}
+}
+
+// headerOptions is an option that asks for the options in a packet's header. See [Socket.WithIPOptions].
+func headerOptions(name string) *option {
+	return &option{name: name, why: "raw sockets, which have the header, and those for echo requests tell them; of UDP NetBSD does not, and is refused; TCP never does",
+		get: get(0), set: number(func(r *request, v int32) unix.Errno {
+			if v != 0 && r.s.isUDP() {
 				return unix.ENOPROTOOPT
 			}
 			return r.store(boolInt(v != 0))
@@ -189,8 +198,17 @@ func setTOS(r *request, v int32) unix.Errno {
 	if errno := set(netbsd.IP_TOS, v); errno != 0 {
 		return errno
 	}
-	return r.store(v)
+	was := r.stored(0)
+	r.store(v)
+	if v != was {
+		r.s.values[optionKey{unix.SOL_SOCKET, unix.SO_PRIORITY}] = tosPriority[v>>1&15]
+	}
+	return 0
 }
+
+// tosPriority are the priorities that go with types of service, by the bits that are not for ECN and the three of IP precedence
+// (ip_tos2prio).
+var tosPriority = [16]int32{0, 0, 0, 0, 2, 2, 2, 2, 6, 6, 6, 6, 4, 4, 4, 4}
 
 // setTTL is IP_TTL. A socket of IPv6 has one number of hops in NetBSD: that of
 // IPV6_UNICAST_HOPS, if it was set.

@@ -94,7 +94,7 @@ var socketOptions = map[int]*option{
 	unix.SO_MARK: {name: "SO_MARK", at: refused, why: "needs privilege", set: deny(unix.EPERM), get: get(0)},
 	unix.SO_RCVMARK: {name: "SO_RCVMARK", at: refused, why: "packets of the kernel have no marks",
 		set: onlyOff(unix.ENOPROTOOPT), get: get(0)},
-	unix.SO_PRIORITY: {name: "SO_PRIORITY", at: idle, why: "NetBSD has no queues to order, and routing daemons have no socket without it",
+	unix.SO_PRIORITY: {name: "SO_PRIORITY", why: "interfaces have no queueing disciplines, for which it is",
 		set: number((*request).store), get: get(0)},
 	unix.SO_MAX_PACING_RATE: {name: "SO_MAX_PACING_RATE", at: refused, why: "nothing paces what the kernel sends",
 		set: setMaxPacingRate, get: getMaxPacingRate},

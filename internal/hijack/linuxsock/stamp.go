@@ -3,6 +3,8 @@
 package linuxsock
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 
 	"rumptools/pkg/netbsd"
@@ -75,4 +77,16 @@ func getTimestamping(r *request) ([]byte, unix.Errno) {
 		flags = 0
 	}
 	return append(intValue(flags), 0, 0, 0, 0), 0
+}
+
+// Restamp changes the time that control messages of a kernel tell for when a datagram came, in place. The clock of a kernel on another host is
+// another, and that of NetBSD's rump kernel is behind the host's by 10 to 20 ms, in steps of 10: to ping(8) time went back.
+func Restamp(m *netbsd.Machine, control []byte, at time.Time) {
+	list, _ := netbsd.ParseCmsgs(m, control)
+	for _, c := range list {
+		if c.Level == netbsd.SOL_SOCKET && c.Type == netbsd.SCM_TIMESTAMP {
+			tv := netbsd.TimevalAt(at)
+			copy(c.Data, netbsd.Marshal(m, &tv))
+		}
+	}
 }
