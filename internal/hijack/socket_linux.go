@@ -392,8 +392,12 @@ func (x *socket) rawPacket() bool {
 func (t *trap) getsockname() {
 	x := t.sock
 	x.mu.Lock()
-	ks, sa := x.ks, x.lastName
+	ks, sa, local := x.ks, x.lastName, x.local
 	x.mu.Unlock()
+	if sa == nil && local != nil {
+		// After a connect that failed, or when it listens no more, it has the address that it was bound to.
+		sa = x.linuxAddr(local)
+	}
 	if ks != nil {
 		b, err := ks.Getsockname()
 		switch e := linuxsock.Errno(err); e {

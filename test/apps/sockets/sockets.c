@@ -1622,6 +1622,26 @@ static void inuse(void)
 	int c = connected(&a);
 	union addr eph = sockname(c);
 	say("an ephemeral port in use = %s", res(bind(fd, &eph.sa, addrlen_of(fam))));
+	close(fd);
+	close(c);
+	close(l);
+	/* It keeps its address, but not that of one that was never bound. */
+	union addr dead, mine, now;
+	dead_port(&dead);
+	for (int flags = 0; flags <= SOCK_NONBLOCK; flags += SOCK_NONBLOCK) {
+		fd = bound(SOCK_STREAM | flags, &mine);
+		r = connect(fd, &dead.sa, addrlen_of(fam));
+		if (flags)
+			awaits(fd, POLLOUT | POLLHUP);
+		now = sockname(fd);
+		SAY3("bound, and refused = %s: %s; the address is %s", res(r), err(soerror(fd)), same(&now, &mine));
+		close(fd);
+	}
+	l = listener(0, 1, &mine);
+	r = shutdown(l, SHUT_RD);
+	now = sockname(l);
+	SAY2("listens no more = %s: the address is %s", res(r), same(&now, &mine));
+	close(l);
 }
 
 static void dualstack(void)
