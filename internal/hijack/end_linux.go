@@ -3,13 +3,10 @@
 package hijack
 
 import (
-	"bytes"
 	"encoding/binary"
-	"fmt"
 	"maps"
 	"os"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -499,7 +496,7 @@ func (e *ends) read(fd int) {
 func (e *ends) overrun(inotify int) {
 	e.mu.Lock()
 	var gone []func()
-	if there, err := watches(inotify); err == nil {
+	if there, err := readWatches(inotify); err == nil {
 		for wd, f := range e.watchd {
 			if !there[wd] {
 				gone = append(gone, f)
@@ -511,26 +508,4 @@ func (e *ends) overrun(inotify int) {
 	for _, f := range gone {
 		f()
 	}
-}
-
-// watches are the numbers of what an inotify of this process watches (proc_pid_fdinfo(5)).
-func watches(inotify int) (map[int32]bool, error) {
-	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", inotify))
-	if err != nil {
-		return nil, err
-	}
-	there := make(map[int32]bool)
-	for line := range bytes.Lines(info) {
-		hex, ok := bytes.CutPrefix(line, []byte("inotify wd:"))
-		if !ok {
-			continue
-		}
-		hex, _, _ = bytes.Cut(hex, []byte(" "))
-		wd, err := strconv.ParseInt(string(hex), 16, 32)
-		if err != nil {
-			return nil, err
-		}
-		there[int32(wd)] = true
-	}
-	return there, nil
 }

@@ -56,3 +56,34 @@ func parseInEpoll(line string) (in inEpoll, ok bool) {
 		event: unix.EpollEvent{Events: uint32(events), Fd: int32(data), Pad: int32(data >> 32)},
 	}, found
 }
+
+// readWatches tells the numbers of what an inotify of this process watches.
+func readWatches(inotify int) (map[int32]bool, error) {
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", inotify))
+	if err != nil {
+		return nil, err
+	}
+	there := make(map[int32]bool)
+	for line := range strings.Lines(string(info)) {
+		if !strings.HasPrefix(line, "inotify ") {
+			continue
+		}
+		wd, ok := parseWatch(line)
+		if !ok {
+			// Who is not in the list is taken to be gone.
+			return nil, fmt.Errorf("fdinfo of inotify: %q", line)
+		}
+		there[wd] = true
+	}
+	return there, nil
+}
+
+// parseWatch reads a line of its file in a directory fdinfo (proc_pid_fdinfo(5)), if it is about something that is watched:
+//
+//	inotify wd:3 ino:9e7e sdev:800013 mask:800afce ignored_mask:0 fhandle-bytes:8 fhandle-type:1 f_handle:7e9e0000640d1b6d
+func parseWatch(line string) (wd int32, ok bool) {
+	rest, found := strings.CutPrefix(line, "inotify wd:")
+	hex, _, more := strings.Cut(rest, " ")
+	n, err := strconv.ParseUint(hex, 16, 31)
+	return int32(n), found && more && err == nil
+}

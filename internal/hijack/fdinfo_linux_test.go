@@ -35,3 +35,25 @@ func FuzzParseInEpoll(f *testing.F) {
 		}
 	})
 }
+
+// The host's words for what an inotify watches (inotify_fdinfo), and nothing else, are read as what they say.
+func FuzzParseWatch(f *testing.F) {
+	f.Add(int32(3), "pos:\t0\n")
+	f.Add(int32(1<<31-1), "inotify wd:\n")
+	f.Add(int32(0), "inotify wd:-1 ino:1\n")
+	f.Fuzz(func(t *testing.T, wd int32, other string) {
+		wd &= 1<<31 - 1
+		line := fmt.Sprintf("inotify wd:%x ino:%x sdev:%x mask:%x ignored_mask:0 ", wd, 0x9e7e, 0x800013, 0x800)
+		if got, ok := parseWatch(line); !ok || got != wd {
+			t.Errorf("%q: %d, %v; want %d", line, got, ok, wd)
+		}
+		for cut := range strings.Index(line, " ino:") {
+			if got, ok := parseWatch(line[:cut]); ok {
+				t.Errorf("%q: %d", line[:cut], got)
+			}
+		}
+		if got, ok := parseWatch(other); ok && (got < 0 || !strings.HasPrefix(other, "inotify wd:")) {
+			t.Errorf("%q: %d", other, got)
+		}
+	})
+}
