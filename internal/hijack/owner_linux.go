@@ -37,7 +37,7 @@ func (s *supervisor) ownerOf(k *netview.Socket) netview.Owner {
 	}
 	for _, o := range s.known() {
 		if o.Protocol == protocolName(protocol) && plainAddr(o.Local) == plainAddr(local) && plainAddr(o.Remote) == plainAddr(k.Remote) {
-			return netview.Owner{Inode: o.Inode, UID: o.UID, Backlog: uint32(o.Backlog)}
+			return netview.Owner{Inode: o.Inode, UID: o.UID, Backlog: uint32(o.Backlog), Unread: uint32(o.Unread)}
 		}
 	}
 	return netview.Owner{}
@@ -77,6 +77,32 @@ func (s *supervisor) all() []*socket {
 	return slices.Collect(maps.Values(s.sockets))
 }
 
+// unread is what waits in S, as [owners.Socket] has it.
+func (x *socket) unread() (n int) {
+	x.mu.Lock()
+	state, queued, held := x.state, x.queued, x.held
+	x.mu.Unlock()
+	if state == listening {
+		return queued
+	}
+	// A copy that this process has meanwhile is not to be taken for the program's.
+	x.s.giving.RLock()
+	defer x.s.giving.RUnlock()
+	fd, err := x.s.t.borrow(held.tid, held.num)
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(fd)
+	switch {
+	case !x.is(fd):
+	case x.opts.Type == unix.SOCK_STREAM:
+		n, _ = unix.IoctlGetInt(fd, unix.SIOCINQ)
+	default:
+		n, _ = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MEMINFO) // the first of its numbers, SK_MEMINFO_RMEM_ALLOC
+	}
+	return n
+}
+
 // owners lists the sockets of this supervisor's programs that have an address.
 func (s *supervisor) owners() []owners.Socket {
 	list := []owners.Socket{}
@@ -113,7 +139,7 @@ func (s *supervisor) owners() []owners.Socket {
 		}
 		o := owners.Socket{
 			Protocol: protocolName(x.opts.Protocol), PID: pid, Program: strings.TrimSpace(string(comm)),
-			Inode: inode, UID: st.Uid, Backlog: backlog,
+			Inode: inode, UID: st.Uid, Backlog: backlog, Unread: x.unread(),
 		}
 		o.Local, _ = linuxsock.Addr(x.linuxAddr(name))
 		o.Remote, _ = linuxsock.Addr(peer)

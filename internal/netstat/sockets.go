@@ -41,8 +41,8 @@ type Owner struct {
 	Program string `json:"program"`
 }
 
-// AddOwners fills in who has the sockets. The kernel does not know; the list is what
-// supervisors say (package owners).
+// AddOwners fills in who has the sockets, and adds what these programs have not read yet of what the
+// kernel has given them. The kernel does not know; the list is what supervisors say (package owners).
 func AddOwners(sockets []Socket, list []owners.Socket) {
 	type key struct {
 		protocol      string
@@ -56,15 +56,21 @@ func AddOwners(sockets []Socket, list []owners.Socket) {
 		}
 		return netip.AddrPortFrom(addr, port)
 	}
-	known := make(map[key]*Owner)
-	for _, s := range list {
-		known[key{s.Protocol, plain(s.Local.Addr(), s.Local.Port()), plain(s.Remote.Addr(), s.Remote.Port())}] = &Owner{s.PID, s.Program}
+	known := make(map[key]*owners.Socket)
+	for i := range list {
+		s := &list[i]
+		known[key{s.Protocol, plain(s.Local.Addr(), s.Local.Port()), plain(s.Remote.Addr(), s.Remote.Port())}] = s
 	}
 	for i := range sockets {
 		s := &sockets[i]
-		s.Owner = known[key{
+		o := known[key{
 			strings.TrimSuffix(s.Protocol, "6"), plain(s.Local.addr, s.Local.Port), plain(s.Foreign.addr, s.Foreign.Port),
 		}]
+		if o == nil {
+			continue
+		}
+		s.Owner = &Owner{o.PID, o.Program}
+		s.RecvQueue += uint64(max(o.Unread, 0))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"rumptools/internal/owners"
 	"rumptools/pkg/netbsd"
 )
 
@@ -185,4 +186,31 @@ func FuzzPcblist(f *testing.F) {
 		}
 		output(t, func(b *bytes.Buffer) error { return WriteLocalSockets(b, list) })
 	})
+}
+
+// Sockets are the programs' that have their addresses, and what these have not read counts as received.
+func TestAddOwners(t *testing.T) {
+	at := func(addr string, port uint16) Endpoint { return Endpoint{Port: port, addr: netip.MustParseAddr(addr)} }
+	sockets := []Socket{
+		{Protocol: "tcp", Local: at("10.0.0.1", 22), Foreign: at("10.0.0.2", 1024), RecvQueue: 5},
+		{Protocol: "tcp6", Local: at("::", 22), Foreign: at("::", 0)},
+		{Protocol: "udp", Local: at("10.0.0.1", 22), Foreign: at("0.0.0.0", 0), RecvQueue: 7},
+	}
+	AddOwners(sockets, []owners.Socket{
+		{Protocol: "tcp", Local: netip.MustParseAddrPort("10.0.0.1:22"), Remote: netip.MustParseAddrPort("10.0.0.2:1024"), PID: 3, Program: "sshd", Unread: 1000},
+		{Protocol: "tcp", Local: netip.MustParseAddrPort("0.0.0.0:22"), PID: 2, Program: "sshd", Unread: 4},
+		{Protocol: "udp", Local: netip.MustParseAddrPort("10.0.0.3:22"), PID: 1, Program: "dig", Unread: -1},
+	})
+	for i, want := range []struct {
+		pid  int
+		recv uint64
+	}{{3, 1005}, {2, 4}, {0, 7}} {
+		pid := 0
+		if sockets[i].Owner != nil {
+			pid = sockets[i].Owner.PID
+		}
+		if pid != want.pid || sockets[i].RecvQueue != want.recv {
+			t.Errorf("%s: process %d, %d bytes, want %+v", sockets[i].Protocol, pid, sockets[i].RecvQueue, want)
+		}
+	}
 }

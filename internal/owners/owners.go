@@ -45,6 +45,9 @@ type Socket struct {
 	UID   uint32 `json:"uid"`
 	// Backlog is how many connections a listener lets wait.
 	Backlog int `json:"backlog,omitempty"`
+	// Unread is what waits in that socket for the program, as Linux counts it: bytes of a stream,
+	// connections of a listener, and of datagrams what they take of the receive buffer.
+	Unread int `json:"unread,omitempty"`
 }
 
 // answerTime is how long a supervisor may take.

@@ -15,21 +15,25 @@ func TestListeners(t *testing.T) {
 	asOnHost(t, "listeners.py")
 }
 
+// TestUnread: programs tell what others have not read or accepted yet, as on the host.
+func TestUnread(t *testing.T) { asOnHost(t, "unread.py", find(t, "ss"), find(t, "netstat")) }
+
 // TestPorts: who may have the port of another socket is as on the host.
 func TestPorts(t *testing.T) { asOnHost(t, "ports.py") }
 
 // asOnHost runs a program of Python's on the host and under exec, which are to print the same.
-func asOnHost(t *testing.T, script string) {
+func asOnHost(t *testing.T, script string, args ...string) {
 	t.Helper()
 	if server.kernel == "" {
 		t.Skip("is about exec")
 	}
 	python := find(t, "python3")
-	want := succeeds(t, onHost(python, script), limit)
+	args = append([]string{script}, args...)
+	want := succeeds(t, onHost(python, args...), limit)
 	if !strings.HasSuffix(want, "\nend\n") {
 		t.Fatalf("on the host: %q", want)
 	}
-	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(server.want(t, python, script), "\n")); diff != "" {
+	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(server.want(t, python, args...), "\n")); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -238,11 +238,11 @@ func (s *Server) socketBody(so *netview.Socket, ext uint8) []byte {
 	b = native.AppendUint32(b, c[0])
 	b = native.AppendUint32(b, c[1])
 	b = native.AppendUint32(b, 0) // idiag_expires
-	sendQueue := so.SendQueue
+	recvQueue, sendQueue := so.RecvQueue+owner.Unread, so.SendQueue
 	if so.State == netview.TCPListen {
 		sendQueue = owner.Backlog
 	}
-	b = native.AppendUint32(b, so.RecvQueue)
+	b = native.AppendUint32(b, recvQueue)
 	b = native.AppendUint32(b, sendQueue)
 	b = native.AppendUint32(b, owner.UID)
 	b = native.AppendUint32(b, owner.Inode)
@@ -257,7 +257,7 @@ func (s *Server) socketBody(so *netview.Socket, ext uint8) []byte {
 		// struct inet_diag_meminfo: receive queue, send queue, reserved,
 		// and what was sent.
 		var mem []byte
-		for _, v := range []uint32{so.RecvQueue, sendQueue, 0, sendQueue} {
+		for _, v := range []uint32{recvQueue, sendQueue, 0, sendQueue} {
 			mem = native.AppendUint32(mem, v)
 		}
 		b = appendAttr(b, diagMemInfo, mem)
@@ -265,7 +265,7 @@ func (s *Server) socketBody(so *netview.Socket, ext uint8) []byte {
 	if ext&(1<<(diagSKMemInfo-1)) != 0 {
 		// SK_MEMINFO_*: the sizes of buffers are not known.
 		var mem []byte
-		for _, v := range [9]uint32{0: so.RecvQueue, 2: sendQueue, 5: sendQueue} {
+		for _, v := range [9]uint32{0: recvQueue, 2: sendQueue, 5: sendQueue} {
 			mem = native.AppendUint32(mem, v)
 		}
 		b = appendAttr(b, diagSKMemInfo, mem)

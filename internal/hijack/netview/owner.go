@@ -12,6 +12,9 @@ type Owner struct {
 	UID uint32
 	// Backlog is how many connections a listening socket lets wait.
 	Backlog uint32
+	// Unread is what the program has not read yet of what the kernel has given it, in bytes;
+	// of a listening socket it is how many connections it has not accepted.
+	Unread uint32
 }
 
 // OwnerOf tells whose a socket is. It is called by any goroutine. A nil OwnerOf

@@ -46,7 +46,7 @@ func (w *writer) tcpSockets(family uint8, width int) error {
 		if s.State == netview.TCPTimeWait {
 			timer = 3
 		}
-		start := []any{i, hexEndpoint(family, s.Local), hexEndpoint(family, s.Remote), s.State, s.SendQueue, s.RecvQueue, timer, 0, 0}
+		start := []any{i, hexEndpoint(family, s.Local), hexEndpoint(family, s.Remote), s.State, s.SendQueue, s.RecvQueue + owner.Unread, timer, 0, 0}
 		if s.State == netview.TCPTimeWait {
 			w.line(width, "%4d: "+socketFormat+"%5d %8d %d %d %s", append(start, 0, 0, 0, 3, noPointer)...)
 			continue
@@ -84,7 +84,7 @@ func (w *writer) dgramSockets(family, protocol uint8, number string, width int) 
 		s := &list[i]
 		owner := w.owner.Of(s)
 		w.line(width, number+": "+socketFormat+"%5d %8d %d %d %s %d", i, hexEndpoint(family, s.Local), hexEndpoint(family, s.Remote),
-			s.State, s.SendQueue, s.RecvQueue, 0, 0, 0, owner.UID, 0, owner.Inode, 2, noPointer, 0)
+			s.State, s.SendQueue, s.RecvQueue+owner.Unread, 0, 0, 0, owner.UID, 0, owner.Inode, 2, noPointer, 0)
 	}
 	return nil
 }
