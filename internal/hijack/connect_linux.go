@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rumptools/internal/hijack/innernet"
 	"rumptools/internal/hijack/linuxsock"
 	"rumptools/pkg/spclient"
 )
@@ -167,13 +168,22 @@ func (t *trap) connected(a *attempt, host int) {
 
 // begin starts a connection, or finds one that was begun before. Without either it is the call's result that it returns.
 func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
-	a, e, again := x.resume(t, linuxsock.Family(sa) == unix.AF_UNSPEC)
+	disconnects := linuxsock.Family(sa) == unix.AF_UNSPEC
+	a, e, again := x.resume(t, disconnects)
 	if !again {
 		return a, e
 	}
 	x.mu.Lock()
-	unusable := x.state == dead || x.shows
+	shows := x.shows
+	unusable := x.state == dead || shows
+	if shows && disconnects {
+		// It can do that itself.
+		x.beginAgain()
+	}
 	x.mu.Unlock()
+	if shows && disconnects {
+		return nil, errnoOf(innernet.Disconnect(t.host))
+	}
 	if unusable {
 		if e := x.replace(t); e != 0 {
 			return nil, e
@@ -203,6 +213,9 @@ func (x *socket) resume(t *trap, disconnects bool) (a *attempt, e unix.Errno, ag
 		}
 		return a, 0, false
 	case connected:
+		if disconnects {
+			return nil, x.giveUpConnection(t), false
+		}
 		// The first time it is asked, after it has gone on, it tells.
 		if x.tellOnce() {
 			return nil, 0, false
@@ -214,6 +227,9 @@ func (x *socket) resume(t *trap, disconnects bool) (a *attempt, e unix.Errno, ag
 		}
 		return nil, unix.EISCONN, false
 	case broken:
+		if disconnects && !x.heldElsewhere(t.TID) {
+			return nil, x.replace(t), false
+		}
 		return nil, unix.EISCONN, false
 	case dead:
 		switch {

@@ -3,14 +3,56 @@
 package hijack
 
 import (
-	"unsafe"
-
 	"golang.org/x/sys/unix"
+
+	"rumptools/internal/hijack/innernet"
+	"rumptools/internal/hijack/linuxsock"
 )
 
-// disconnect ends the association of a socket for datagrams of the host's: connect(2)
-// with an address that package unix has no name for.
-func disconnect(fd int) {
-	sa := unix.RawSockaddr{Family: unix.AF_UNSPEC}
-	unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa)), unsafe.Sizeof(sa))
+// disconnect ends the association of a socket for datagrams of the host's.
+func disconnect(fd int) { innernet.Disconnect(fd) }
+
+// giveUpConnection is connect(2) to nobody of a stream that has a connection: that is reset, and the socket is as a new one, with the
+// address that it was bound to. A local socket cannot give up its peer: the program gets a TCP socket of the inner network that
+// has done so, as with a refusal. Where another process has S, too, it is EISCONN. x.op is held.
+func (x *socket) giveUpConnection(t *trap) unix.Errno {
+	net := t.s.innerNet()
+	if net == nil || x.heldElsewhere(t.TID) {
+		return unix.EISCONN
+	}
+	fd, err := net.Disconnected()
+	if err != nil {
+		return errnoOf(err)
+	}
+	x.mu.Lock()
+	ks, k := x.ks, x.k
+	if x.state != connected || ks == nil || k == nil {
+		x.mu.Unlock()
+		unix.Close(fd)
+		return unix.EISCONN // a pair, or it has broken at this moment
+	}
+	x.ks, x.k, x.carrier, x.peer = nil, nil, nil, nil
+	x.beginAgain()
+	bound := x.state
+	x.state = dead // until the program has another S
+	x.mu.Unlock()
+	if name, err := ks.Getsockname(); err == nil && bound == fresh {
+		// It shows the port, which it has no longer.
+		if ap, ok := linuxsock.Addr(x.linuxAddr(name)); ok {
+			x.mu.Lock()
+			x.lastName = x.noAddr()
+			copy(x.lastName[2:4], []byte{byte(ap.Port() >> 8), byte(ap.Port())})
+			x.mu.Unlock()
+		}
+	}
+	ks.Abort()
+	k.close() // who waits in S has ECONNRESET
+	x.delivered()
+	if err := x.swap(t, fd); err != nil {
+		return errnoOf(err)
+	}
+	x.mu.Lock()
+	x.state, x.shows, x.shut = bound, true, false
+	x.mu.Unlock()
+	return 0
 }

@@ -60,7 +60,9 @@ func (l *loan) ended(end spclient.LoanEnd) {
 		l.x.finish(l.ks, l.k)
 	case sysproxy.LoanRevoked:
 		l.k.close()
-		l.x.delivered()
+		if l.x.has(l.k) {
+			l.x.delivered()
+		}
 	case sysproxy.LoanFailed:
 		l.x.reset(l.ks, l.k, linuxsock.Errno(end.Cause))
 	default:

@@ -117,11 +117,8 @@ func (p *pump) up() {
 		case errors.Is(err, unix.ECONNRESET):
 			// Closed with data that nobody has read: TCP resets then.
 			p.drain()
-			p.x.forget()
 			p.ks.Abort()
-			p.k.settle()
-			p.k.close()
-			p.x.delivered()
+			p.finish()
 			return
 		default: // K is closed
 			return
@@ -236,10 +233,22 @@ func (p *pump) giveUp() {
 // finish closes both sides after all has been said.
 func (x *socket) finish(ks *spclient.NetSocket, k *kept) {
 	ks.Release()
-	x.forget()
+	mine := x.has(k)
+	if mine {
+		x.forget()
+	}
 	k.settle()
 	k.close()
-	x.delivered()
+	if mine {
+		x.delivered()
+	}
+}
+
+// has tells whether its connection is still that of K, and has not been given up.
+func (x *socket) has(k *kept) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.k == k
 }
 
 // delivered says that nothing is left to carry.
@@ -262,6 +271,11 @@ func (p *pump) reset(err error) {
 // reset has the programs see that the connection broke: K is closed while there is
 // something unread in it, which is ECONNRESET at the other end.
 func (x *socket) reset(ks *spclient.NetSocket, k *kept, e unix.Errno) {
+	if !x.has(k) {
+		k.close()
+		ks.Close()
+		return
+	}
 	if e == unix.EPIPE || e == 0 {
 		e = unix.ECONNRESET
 	}

@@ -27,6 +27,10 @@ var differences = []difference{
 		{"basic: recv of the listener = ENOTCONN", "basic: recv of the listener = EINVAL"},
 		{"basic: send to the listener = EPIPE", "basic: send to the listener = ENOTCONN"},
 	}},
+	{"a local socket that was reset tells it to who reads", [][2]string{
+		{"reset: send first: ECONNRESET", "reset: send first: EPIPE"},
+		{"reset: then EPIPE, recv 0 \"\"", "reset: then EPIPE, recv ECONNRESET"},
+	}},
 	{"there is no urgent data", [][2]string{
 		{"oob: send MSG_OOB = 1", "oob: send MSG_OOB = EOPNOTSUPP"},
 		{"oob: poll IN|PRI|OUT", "oob: poll IN|OUT after 5 s, not PRI"},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -23,7 +24,7 @@ func (n *Net) Refused() (fd int, err error) {
 		return -1, err
 	}
 	if err = unix.Connect(fd, &nobody); err == unix.EINPROGRESS {
-		err = awaitError(fd)
+		err = await(fd, unix.POLLERR)
 	} else if err == nil {
 		err = unix.EISCONN
 	}
@@ -34,16 +35,59 @@ func (n *Net) Refused() (fd int, err error) {
 	return fd, nil
 }
 
-// awaitError waits until a socket has an error.
-func awaitError(fd int) error {
-	fds := []unix.PollFd{{Fd: int32(fd)}}
+// Disconnected makes a TCP socket that had a connection, which it has given up by connect(2) to nobody: that resets a
+// connection, which the next call tells.
+func (n *Net) Disconnected() (fd int, err error) {
+	l, err := n.make(factory.TCP)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(l)
+	if err := unix.Bind(l, &unix.SockaddrInet4{Addr: nobody.Addr}); err != nil {
+		return -1, os.NewSyscallError("bind", err)
+	}
+	if err := unix.Listen(l, 1); err != nil {
+		return -1, os.NewSyscallError("listen", err)
+	}
+	name, err := unix.Getsockname(l)
+	if err != nil {
+		return -1, os.NewSyscallError("getsockname", err)
+	}
+	if fd, err = n.make(factory.TCP); err != nil {
+		return -1, err
+	}
+	if err = unix.Connect(fd, name); err == unix.EINPROGRESS {
+		err = await(fd, unix.POLLOUT)
+	}
+	if err == nil {
+		err = Disconnect(fd)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, os.NewSyscallError("connect", err)
+	}
+	return fd, nil
+}
+
+// Disconnect is connect(2) to nobody: with an address of AF_UNSPEC, which package unix has no type for.
+func Disconnect(fd int) error {
+	sa := unix.RawSockaddr{Family: unix.AF_UNSPEC}
+	if _, _, e := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa)), unsafe.Sizeof(sa)); e != 0 {
+		return e
+	}
+	return nil
+}
+
+// await waits until poll(2) says one of the events of a socket.
+func await(fd int, events int16) error {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: events}}
 	for end := time.Now().Add(refusalTime); ; {
 		left := max(time.Until(end), 0)
 		got, err := unix.Poll(fds, int(left.Milliseconds()))
 		switch {
 		case err != nil && !errors.Is(err, unix.EINTR):
 			return err
-		case got > 0 && fds[0].Revents&unix.POLLERR != 0:
+		case got > 0 && fds[0].Revents&events != 0:
 			return nil
 		case left == 0:
 			return unix.ETIMEDOUT

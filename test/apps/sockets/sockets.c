@@ -473,7 +473,6 @@ static void fresh(void)
 		say("%s: recv MSG_DONTWAIT = %s", what, received(fd, MSG_DONTWAIT));
 		say("%s: send = %s", what, res(send(fd, "x", 1, MSG_NOSIGNAL)));
 		say("%s: write = %s", what, res(write(fd, "", 0)));
-		say("%s: shutdown = %s", what, res(shutdown(fd, SHUT_WR)));
 		say("%s: accept = %s", what, ok(accept(fd, NULL, NULL)));
 		say("%s: lseek = %s", what, res(lseek(fd, 0, SEEK_SET)));
 		say("%s: F_GETFL %d, F_GETFD %d", what, fcntl(fd, F_GETFL), fcntl(fd, F_GETFD));
@@ -744,6 +743,14 @@ static void reset(void)
 	close(fd[0]);
 	awaits(fd[1], POLLHUP);
 	SAY2("SO_ERROR first: %s, then recv %s", err(soerror(fd[1])), received(fd[1], 0));
+	close(fd[1]);
+
+	pair(fd);
+	setsockopt(fd[0], SOL_SOCKET, SO_LINGER, &now_, sizeof now_);
+	close(fd[0]);
+	awaits(fd[1], POLLHUP);
+	say("send first: %s", res(send(fd[1], "x", 1, MSG_NOSIGNAL)));
+	SAY2("then %s, recv %s", res(send(fd[1], "x", 1, MSG_NOSIGNAL)), received(fd[1], 0));
 	close(fd[1]);
 
 	/* One who waits in recv when it comes. */
@@ -3897,9 +3904,109 @@ static void idle(int seconds, int n)
 	say("%s", gets_all(c, "alive"));
 }
 
+static void *recv_once(void *fd)
+{
+	const char *s = received(*(int *)fd, 0);
+	return strdup(strcmp(s, "ECONNRESET") == 0 ? "by ECONNRESET" : s);
+}
+
+/* connect(2) to nobody with a connection, which resets it. */
+static void nobody(void)
+{
+	const union addr none = {.sa.sa_family = AF_UNSPEC};
+	union addr a, mine, now;
+	int l = listener(0, 5, &a);
+	for (int how = 0; how < 4; how++) {
+		/* Plain, bound to a port, with a thread that waits, and with bytes unread and a second descriptor in an epoll. */
+		const char *what = ((const char *[]){"plain", "bound", "waited for", "unread"})[how];
+		int fd = how == 1 ? bound(SOCK_STREAM, &mine) : sock(SOCK_STREAM);
+		if (how == 1) {
+			/* Its port is its own only if it was asked for. */
+			close(fd);
+			fd = sock(SOCK_STREAM);
+			setint(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+			say("%s: bind = %s", what, res(bind(fd, &mine.sa, addrlen_of(fam))));
+		}
+		say("%s: connect = %s", what, res(connect(fd, &a.sa, addrlen_of(fam))));
+		int s = accept(l, NULL, NULL), second = dup(fd), ep = epoll_create1(0);
+		struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP, .data.u32 = 7}, got = {0};
+		pthread_t thread;
+		if (how == 2) {
+			pthread_create(&thread, NULL, recv_once, &fd);
+			pause_ms(50);
+		}
+		if (how == 3) {
+			epoll_ctl(ep, EPOLL_CTL_ADD, second, &e);
+			write(s, "unread", 6);
+			say("%s: it is there: %s", what, awaits(fd, POLLIN));
+		}
+		if (how != 1)
+			mine = sockname(fd);
+		say("%s: to nobody = %s", what, res(connect(fd, &none.sa, sizeof none.sa)));
+		if (how == 2) {
+			void *said;
+			pthread_join(thread, &said);
+			/* Linux has EPIPE since 6.7. */
+			say("%s: recv is woken %s", what, strcmp(said, "EPIPE") == 0 ? "by ECONNRESET" : said);
+			free(said);
+		}
+		say("%s: the peer: poll %s", what, awaits(s, POLLHUP));
+		say("%s: the peer: recv = %s", what, received(s, 0));
+		say_names(what, fd);
+		now = sockname(fd);
+		say("%s: the port is %s", what, port_of(&now) == port_of(&mine) ? "the same" : "another");
+		if (how == 3) {
+			int n = epoll_wait(ep, &got, 1, 1000);
+			SAY3("%s: epoll = %s: %s", what, res(n), bits(n > 0 ? got.events : 0));
+			say("%s: SO_ERROR %s", what, err(soerror(second)));
+		}
+		say("%s: poll %s", what, ready(second, 0));
+		say("%s: once more = %s", what, res(connect(second, &none.sa, sizeof none.sa)));
+		SAY3("%s: recv = %s, then %s", what, received(fd, MSG_DONTWAIT), received(second, MSG_DONTWAIT));
+		say("%s: send = %s", what, res(send(fd, "x", 1, MSG_NOSIGNAL)));
+		say("%s: SO_ERROR %s", what, err(soerror(fd)));
+		close(s);
+		say("%s: connect again = %s", what, res(connect(second, &a.sa, addrlen_of(fam))));
+		s = accept(l, NULL, NULL);
+		if (how == 1) {
+			union addr is = peername(s);
+			say("%s: it is from %s", what, same(&is, &mine));
+		}
+		write(fd, "x", 1);
+		say("%s: this arrives: %s", what, received(s, 0));
+		write(s, "y", 1);
+		say("%s: and this: %s", what, received(second, 0));
+		close(s);
+		say("%s: after the peer's close: %s", what, received(fd, 0));
+		say("%s: to nobody = %s", what, res(connect(fd, &none.sa, sizeof none.sa)));
+		say("%s: listen = %s", what, res(listen(fd, 1)));
+		now = sockname(second);
+		int c = connected(&now);
+		s = accept(second, NULL, NULL);
+		write(c, "z", 1);
+		say("%s: accepted: %s", what, received(s, 0));
+		close(s);
+		close(c);
+		close(fd);
+		close(second);
+		close(ep);
+	}
+	/* Of one that has been reset. */
+	int fd[2];
+	pair(fd);
+	setsockopt(fd[1], SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
+	close(fd[1]);
+	say("reset: poll %s", awaits(fd[0], POLLHUP));
+	say("reset: to nobody = %s", res(connect(fd[0], &none.sa, sizeof none.sa)));
+	say("reset: SO_ERROR %s", err(soerror(fd[0])));
+	say("reset: connect = %s", res(connect(fd[0], &a.sa, addrlen_of(fam))));
+	close(fd[0]);
+	close(l);
+}
+
 static const struct { const char *name; void (*run)(void); int seconds; } sections[] = {
 	{"fresh", fresh, 20}, {"basic", basic, 20}, {"halfclose", halfclose, 20}, {"reset", reset, 30}, {"timeouts", timeouts, 30},
-	{"nonblock", nonblock, 30}, {"backlog", backlog, 60}, {"accepts", accepts, 40}, {"inuse", inuse, 20}, {"dualstack", dualstack, 20},
+	{"nonblock", nonblock, 30}, {"nobody", nobody, 20}, {"backlog", backlog, 60}, {"accepts", accepts, 40}, {"inuse", inuse, 20}, {"dualstack", dualstack, 20},
 	{"udp", udp, 40}, {"control", control, 20}, {"errqueue", errqueue, 40}, {"plain", plain, 20}, {"mtu", mtu, 40}, {"whole", whole, 40}, {"device", device, 20}, {"noroute", noroute, 20}, {"multicast", multicast, 20}, {"oob", oob, 20}, {"bulk", bulk, 40}, {"smallbuf", smallbuf, 60},
 	{"options", options, 20},
 	{"mixes", mixes, 30}, {"forks", forks, 60}, {"rights", rights, 20}, {"exec", execs, 20}, {"closeall", closeall, 20}, {"emfile", emfile, 20},
