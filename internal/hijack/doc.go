@@ -12,7 +12,8 @@
 // (hub) as soon as the kernel has connected its socket; what is accepted there is K. The
 // kernel carries the bytes between K and its socket itself if it can (loan), or a pump
 // does. For a connect that does not wait, S is filled so that it is not writable (fill). One
-// that is refused is shown by a TCP socket in the place of S (refused).
+// that is refused is shown by a TCP socket in the place of S (refused), and so is a connection that
+// connect(2) to nobody has given up (disconnect).
 // A reset closes K with something unread in it, which the host shows as ECONNRESET.
 //
 // A listener: L is bound to a path and listens on the host. Each connection that the
