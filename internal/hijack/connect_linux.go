@@ -29,6 +29,9 @@ type attempt struct {
 	// does not wait: S has its other end already.
 	async func()
 	over  bool
+
+	// failed, under the socket's lock, is why it is given up for want of an end for S, whatever comes of it in the kernel.
+	failed unix.Errno
 }
 
 // How long a connect that does not wait may take nevertheless: those to the kernel itself, and their refusals, mostly take less
@@ -146,17 +149,20 @@ func (x *socket) conclude(a *attempt, host int) unix.Errno {
 	x.op.Lock()
 	defer x.op.Unlock()
 	x.mu.Lock()
-	mine := x.attempt == a && a.async == nil
+	mine, e := x.attempt == a && a.async == nil, a.failed
 	x.mu.Unlock()
 	if mine {
 		return x.settle(a, host)
 	}
 	// It went on without the program, which is told now.
 	x.tellOnce()
-	if a.err != 0 {
+	if e == 0 {
+		e = a.err
+	}
+	if e != 0 {
 		x.takeError()
 	}
-	return a.err
+	return e
 }
 
 // connected answers a connect that is over.
@@ -374,10 +380,12 @@ func (x *socket) goOn(a *attempt, host int) {
 	}
 	k, e := x.attach(host)
 	if e != 0 {
+		x.giveUp(a, host, e)
 		return
 	}
 	if err := k.watch(); err != nil {
 		k.close()
+		x.giveUp(a, host, errnoOf(err))
 		return
 	}
 	x.mu.Lock()
@@ -417,6 +425,26 @@ func (x *socket) goOn(a *attempt, host int) {
 	if over {
 		tell()
 	}
+}
+
+// giveUp ends a connect that is to go on and has no end by which to tell S what comes of it: it has failed, which S is to show.
+// x.op is held.
+func (x *socket) giveUp(a *attempt, host int, e unix.Errno) {
+	x.s.say("connect %s: %v", describe(a.peer), e)
+	alone := polled(host, 0)&unix.POLLERR == 0
+	if alone {
+		// It has not been connected to anything whose end it would tell.
+		unix.Shutdown(host, unix.SHUT_RDWR)
+	}
+	x.pend(e)
+	x.mu.Lock()
+	a.failed = e
+	x.attempt, x.ks, x.untold, x.hasNoError = nil, nil, true, alone
+	if x.state != ended {
+		x.state = dead
+	}
+	x.mu.Unlock()
+	a.ks.Close()
 }
 
 // attach gives S its other end.
@@ -474,7 +502,7 @@ func (x *socket) replace(t *trap) unix.Errno {
 		return errnoOf(err)
 	}
 	x.mu.Lock()
-	x.shut, x.shows = false, false
+	x.shut, x.shows, x.hasNoError = false, false, false
 	x.beginAgain()
 	x.mu.Unlock()
 	return 0

@@ -188,7 +188,7 @@ func (t *trap) getsockopt() {
 // S has it no longer. An S that alone has its errors is not asked, for it would lose one.
 func (x *socket) toldByHost(host int) {
 	x.mu.Lock()
-	has := (x.state == broken || x.state == dead) && !x.shows || x.opts.Type == unix.SOCK_DGRAM && x.k != nil
+	has := (x.state == broken || x.state == dead) && !x.shows && !x.hasNoError || x.opts.Type == unix.SOCK_DGRAM && x.k != nil
 	x.mu.Unlock()
 	if !has {
 		return

@@ -100,6 +100,8 @@ type socket struct {
 	replaced int      // how often the program got another S in its place
 	shows    bool     // S is a TCP socket of the host's, which shows a refusal
 	tracked  int32    // S, with ends, or 0
+
+	hasNoError bool // S, though a connect that went on has failed
 }
 
 // holder is a descriptor by which S was last seen.
