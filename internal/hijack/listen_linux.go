@@ -78,11 +78,12 @@ func (t *trap) listen() {
 	}
 	if e == 0 {
 		x.mu.Lock()
-		x.state, x.backlog = listening, backlog
+		x.state, x.backlog, x.deaf = listening, backlog, false
 		x.room = sync.NewCond(&x.mu)
+		turn := x.turn
 		x.mu.Unlock()
 		x.s.ends.listener(t.host, heard{x.whenGone(), func() bool { return x.children.Load() > 0 }})
-		go x.take(ks)
+		go x.take(ks, turn)
 	}
 	t.s.changed()
 	t.s.say("%d: listen %d: %v", t.TID, t.arg(0), e)
@@ -95,8 +96,8 @@ func (t *trap) listen() {
 func (x *socket) stopListening(t *trap) unix.Errno {
 	x.mu.Lock()
 	ks := x.ks
-	x.state, x.ks, x.shut, x.queued = bound, nil, true, 0
-	x.room.Broadcast()
+	x.ks = nil
+	x.deafened()
 	x.mu.Unlock()
 	if ks != nil {
 		ks.Close()
@@ -106,6 +107,13 @@ func (x *socket) stopListening(t *trap) unix.Errno {
 		x.replace(t) // or listen does
 	}
 	return e
+}
+
+// deafened says that L is of no use any more, with x.mu held.
+func (x *socket) deafened() {
+	x.state, x.shut, x.queued = bound, true, 0
+	x.turn++
+	x.room.Broadcast()
 }
 
 // maxBacklog is the most connections that wait for a listener (net.core.somaxconn).
@@ -152,24 +160,21 @@ func share(backlog int) (inL int, inKernel int32) {
 
 // take gives L the connections that the kernel accepts, as long as it has room. In a
 // kernel that is connected to after that one was lost, the listener is made again.
-func (x *socket) take(ks *spclient.NetSocket) {
+func (x *socket) take(ks *spclient.NetSocket, turn int) {
 	for {
 		x.mu.Lock()
-		for {
-			if x.queued < x.most() || x.state != listening {
-				break
-			}
+		for x.listensAs(turn) && x.queued >= x.most() {
 			x.room.Wait()
 		}
-		state, backlog := x.state, x.backlog
+		listens, backlog := x.listensAs(turn), x.backlog
 		x.mu.Unlock()
-		if state != listening {
+		if !listens {
 			return
 		}
 		c, err := ks.Accept()
 		switch {
 		case err == nil:
-			if !x.publish(c) {
+			if !x.publish(c, ks, turn) {
 				return
 			}
 		case errors.Is(err, spclient.ErrLost) && x.s.ctx.Err() == nil:
@@ -180,7 +185,7 @@ func (x *socket) take(ks *spclient.NetSocket) {
 			}
 			if e != 0 {
 				x.s.say("listen again: %v", e)
-				x.deafen()
+				x.deafen(turn)
 				return
 			}
 		default:
@@ -189,20 +194,43 @@ func (x *socket) take(ks *spclient.NetSocket) {
 	}
 }
 
-// enqueue and dequeue count the connections that are in L.
-func (x *socket) enqueue() {
-	x.mu.Lock()
-	x.queued++
-	x.mu.Unlock()
+// waiting is where a connection waits for accept(2), or has waited.
+type waiting struct {
+	turn int                 // the listener's
+	from *spclient.NetSocket // the kernel's listener
+	path string              // L's
 }
 
-func (x *socket) dequeue() {
+// listensAs tells whether it listens and has not stopped since, with x.mu held.
+func (x *socket) listensAs(turn int) bool { return x.state == listening && x.turn == turn }
+
+// enqueue and dequeue count the connections that are in L. One that was taken from the kernel for an L before this one is not
+// for it: enqueue tells.
+func (x *socket) enqueue(y *socket, ks *spclient.NetSocket, turn int) bool {
 	x.mu.Lock()
-	// One that was on its way when L was another is not in it.
-	x.queued = max(x.queued-1, 0)
-	x.taken++
-	ks, n := x.counts, x.taken
+	defer x.mu.Unlock()
+	if !x.listensAs(turn) {
+		return false
+	}
+	x.queued++
+	y.waits = waiting{turn, ks, x.path}
+	return true
+}
+
+func (x *socket) dequeue(y *socket) {
+	x.mu.Lock()
+	if y.waits.turn != x.turn {
+		x.mu.Unlock()
+		return // it was in an L before this one
+	}
+	x.queued--
 	x.room.Signal()
+	var ks *spclient.NetSocket
+	if y.waits.from == x.counts {
+		x.taken++
+		ks = x.counts
+	} // else the kernel that had accepted it is lost
+	n := x.taken
 	x.mu.Unlock()
 	if ks != nil {
 		ks.Taken(n)
@@ -210,9 +238,14 @@ func (x *socket) dequeue() {
 }
 
 // deafen ends L, whose kernel is lost: who waits in accept(2) or poll(2) is woken.
-func (x *socket) deafen() {
+func (x *socket) deafen(turn int) {
 	x.mu.Lock()
-	x.state, x.deaf = bound, true
+	if !x.listensAs(turn) {
+		x.mu.Unlock()
+		return
+	}
+	x.deafened()
+	x.deaf = true
 	x.mu.Unlock()
 	if l, ok := x.borrow(); ok {
 		unix.Shutdown(l, unix.SHUT_RDWR)
@@ -222,7 +255,7 @@ func (x *socket) deafen() {
 
 // publish puts a connection into L's queue, and waits while that is full. It tells
 // whether L still listens.
-func (x *socket) publish(c *spclient.NetSocket) bool {
+func (x *socket) publish(c, ks *spclient.NetSocket, turn int) bool {
 	x.optMu.Lock()
 	opts := x.opts.Clone()
 	x.optMu.Unlock()
@@ -231,7 +264,10 @@ func (x *socket) publish(c *spclient.NetSocket) bool {
 	if ap, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		y.peer = linuxsock.Sockaddr(ap.AddrPort(), x.opts.Domain)
 	}
-	x.enqueue()
+	if !x.enqueue(y, ks, turn) {
+		c.Abort()
+		return false
+	}
 	x.children.Add(1)
 	x.s.ends.accepted()
 	if !x.s.pairs() {
@@ -251,7 +287,7 @@ func (x *socket) publish(c *spclient.NetSocket) bool {
 func (x *socket) publishCarried(y *socket, c *spclient.NetSocket) bool {
 	fail := func() {
 		c.Abort()
-		x.dequeue()
+		x.dequeue(y)
 		y.forget()
 	}
 	fd, _, err := x.introduce(y, 0)
@@ -285,15 +321,12 @@ func (x *socket) introduce(y *socket, flags int) (fd int, key string, err error)
 		unix.Close(fd)
 		return -1, "", err
 	}
-	x.mu.Lock()
-	path := x.path
-	x.mu.Unlock()
 	y.mu.Lock()
 	y.key = key
 	y.mu.Unlock()
 	x.s.offer(key, y)
 	for {
-		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: y.waits.path})
 		if !errors.Is(err, unix.EINTR) {
 			break
 		}
@@ -398,7 +431,7 @@ func (t *trap) tryAccept(l, flags int) bool {
 		fd, y.accepted = y.accepted, -1
 		unix.Close(ticket)
 	} else {
-		x.dequeue()
+		x.dequeue(y)
 		if p := y.joined(); p != nil {
 			// It was a ticket.
 			unix.Close(fd)

@@ -116,7 +116,7 @@ func (x *socket) offerPair(y *socket, c *spclient.NetSocket) bool {
 func (p *pair) issueTicket(l *socket) {
 	fd, key, err := l.introduce(p.x, 0)
 	if err != nil {
-		l.dequeue()
+		l.dequeue(p.x)
 		p.abandon()
 		return
 	}
@@ -130,7 +130,7 @@ func (p *pair) issueTicket(l *socket) {
 	})
 	if err != nil {
 		if l.s.take(key) != nil {
-			l.dequeue()
+			l.dequeue(p.x)
 		}
 		go p.abandon()
 	} else if p.m < 0 {

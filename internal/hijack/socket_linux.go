@@ -66,9 +66,11 @@ type socket struct {
 	taken    uint32              // how many the programs have got, of counts
 	children atomic.Int32        // connections from L that have not ended
 	room     *sync.Cond          // for mu: L has room again, or listens no more
+	turn     int                 // how often it has ceased to listen
 
 	// Of connections that were accepted.
 	listener *socket
+	waits    waiting
 	key      string      // by which it is, or was, offered
 	counted  atomic.Bool // that it has ended
 	accepted int         // S while it is given back to L, else -1

@@ -1,0 +1,19 @@
+package apps
+
+import (
+	"os"
+	"testing"
+)
+
+// TestListenAgain: what was on its way to a listener that was stopped does not count for the next one of the same socket.
+func TestListenAgain(t *testing.T) {
+	twoKernels(t)
+	if os.Geteuid() != 0 {
+		t.Skip("the host's queue is made short in a network namespace")
+	}
+	h := *server
+	h.wrap = []string{find(t, "unshare"), "-n", "sh", "-c", `echo 1 >/proc/sys/net/core/somaxconn && exec "$@"`, "sh"}
+	if out, want := h.want(t, find(t, "python3"), "listenagain.py", h.v4.String()), "connected True True False\n"; out != want {
+		t.Errorf("%q, want %q", out, want)
+	}
+}
