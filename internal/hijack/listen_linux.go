@@ -403,49 +403,13 @@ func (t *trap) tryAccept(l, flags int) bool {
 	if !t.s.l.Valid(&t.Call) {
 		return true // its thread is gone, and the connection is for another
 	}
-	// L may be blocking, and all who accept come through here.
-	x.op.Lock()
-	if polled(l, unix.POLLIN) == 0 {
-		x.op.Unlock()
+	y, fd, err := t.nextAccepted(l, flags)
+	switch {
+	case err == unix.EAGAIN:
 		return false
-	}
-	fd, sa, err := unix.Accept4(l, unix.SOCK_CLOEXEC|flags&unix.SOCK_NONBLOCK)
-	x.op.Unlock()
-	if err != nil {
-		if err == unix.EAGAIN || err == unix.EINTR {
-			return false
-		}
+	case err != nil:
 		t.fail(errnoOf(err))
 		return true
-	}
-	var y *socket
-	if name, ok := sa.(*unix.SockaddrUnix); ok {
-		y = t.s.take(name.Name)
-	}
-	if y == nil {
-		unix.Close(fd)
-		return false // of somebody else
-	}
-	if ticket := fd; y.accepted >= 0 {
-		// It was given back once.
-		fd, y.accepted = y.accepted, -1
-		unix.Close(ticket)
-	} else {
-		x.dequeue(y)
-		if p := y.joined(); p != nil {
-			// It was a ticket.
-			unix.Close(fd)
-			if fd, err = p.accept(); err != nil {
-				y.gone()
-				return false
-			}
-			if flags&unix.SOCK_NONBLOCK != 0 {
-				unix.SetNonblock(fd, true)
-			}
-		} else {
-			seeded.Sow(fd)
-			y.watch(fd)
-		}
 	}
 	t.s.giving.RLock()
 	defer t.s.giving.RUnlock()
@@ -502,6 +466,58 @@ func (t *trap) tryAccept(l, flags int) bool {
 	t.release()
 	t.s.say("%d: accept %d: %d from %s", t.TID, t.arg(0), num, describe(peer))
 	return true
+}
+
+// nextAccepted takes a connection out of L, which is EAGAIN when none waits. What is nobody's is left out: those behind it are not
+// told of once more.
+func (t *trap) nextAccepted(l, flags int) (y *socket, fd int, err error) {
+	x := t.sock
+	for {
+		// L may be blocking, and all who accept come through here.
+		x.op.Lock()
+		if polled(l, unix.POLLIN) == 0 {
+			x.op.Unlock()
+			return nil, -1, unix.EAGAIN
+		}
+		fd, sa, err := unix.Accept4(l, unix.SOCK_CLOEXEC|flags&unix.SOCK_NONBLOCK)
+		x.op.Unlock()
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, -1, err
+		}
+		if name, ok := sa.(*unix.SockaddrUnix); ok {
+			y = t.s.take(name.Name)
+		}
+		if y == nil {
+			unix.Close(fd) // of somebody else
+			continue
+		}
+		if accepted := y.accepted; accepted >= 0 {
+			// It was given back once.
+			y.accepted = -1
+			unix.Close(fd)
+			return y, accepted, nil
+		}
+		x.dequeue(y)
+		p := y.joined()
+		if p == nil {
+			seeded.Sow(fd)
+			y.watch(fd)
+			return y, fd, nil
+		}
+		// It was a ticket.
+		unix.Close(fd)
+		if fd, err = p.accept(); err != nil {
+			y.gone()
+			continue
+		}
+		if flags&unix.SOCK_NONBLOCK != 0 {
+			unix.SetNonblock(fd, true)
+		}
+		return y, fd, nil
+	}
 }
 
 // giveBack puts a connection that was accepted, but for which the program has no

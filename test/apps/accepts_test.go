@@ -5,6 +5,17 @@ import (
 	"testing"
 )
 
+// TestStrangers: a connection that is not the kernel's and has come to where connections wait hides none that is.
+func TestStrangers(t *testing.T) {
+	twoKernels(t)
+	if os.Geteuid() != 0 {
+		t.Skip("the place is the supervisor's, which is out of reach from a user namespace")
+	}
+	if out, want := server.want(t, find(t, "python3"), "strangers.py", server.v4.String()), "accepted True\naccepted True\n"; out != want {
+		t.Errorf("%q, want %q", out, want)
+	}
+}
+
 // TestListenAgain: what was on its way to a listener that was stopped does not count for the next one of the same socket.
 func TestListenAgain(t *testing.T) {
 	twoKernels(t)
