@@ -494,9 +494,7 @@ func (t *trap) nextAccepted(l, flags int) (y *socket, fd int, err error) {
 			unix.Close(fd) // of somebody else
 			continue
 		}
-		if accepted := y.accepted; accepted >= 0 {
-			// It was given back once.
-			y.accepted = -1
+		if accepted := y.givenBack(); accepted >= 0 {
 			unix.Close(fd)
 			return y, accepted, nil
 		}
@@ -523,13 +521,62 @@ func (t *trap) nextAccepted(l, flags int) (y *socket, fd int, err error) {
 // giveBack puts a connection that was accepted, but for which the program has no
 // descriptor left, into L again, with a ticket for it.
 func (x *socket) giveBack(y *socket, accepted int) bool {
+	y.mu.Lock()
 	y.accepted = accepted
-	fd, _, err := x.introduce(y, unix.SOCK_NONBLOCK)
+	y.mu.Unlock()
+	fd, key, err := x.introduce(y, unix.SOCK_NONBLOCK)
 	if err != nil {
-		y.accepted = -1
+		y.givenBack()
 		return false
 	}
-	// A connection that waits in L stays when its other end is closed.
-	unix.Close(fd)
+	ticket, err := x.s.ends.keep(fd, func() {
+		// The ticket is void with L.
+		if x.s.take(key) != nil {
+			y.abandon()
+		}
+	})
+	if err != nil {
+		if x.s.take(key) != nil {
+			y.givenBack()
+			return false
+		}
+		return true // it was accepted already
+	}
+	y.mu.Lock()
+	waits := y.accepted >= 0 && y.key == key
+	if waits {
+		y.ticket = ticket
+	}
+	y.mu.Unlock()
+	if !waits {
+		ticket.close()
+	}
 	return true
+}
+
+// givenBack takes what was given back to L, or -1.
+func (y *socket) givenBack() (accepted int) {
+	y.mu.Lock()
+	accepted, ticket := y.accepted, y.ticket
+	y.accepted, y.ticket = -1, nil
+	y.mu.Unlock()
+	if ticket != nil {
+		ticket.close()
+	}
+	return accepted
+}
+
+// abandon resets a connection that was given back, and that nobody has accepted.
+func (y *socket) abandon() {
+	accepted := y.givenBack()
+	y.mu.Lock()
+	ks := y.ks
+	y.mu.Unlock()
+	if ks != nil {
+		ks.Abort()
+	}
+	y.gone()
+	if accepted >= 0 {
+		unix.Close(accepted)
+	}
 }

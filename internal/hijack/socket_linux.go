@@ -74,6 +74,7 @@ type socket struct {
 	key      string      // by which it is, or was, offered
 	counted  atomic.Bool // that it has ended
 	accepted int         // S while it is given back to L, else -1
+	ticket   *kept       // our end of what is in L then
 	broken   func()      // shows the program that the connection broke before it was accepted
 
 	// Of sockets for datagrams.

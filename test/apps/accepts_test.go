@@ -5,6 +5,9 @@ import (
 	"testing"
 )
 
+// TestEMFILE: a connection for which accept(2) had no descriptor ends with its listener.
+func TestEMFILE(t *testing.T) { asOnHost(t, "emfile.py") }
+
 // TestStrangers: a connection that is not the kernel's and has come to where connections wait hides none that is.
 func TestStrangers(t *testing.T) {
 	twoKernels(t)
