@@ -31,3 +31,34 @@ func TestListenAgain(t *testing.T) {
 		t.Errorf("%q, want %q", out, want)
 	}
 }
+
+// TestListenLost: a socket whose kernel was lost may listen again in the next one.
+func TestListenLost(t *testing.T) {
+	twoKernels(t)
+	h := startKernel(t, "loses")
+	cmd := h.command(nil, find(t, "python3"), "-c", `
+import socket
+l = socket.create_server(("127.0.0.1", 0))
+print("listens", flush=True)
+try:
+    l.accept()
+except OSError as e:
+    print("accept:", e, flush=True)
+input()
+l.listen()
+c = socket.create_connection(l.getsockname())
+print("accepted", l.accept()[1] == c.getsockname())
+`)
+	cmd.Env = append(os.Environ(), "RUMPHIJACK_RETRYCONNECT=1")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, cmd)
+	p.says("listens")
+	tool(t, "rumpctl", "halt", h.name)
+	p.says("accept: .*Invalid argument")
+	startKernel(t, h.name)
+	in.Write([]byte("\n"))
+	p.says("accepted True")
+}
