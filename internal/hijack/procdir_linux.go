@@ -366,46 +366,80 @@ func (d *procDir) endAndWatch(pipes map[string]int, files map[string]string) {
 	}
 }
 
+// ending is a pipe whose file has taken its place.
+type ending struct {
+	path int // opened with O_PATH, or -1
+	w    int // our end as long as nobody has come, else -1
+	text string
+	in   int // how much of the text is in the pipe
+}
+
 // endPipes gives those who have opened a pipe what is in the file that has taken its
 // place, and the end. Who has found it just before may come later, and is for serveLate.
 func (d *procDir) endPipes(pipes map[string]int, files map[string]string) (serveLate func()) {
-	paths, had := make(map[string]int), make(map[string]bool)
+	var all []*ending
 	for name, fd := range pipes {
+		e := &ending{path: -1, text: files[name]}
 		if path, err := reopen(fd, unix.O_PATH); err == nil {
-			paths[name] = path
+			e.path = path
 		}
 		w, err := reopen(fd, unix.O_WRONLY|unix.O_NONBLOCK)
 		// It is in the pipe before this end is closed, whoever comes meanwhile.
-		n, _ := unix.Write(fd, []byte(files[name]))
+		n, _ := unix.Write(fd, []byte(e.text))
 		unix.Close(fd)
-		if err != nil {
-			continue
-		}
-		if had[name] = polled(w, 0)&unix.POLLERR == 0; had[name] {
-			go writePipe(w, files[name][max(n, 0):])
+		if err == nil {
+			e.w, e.in = w, max(n, 0)
+			e.serve()
 		} else {
-			unix.Close(w)
+			e.w = -1
 		}
+		all = append(all, e)
 	}
 	return func() {
 		for _, pause := range []time.Duration{time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, time.Second} {
 			if !d.pause(pause) {
 				break
 			}
-			for name, fd := range paths {
-				w, err := reopen(fd, unix.O_WRONLY|unix.O_NONBLOCK)
-				switch {
-				case err != nil: // nobody
-				case had[name]:
-					// It may be one who had it all, and has not come to the end yet.
-					unix.Close(w)
-				default:
-					had[name] = true
-					go writePipe(w, files[name])
-				}
+			for _, e := range all {
+				e.serve()
 			}
 		}
-		for _, fd := range paths {
+		for _, e := range all {
+			e.close()
+		}
+	}
+}
+
+// serve ends a pipe for those who have come.
+func (e *ending) serve() {
+	if e.w < 0 {
+		if e.path < 0 {
+			return
+		}
+		// Who waits for it to be opened has the end. It may also be one who had it all, and has not come to the end yet.
+		if w, err := reopen(e.path, unix.O_WRONLY|unix.O_NONBLOCK); err == nil {
+			unix.Close(w)
+		}
+		return
+	}
+	left, err := unix.IoctlGetInt(e.w, unix.TIOCINQ)
+	switch {
+	case polled(e.w, 0)&unix.POLLERR == 0:
+		go writePipe(e.w, e.text[e.in:])
+	case err == nil && left == e.in:
+		// Nobody yet. It stays open with what is in it: were it closed, one who comes just then would have that, and would not
+		// be known to have it.
+		return
+	default:
+		unix.Close(e.w) // and has gone again
+	}
+	e.w = -1
+}
+
+// close gives the pipe up. Who comes just now has what is in it.
+func (e *ending) close() {
+	for _, fd := range []int{e.w, e.path} {
+		if fd >= 0 {
 			unix.Close(fd)
 		}
 	}

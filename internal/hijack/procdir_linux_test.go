@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -150,4 +151,49 @@ func TestProcDirUnused(t *testing.T) {
 			t.Fatal("nobody has noticed that a program opened a file")
 		}
 	}
+}
+
+// Who comes while a pipe is just being ended gets the text once, too, and all of it.
+func TestProcDirLate(t *testing.T) {
+	d := &procDir{s: &supervisor{ctx: t.Context()}}
+	texts := []string{"short\n", strings.Repeat("0123456789abcdef", 20000)}
+	var all sync.WaitGroup
+	for i := range 200 {
+		text := texts[i%2]
+		path := filepath.Join(t.TempDir(), "pipe")
+		if err := unix.Mkfifo(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, time.Unix(1, 0), time.Unix(1, 0)); err != nil {
+			t.Fatal(err)
+		}
+		ready := make(chan struct{})
+		all.Go(func() {
+			// It has come when something was written.
+			var st unix.Stat_t
+			for first := true; unix.Stat(path, &st) == nil && st.Mtim.Sec == 1; first = false {
+				if first {
+					close(ready)
+				}
+			}
+			fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			f := os.NewFile(uintptr(fd), path)
+			defer f.Close()
+			time.Sleep(30 * time.Millisecond) // it takes its time
+			if b, err := io.ReadAll(f); err != nil || string(b) != text {
+				t.Errorf("%d bytes, %v, want %d", len(b), err, len(text))
+			}
+		})
+		<-ready
+		all.Go(d.endPipes(map[string]int{"": fd}, map[string]string{"": text}))
+	}
+	all.Wait()
 }
