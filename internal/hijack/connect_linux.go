@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -518,7 +519,10 @@ func (x *socket) beginAgain() {
 
 // swap gives the program fd in the place of S, whatever numbers that has, and the call that is trapped, too. It closes fd if
 // that fails.
-func (x *socket) swap(t *trap, fd int) error {
+func (x *socket) swap(t *trap, fd int) error { return x.swapAt(t, fd, spots(t.TID, x.inode)) }
+
+// swapAt is swap where S was just now.
+func (x *socket) swapAt(t *trap, fd int, list []spot) error {
 	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
 	var st unix.Stat_t
 	if err == nil {
@@ -529,26 +533,27 @@ func (x *socket) swap(t *trap, fd int) error {
 		return err
 	}
 	hostSettings(t.host, fd)
-	list := spots(t.TID, x.inode)
 	// Before another thread of the program finds it.
 	x.s.mu.Lock()
 	x.s.sockets[cookie] = x
 	x.s.mu.Unlock()
-	if err := t.s.l.ReplaceFD(&t.Call, fd, t.arg(0), closesOnExec(t.TID, t.arg(0))); err != nil {
+	if err := t.replaceFD(fd, t.arg(0), x.inode); err != nil {
 		x.s.mu.Lock()
 		delete(x.s.sockets, cookie)
 		x.s.mu.Unlock()
 		unix.Close(fd)
 		return err
 	}
-	for _, at := range list {
+	list = slices.DeleteFunc(slices.Clone(list), func(at spot) bool {
 		if at.num == t.arg(0) {
-			continue
+			return false
 		}
-		if err := t.s.l.ReplaceFD(&t.Call, fd, at.num, closesOnExec(t.TID, at.num)); err != nil {
+		err := t.replaceFD(fd, at.num, x.inode)
+		if err != nil {
 			t.s.say("%d: descriptor %d stays: %v", t.TID, at.num, err)
 		}
-	}
+		return err != nil
+	})
 	x.forget() // by the old cookie
 	x.mu.Lock()
 	x.untrack()
@@ -563,6 +568,17 @@ func (x *socket) swap(t *trap, fd int) error {
 		t.s.t.putBack(t.TID, fd, at.num, at.marks)
 	}
 	return nil
+}
+
+// replaceFD puts fd in the place of a descriptor of the caller's that is a socket with the inode. Other threads may have closed it
+// since it was found, and opened what has its number now, which is EBADF. The host replaces whatever is there: that is looked at
+// last of all, with nothing but a moment in between.
+func (t *trap) replaceFD(fd, num int, inode uint32) error {
+	cloexec := closesOnExec(t.TID, num)
+	if link, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", t.TID, num)); link != socketLink(inode) {
+		return unix.EBADF
+	}
+	return t.s.l.ReplaceFD(&t.Call, fd, num, cloexec)
 }
 
 // hostSettings gives a socket of the host's what the program has set of another one that is the host's business.
