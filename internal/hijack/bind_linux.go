@@ -191,6 +191,10 @@ func (s *supervisor) awaitEnds(port uint16) {
 		if x.localPort() != port {
 			continue
 		}
+		if p := x.joined(); p != nil {
+			// It is looked for that from time to time.
+			p.resetClosed()
+		}
 		for x.carried.Load() && x.isClosed() && time.Now().Before(end) {
 			time.Sleep(time.Millisecond)
 		}

@@ -77,6 +77,8 @@ type pair struct {
 	ticket *kept
 	// lingers is a copy of S as long as its close is to be a reset, else -1.
 	lingers int
+
+	resetting sync.Mutex // held while it is
 }
 
 // offerPair makes a pair of a connection that L has got, if the other end wants to. The
@@ -403,11 +405,10 @@ func (p *pair) linger(fd int) {
 		if over {
 			return
 		}
-		if !p.x.isHeld() {
+		if p.resetClosed() {
 			break
 		}
 	}
-	p.ks.Close() // which resets
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	for end := time.Now().Add(lingerWait); ; {
 		left := time.Until(end)
@@ -421,6 +422,21 @@ func (p *pair) linger(fd int) {
 		unix.Close(fd)
 		p.lingers = -1
 	}
+}
+
+// resetClosed resets the connection, and tells whether it has, if programs have closed an S whose close is to do that.
+func (p *pair) resetClosed() bool {
+	p.resetting.Lock()
+	defer p.resetting.Unlock()
+	p.mu.Lock()
+	lingers := p.lingers >= 0
+	p.mu.Unlock()
+	if !lingers || p.x.isHeld() {
+		return false
+	}
+	p.ks.Close() // which resets
+	p.x.forget() // its port is anybody's, whatever is still to be shown to the other end
+	return true
 }
 
 // isHeld tells whether a program has S.

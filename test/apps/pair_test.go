@@ -18,9 +18,6 @@ import (
 // pairDifferences are what a program may see besides differences when it is joined to the
 // program at the other end of its connection.
 var pairDifferences = []difference{
-	{"it is looked from time to time whether one that is to be reset is still open", [][2]string{
-		{"reset: the port of a connection that was reset: no bind fails", "reset: the port of a connection that was reset: binds fail"},
-	}},
 	{"that the other end has gone is seen at once", [][2]string{
 		{"basic: poll after the peer's close IN|OUT|RDHUP", "basic: poll after the peer's close IN|OUT|HUP|RDHUP"},
 		{"halfclose: the peer's write = 1", "halfclose: the peer's write = EPIPE"},
