@@ -47,6 +47,9 @@ func (ws *waits) lookAt(w *wait, buf []byte, seen round) {
 		n, err = unix.Pread(w.status, buf, 0)
 	}
 	ws.mu.Unlock()
+	if isShort(err) {
+		return // nothing is known of it
+	}
 	if err != nil || n == 0 {
 		ws.abandon(w)
 		return

@@ -240,6 +240,8 @@ type trap struct {
 	sock *socket
 	// isSocket tells that host is one, be it ours or not.
 	isSocket bool
+	// short is why there is no copy of a socket of ours, if there is none.
+	short unix.Errno
 }
 
 func (t *trap) release() {
@@ -290,6 +292,9 @@ func errnoOf(err error) unix.Errno {
 func (t *trap) find(num int) bool {
 	fd, err := t.s.t.borrow(t.TID, num)
 	if err != nil {
+		if isShort(err) && t.isOurs(num) {
+			t.short = errnoOf(err)
+		}
 		return false
 	}
 	t.host = fd
@@ -308,6 +313,28 @@ func (t *trap) find(num int) bool {
 	return true
 }
 
+// isShort tells whether an error says that this process, or the host, has nothing left for one more descriptor.
+func isShort(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
+}
+
+// isOurs tells whether the descriptor num of the caller's is a socket that is ours, without a copy of it.
+func (t *trap) isOurs(num int) bool {
+	link, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", t.TID, num))
+	if err != nil {
+		return false
+	}
+	for _, x := range t.s.all() {
+		x.mu.Lock()
+		inode := x.inode
+		x.mu.Unlock()
+		if socketLink(inode) == link {
+			return true
+		}
+	}
+	return false
+}
+
 // dispatch answers a call, or parks it.
 func (t *trap) dispatch() {
 	switch nr := int(t.Nr); {
@@ -323,10 +350,15 @@ func (t *trap) dispatch() {
 		t.native()
 		return
 	}
-	if ours := t.find(t.arg(0)); int(t.Nr) == unix.SYS_IOCTL {
+	switch ours := t.find(t.arg(0)); {
+	case t.short != 0:
+		// What the host would do with S is nothing that a program may see.
+		t.fail(t.short)
+		return
+	case int(t.Nr) == unix.SYS_IOCTL:
 		t.ioctl()
 		return
-	} else if !ours {
+	case !ours:
 		t.native()
 		return
 	}

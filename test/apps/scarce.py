@@ -1,9 +1,11 @@
 """A connect(2) during which the supervisor has one descriptor left, and those after it."""
+import ctypes
 import errno
 import os
 import resource
 import select
 import socket
+import struct
 import sys
 import time
 
@@ -17,7 +19,7 @@ def leave(n):
     used = last = None
     while used is None or used != last:  # it may just be doing something
         last = used
-        time.sleep(0.2)
+        time.sleep(0.1)
         used = {int(name) for name in os.listdir('/proc/%d/fd' % supervisor)}
     limit = 0
     while n > 0 or limit in used:
@@ -33,14 +35,24 @@ def name(f, *args):
         return errno.errorcode[e.errno]
 
 
+def short(n, f, *args):
+    leave(n)
+    try:
+        return name(f, *args)
+    finally:
+        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, usual)
+
+
 def attempt(s, to):
     """A connect whose socket the supervisor has a descriptor for, but not for its other end."""
     s.getsockname()
-    leave(1)
-    try:
-        return name(s.connect, to)
-    finally:
-        resource.prlimit(supervisor, resource.RLIMIT_NOFILE, usual)
+    return short(1, s.connect, to)
+
+
+def accepts(l):
+    """accept(2) as it is: Python's goes on after a signal."""
+    fd = ctypes.CDLL(None, use_errno=True).accept(l.fileno(), None, None)
+    return fd if fd >= 0 else errno.errorcode[ctypes.get_errno()]
 
 
 with socket.create_server((address, 0)) as server:
@@ -80,3 +92,15 @@ with socket.create_server((address, 0)) as server:
     s.settimeout(5)
     print('the first', name(s.recv, 9), name(s.connect, server.getsockname()), name(s.send, b'first'))
     print('it is connected', server.accept()[0].recv(9))
+
+    # Calls on a socket that the supervisor has no descriptor for.
+    c = socket.create_connection(server.getsockname())
+    select.select([server], [], [], 5)
+    print('none:', short(0, accepts, server), short(0, server.getsockname), short(0, c.connect, server.getsockname()))
+    accepted, peer = server.accept()
+    print('accepted', peer == c.getsockname(), accepted.send(b'whole'), c.recv(9), c.send(b'whole'), accepted.recv(9))
+
+    # One that waits when there is none to look at its signals by.
+    server.setblocking(True)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack('@ll', 0, 300000))
+    print('waits:', short(1, accepts, server))

@@ -12,7 +12,7 @@ import (
 // absent is the end of the last address that was asked for and that nobody has.
 var absent = 100
 
-// TestScarce: a connect for which the supervisor has no descriptors fails, and its program learns that; what it has left behind is
+// TestScarce: a call for which the supervisor has no descriptors fails, and its program learns that; what it has left behind is
 // nobody else's.
 func TestScarce(t *testing.T) {
 	twoKernels(t)
@@ -34,6 +34,9 @@ func TestScarce(t *testing.T) {
 		"another 7 b'another'",
 		"the first ECONNRESET None 5",
 		"it is connected b'first'",
+		"none: EMFILE EMFILE EMFILE",
+		"accepted True 5 b'whole' 5 b'whole'",
+		"waits: EAGAIN",
 		"")
 	args := []string{"scarce.py", server.v4.String()}
 	for range 2 {
