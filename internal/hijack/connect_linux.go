@@ -182,7 +182,7 @@ func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 	}
 	x.mu.Lock()
 	shows := x.shows
-	unusable := x.state == dead || shows
+	unusable := x.state == dead || shows || x.shut
 	if shows && disconnects {
 		// It can do that itself.
 		x.beginAgain()

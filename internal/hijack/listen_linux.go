@@ -103,10 +103,32 @@ func (x *socket) stopListening(t *trap) unix.Errno {
 		ks.Close()
 	}
 	e := errnoOf(unix.Shutdown(t.host, unix.SHUT_RD))
-	if e == 0 && !x.heldElsewhere(t.TID) {
-		x.replace(t) // or listen does
+	if e == 0 {
+		x.s.empty(t.host)
+		if !x.heldElsewhere(t.TID) {
+			x.replace(t) // or listen or connect does
+		}
 	}
 	return e
+}
+
+// empty resets what is in the queue of an L that listens no more. It may be another process's for long.
+func (s *supervisor) empty(l int) {
+	for {
+		fd, sa, err := unix.Accept4(l, unix.SOCK_CLOEXEC)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return // which is EINVAL
+		}
+		if name, ok := sa.(*unix.SockaddrUnix); ok {
+			if y := s.take(name.Name); y != nil {
+				y.abandon()
+			}
+		}
+		unix.Close(fd)
+	}
 }
 
 // deafened says that L is of no use any more, with x.mu held.
@@ -566,7 +588,7 @@ func (y *socket) givenBack() (accepted int) {
 	return accepted
 }
 
-// abandon resets a connection that was given back, and that nobody has accepted.
+// abandon resets a connection that nobody has accepted, be it given back or not.
 func (y *socket) abandon() {
 	accepted := y.givenBack()
 	y.mu.Lock()

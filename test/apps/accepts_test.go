@@ -8,6 +8,9 @@ import (
 // TestEMFILE: a connection for which accept(2) had no descriptor ends with its listener.
 func TestEMFILE(t *testing.T) { asOnHost(t, "emfile.py") }
 
+// TestShared: a listener that another process has, too, ends for both when one shuts it down, and for who is connected to it.
+func TestShared(t *testing.T) { asOnHost(t, "shared.py") }
+
 // TestStrangers: a connection that is not the kernel's and has come to where connections wait hides none that is.
 func TestStrangers(t *testing.T) {
 	twoKernels(t)
