@@ -157,3 +157,63 @@ func TestMonotonicClock(t *testing.T) {
 		}
 	})
 }
+
+// TestAcceptWithoutRoom: a connection for which there is no descriptor waits until there is one.
+func TestAcceptWithoutRoom(t *testing.T) {
+	k, url := serve(t, kernel.Config{})
+	local.Register(k)
+	sa, err := netbsd.SockaddrUn("/tmp/full")
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := func(c *spclient.Conn) int32 {
+		t.Helper()
+		fds, err := call(t, c, netbsd.SYS___socket30, netbsd.AF_LOCAL, netbsd.SOCK_STREAM, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return int32(fds[0])
+	}
+	c, other := dial(t, url), dial(t, url)
+	l, from := socket(c), socket(other)
+	if _, err := c.NewCall(netbsd.SYS_bind).Int(l).In(sa).Uint(uint32(len(sa))).Do(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := call(t, c, netbsd.SYS_listen, l, 5); err != nil {
+		t.Fatal(err)
+	}
+	var last uint64
+	for err = nil; err == nil; {
+		var fds [2]uint64
+		if fds, err = call(t, c, netbsd.SYS_fcntl, l, netbsd.F_DUPFD, 0); err == nil {
+			last = fds[0]
+		}
+	}
+	if !errors.Is(err, netbsd.EMFILE) {
+		t.Fatal(err)
+	}
+	if _, err := other.NewCall(netbsd.SYS_connect).Int(from).In(sa).Uint(uint32(len(sa))).Do(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	accept := func() (int64, error) {
+		return result(c.NewCall(netbsd.SYS_accept).Int(l).Ptr(0).Ptr(0).Do(t.Context()))
+	}
+	for range 2 {
+		if _, err := accept(); !errors.Is(err, netbsd.EMFILE) {
+			t.Errorf("accept: %v, want %v", err, netbsd.EMFILE)
+		}
+	}
+	if _, err := call(t, c, netbsd.SYS_close, int32(last)); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := write(t, other, from, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := read(t, t.Context(), c, int32(fd), 9); s != "hello" || err != nil {
+		t.Errorf("%q, %v", s, err)
+	}
+}

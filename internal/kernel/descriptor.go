@@ -51,6 +51,20 @@ func (c *Call) openFile(f File, flags int32) (*OpenFile, error) {
 	return of, nil
 }
 
+// hasRoom tells whether the process can have one more file, or why not.
+func (c *Call) hasRoom() error {
+	if c.k.nfiles.Load() >= maxOpenFiles {
+		return netbsd.ENFILE
+	}
+	t := &c.Proc.fds
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.lowest(0) >= maxFiles {
+		return netbsd.EMFILE
+	}
+	return nil
+}
+
 func (of *OpenFile) ref() { of.refs.Add(1) }
 
 // unref drops a reference; the last one closes the file.
@@ -240,10 +254,7 @@ func (t *fdTable) at(fd int32) *descriptor {
 // caller's reference. On failure it drops it.
 func (t *fdTable) add(of *OpenFile, lowest int32, cloexec bool) (int32, error) {
 	t.mu.Lock()
-	fd := max(int(lowest), t.free)
-	for fd < len(t.slots) && t.slots[fd] != nil {
-		fd++
-	}
+	fd := t.lowest(int(lowest))
 	if fd >= maxFiles {
 		t.mu.Unlock()
 		of.unref()
@@ -255,6 +266,18 @@ func (t *fdTable) add(of *OpenFile, lowest int32, cloexec bool) (int32, error) {
 	}
 	t.mu.Unlock()
 	return int32(fd), nil
+}
+
+// lowest is the lowest free slot from one on, with mu held.
+func (t *fdTable) lowest(from int) int {
+	fd := max(from, t.free)
+	for fd < len(t.slots) && t.slots[fd] != nil {
+		fd++
+	}
+	if from <= t.free {
+		t.free = fd
+	}
+	return fd
 }
 
 // minTable is how large a table is at least (NDFILE).

@@ -274,6 +274,10 @@ func (c *Call) accept(h held, s Socket, addr, lenAddr uint64, flags int32, inher
 	var conn Socket
 	// SO_RCVTIMEO does not count here, as in NetBSD.
 	err := c.wait(h, h.nonblocking(), 0, func() (err error) {
+		// One for which there would be no descriptor waits on, as on NetBSD.
+		if err := c.hasRoom(); err != nil {
+			return err
+		}
 		conn, peer, err = s.Accept()
 		return err
 	})
