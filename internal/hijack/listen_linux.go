@@ -210,11 +210,18 @@ func (x *socket) take(ks *spclient.NetSocket, turn int) {
 				x.deafen(turn)
 				return
 			}
-		default:
+		case errors.Is(err, net.ErrClosed) || x.s.ctx.Err() != nil:
 			return
+		default:
+			// The kernel has no descriptor left for these programs, mostly. Who connects waits.
+			x.s.say("accept: %v", err)
+			time.Sleep(acceptPause)
 		}
 	}
 }
+
+// acceptPause is how soon it is tried again to accept a connection that the kernel had nothing left for.
+const acceptPause = 100 * time.Millisecond
 
 // waiting is where a connection waits for accept(2), or has waited.
 type waiting struct {

@@ -1,7 +1,9 @@
 package apps
 
 import (
+	"fmt"
 	"os"
+	"syscall"
 	"testing"
 )
 
@@ -64,4 +66,31 @@ print("accepted", l.accept()[1] == c.getsockname())
 	startKernel(t, h.name)
 	in.Write([]byte("\n"))
 	p.says("accepted True")
+}
+
+// TestFull: who connects while a server has all the kernel's descriptors is accepted when it has some again.
+func TestFull(t *testing.T) {
+	twoKernels(t)
+	var lim syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil || lim.Max < 17000 {
+		t.Skipf("a program has %d descriptors, %v, and not as many as the kernel's", lim.Max, err)
+	}
+	port := port(t)
+	cmd := server.command(nil, find(t, "python3"), "full.py", server.v4.String(), fmt.Sprint(port))
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, cmd)
+	p.says("full: EMFILE")
+	c := idle(t, client.command(nil, find(t, "python3"), "-c", `
+import socket, sys
+with socket.create_connection((sys.argv[1], sys.argv[2])) as c:
+    c.send(b"hello")
+    print("sent", flush=True)
+    input()
+`, server.v4.String(), fmt.Sprint(port)))
+	c.says("sent")
+	in.Write([]byte("\n"))
+	p.says("accept: b'hello'")
 }
