@@ -31,7 +31,8 @@ type attempt struct {
 	async func()
 	over  bool
 
-	// failed, under the socket's lock, is why it is given up for want of an end for S, whatever comes of it in the kernel.
+	// failed, under the socket's lock, is why it is given up, for want of an end for S or by the program, whatever comes of it in the
+	// kernel.
 	failed unix.Errno
 }
 
@@ -215,6 +216,9 @@ func (x *socket) resume(t *trap, disconnects bool) (a *attempt, e unix.Errno, ag
 	x.mu.Unlock()
 	switch state {
 	case connecting:
+		if disconnects && a.async != nil {
+			return nil, x.giveUpConnection(t), false
+		}
 		if a.async != nil && nonblocking(t.host) {
 			return nil, unix.EALREADY, false
 		}
@@ -396,6 +400,14 @@ func (x *socket) goOn(a *attempt, host int) {
 	x.mu.Unlock()
 	unfill, restore := x.fill(host, k)
 	tell := func() {
+		x.mu.Lock()
+		givenUp := x.attempt != a
+		x.mu.Unlock()
+		if givenUp {
+			a.ks.Close()
+			k.close()
+			return
+		}
 		if a.err == 0 {
 			x.established(a, k, unfill)
 			return

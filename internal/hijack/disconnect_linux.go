@@ -12,8 +12,8 @@ import (
 // disconnect ends the association of a socket for datagrams of the host's.
 func disconnect(fd int) { innernet.Disconnect(fd) }
 
-// giveUpConnection is connect(2) to nobody of a stream that has a connection: that is reset, and the socket is as a new one, with the
-// address that it was bound to. A local socket cannot give up its peer: the program gets a TCP socket of the inner network that
+// giveUpConnection is connect(2) to nobody of a stream that has a connection, or an attempt that goes on: that is reset, and the socket
+// is as a new one, with the address that it was bound to. A local socket cannot give up its peer: the program gets a TCP socket of the inner network that
 // has done so, as with a refusal. Where another process has S, too, it is EISCONN. x.op is held.
 func (x *socket) giveUpConnection(t *trap) unix.Errno {
 	net := t.s.innerNet()
@@ -25,13 +25,18 @@ func (x *socket) giveUpConnection(t *trap) unix.Errno {
 		return errnoOf(err)
 	}
 	x.mu.Lock()
-	ks, k := x.ks, x.k
-	if x.state != connected || ks == nil || k == nil {
+	state, ks, k := x.state, x.ks, x.k
+	if a := x.attempt; state == connecting && a != nil && a.async != nil {
+		ks, a.failed = a.ks, unix.ECONNRESET
+	} else if state != connected {
+		ks = nil
+	}
+	if ks == nil || k == nil {
 		x.mu.Unlock()
 		unix.Close(fd)
 		return unix.EISCONN // a pair, or it has broken at this moment
 	}
-	x.ks, x.k, x.carrier, x.peer = nil, nil, nil, nil
+	x.ks, x.k, x.carrier, x.peer, x.attempt, x.untold = nil, nil, nil, nil, nil, false
 	x.beginAgain()
 	bound := x.state
 	x.state = dead // until the program has another S

@@ -3991,6 +3991,26 @@ static void nobody(void)
 		close(second);
 		close(ep);
 	}
+	/* Of an attempt: a full listener lets nobody in. */
+	int full = listener(0, 0, &mine), first = connected(&mine);
+	int w = sock(SOCK_STREAM | SOCK_NONBLOCK);
+	say("attempt: connect = %s", res(connect(w, &mine.sa, addrlen_of(fam))));
+	say("attempt: poll %s", ready(w, 100));
+	say("attempt: to nobody = %s", res(connect(w, &none.sa, sizeof none.sa)));
+	say("attempt: poll %s", ready(w, 0));
+	say("attempt: SO_ERROR %s", err(soerror(w)));
+	say("attempt: poll then %s", ready(w, 0));
+	say("attempt: another = %s", res(connect(w, &a.sa, addrlen_of(fam))));
+	say("attempt: poll %s", awaits(w, POLLOUT));
+	say("attempt: SO_ERROR %s", err(soerror(w)));
+	int s = accept(l, NULL, NULL);
+	write(s, "x", 1);
+	say("attempt: poll %s", awaits(w, POLLIN));
+	say("attempt: this arrives: %s", received(w, 0));
+	close(s);
+	close(w);
+	close(first);
+	close(full);
 	/* Of one that has been reset. */
 	int fd[2];
 	pair(fd);
