@@ -525,6 +525,8 @@ func (t *trap) nextAccepted(l, flags int) (y *socket, fd int, err error) {
 		}
 		if accepted := y.givenBack(); accepted >= 0 {
 			unix.Close(fd)
+			// Who had accepted it may have asked for the other.
+			unix.SetNonblock(accepted, flags&unix.SOCK_NONBLOCK != 0)
 			return y, accepted, nil
 		}
 		x.dequeue(y)

@@ -1,4 +1,5 @@
 """What becomes of a connection for which accept(2) had no descriptor, when nobody listens any more."""
+import ctypes
 import errno
 import os
 import resource
@@ -35,4 +36,16 @@ for family, address in (socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1'):
         os.waitpid(child, 0)
         os.close(told)
         os.close(tell)
+
+# It is of the kind that the call asks for that gets it.
+libc = ctypes.CDLL(None, use_errno=True)
+l = socket.create_server(('127.0.0.1', 0))
+clients = []
+for first, second in (socket.SOCK_NONBLOCK, 0), (0, socket.SOCK_NONBLOCK):
+    clients.append(socket.create_connection(l.getsockname()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (clients[-1].fileno() + 1, usual[1]))
+    fd = libc.accept4(l.fileno(), None, None, first)
+    print('accept4 =', fd, errno.errorcode[ctypes.get_errno()])
+    resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+    print('blocking:', os.get_blocking(libc.accept4(l.fileno(), None, None, second)))
 print('end')
