@@ -87,3 +87,15 @@ func parseWatch(line string) (wd int32, ok bool) {
 	n, err := strconv.ParseUint(hex, 16, 31)
 	return int32(n), found && more && err == nil
 }
+
+// waitingFDs tells how many descriptors wait in messages that a local socket has not received yet, by its file in a directory fdinfo:
+//
+//	scm_fds: 2
+func waitingFDs(info []byte) (n int) {
+	for line := range strings.Lines(string(info)) {
+		if rest, found := strings.CutPrefix(line, "scm_fds:"); found {
+			n, _ = strconv.Atoi(strings.TrimSpace(rest))
+		}
+	}
+	return n
+}

@@ -4,6 +4,7 @@ package hijack
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -56,4 +57,36 @@ func FuzzParseWatch(f *testing.F) {
 			t.Errorf("%q: %d", other, got)
 		}
 	})
+}
+
+// The host tells what waits in a local socket, and no longer when it has been received.
+func TestWaitingFDs(t *testing.T) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	waiting := func() int {
+		info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", pair[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return waitingFDs(info)
+	}
+	if n := waiting(); n != 0 {
+		t.Errorf("%d wait, and none was sent", n)
+	}
+	if err := unix.Sendmsg(pair[0], []byte{0}, unix.UnixRights(pair[0], pair[1]), nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if n := waiting(); n != 2 {
+		t.Errorf("%d wait, want 2", n)
+	}
+	if _, err := unix.Read(pair[1], make([]byte, 1)); err != nil { // which closes them
+		t.Fatal(err)
+	}
+	if n := waiting(); n != 0 {
+		t.Errorf("%d wait, and all were received", n)
+	}
 }

@@ -439,13 +439,17 @@ func (p *pair) resetClosed() bool {
 	return true
 }
 
-// isHeld tells whether a program has S.
+// isHeld tells whether a program has S, or may get it by a message that nobody has received yet.
 func (x *socket) isHeld() bool {
-	fd, ok := x.borrow()
-	if ok {
-		unix.Close(fd)
+	has := func() bool {
+		fd, ok := x.borrow()
+		if ok {
+			unix.Close(fd)
+		}
+		return ok
 	}
-	return ok
+	// Or it was just received.
+	return has() || x.s.passes() || has()
 }
 
 // pairEnded is called when nobody holds S any more, or M when there is none.

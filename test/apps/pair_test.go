@@ -198,6 +198,15 @@ func TestPair(t *testing.T) {
 	}
 }
 
+// TestPairPassed: an end that waits for who receives it is not closed.
+func TestPairPassed(t *testing.T) {
+	python := find(t, "python3")
+	want := succeeds(t, onHost(python, "passed.py"), limit)
+	if got := pairKernel(t).want(t, python, "passed.py"); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
 // TestPairLost: programs that are joined see the end when their kernel is lost.
 func TestPairLost(t *testing.T) {
 	all(t)
