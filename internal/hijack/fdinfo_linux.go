@@ -94,7 +94,9 @@ func parseWatch(line string) (wd int32, ok bool) {
 func waitingFDs(info []byte) (n int) {
 	for line := range strings.Lines(string(info)) {
 		if rest, found := strings.CutPrefix(line, "scm_fds:"); found {
-			n, _ = strconv.Atoi(strings.TrimSpace(rest))
+			if waiting, err := strconv.ParseUint(strings.TrimSpace(rest), 10, 31); err == nil {
+				n = int(waiting)
+			}
 		}
 	}
 	return n

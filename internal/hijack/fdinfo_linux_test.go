@@ -90,3 +90,18 @@ func TestWaitingFDs(t *testing.T) {
 		t.Errorf("%d wait, and all were received", n)
 	}
 }
+
+// The host's words for that (unix_show_fdinfo), and nothing else, are read as what they say.
+func FuzzWaitingFDs(f *testing.F) {
+	f.Add(uint16(2), "pos:\t0\nflags:\t02\n")
+	f.Add(uint16(0), "scm_fds: -1\n")
+	f.Add(uint16(65535), "scm_fds: 99999999999999999999\n")
+	f.Fuzz(func(t *testing.T, n uint16, other string) {
+		if got := waitingFDs(fmt.Appendf(nil, "%s\nscm_fds: %d\n", other, n)); got != int(n) {
+			t.Errorf("%q, %d: %d", other, n, got)
+		}
+		if got := waitingFDs([]byte(other)); got < 0 || got > 0 && !strings.Contains(other, "scm_fds:") {
+			t.Errorf("%q: %d", other, got)
+		}
+	})
+}

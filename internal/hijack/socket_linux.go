@@ -477,6 +477,23 @@ func (t *trap) shutdown() {
 		e := x.stopListening(t)
 		x.op.Unlock()
 		t.done(0, e)
+	case state == connecting:
+		// Whatever direction: there is nothing yet to end but the attempt.
+		x.op.Lock()
+		x.mu.Lock()
+		over := x.state != connecting
+		x.mu.Unlock()
+		if over {
+			x.op.Unlock()
+			t.shutdown()
+			return
+		}
+		e := x.giveUpConnection(t)
+		x.op.Unlock()
+		if e == unix.EISCONN {
+			e = unix.ENOTCONN
+		}
+		t.done(0, e)
 	case state == connected || state == listening && stream || x.standIn.asUDP() || shows:
 		if p != nil {
 			p.shutdown(t.arg(1))

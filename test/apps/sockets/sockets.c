@@ -4009,6 +4009,13 @@ static void nobody(void)
 	say("attempt: this arrives: %s", received(w, 0));
 	close(s);
 	close(w);
+	w = sock(SOCK_STREAM | SOCK_NONBLOCK);
+	connect(w, &mine.sa, addrlen_of(fam));
+	say("attempt: shutdown = %s", res(shutdown(w, SHUT_WR)));
+	say("attempt: poll %s", ready(w, 0));
+	say("attempt: shutdown again = %s", res(shutdown(w, SHUT_WR)));
+	SAY2("attempt: send = %s, recv = %s", res(send(w, "x", 1, MSG_NOSIGNAL)), received(w, MSG_DONTWAIT));
+	close(w);
 	close(first);
 	close(full);
 	/* Of one that has been reset. */
