@@ -60,7 +60,9 @@ func TestHostileLendDatagrams(t *testing.T) {
 		{3, sysproxy.LendBeginLabels, pair[:1], errno(netbsd.EOPNOTSUPP)},
 		{3, sysproxy.LendBeginLabels, nil, errno(netbsd.EOPNOTSUPP)},
 		{99, sysproxy.LendBeginLabels, pair[:1], errno(netbsd.EBADF)},
-		{3, 4, nil, malformed},
+		{3, sysproxy.LendAbandon, nil, sysproxy.LendDatagramsReply{End: sysproxy.LoanRevoked}},
+		{99, sysproxy.LendAbandon, nil, errno(netbsd.EBADF)},
+		{3, 5, nil, malformed},
 		{3, 1 << 31, pair[:1], malformed},
 	} {
 		if m := ask(sysproxy.LendDatagrams{FD: tt.fd, Op: tt.op}, tt.fds...); m != tt.want {

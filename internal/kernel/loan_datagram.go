@@ -10,6 +10,9 @@ import (
 type DatagramLender interface {
 	// LendDatagrams begins a loan. It fails with EBUSY while there is another.
 	LendDatagrams(notify func(lend.Events)) (lend.Datagrams, error)
+	// Abandon has the socket receive nothing any more: what has come and nobody has received, and what comes from now on,
+	// goes where it would if the socket were closed.
+	Abandon()
 }
 
 // lendDatagrams answers a LENDDGRAM, when the loan has ended.
@@ -18,13 +21,13 @@ func (c *conn) lendDatagrams(h sysproxy.Header, payload []byte) bool {
 		return c.refuse(h, sysproxy.ErrMalformedRequest)
 	}
 	m, err := c.layout.ParseLendDatagrams(h, payload)
-	if err != nil || m.Op > sysproxy.LendBeginLabels {
+	if err != nil || m.Op > sysproxy.LendAbandon {
 		closeFile(c.link.takeFile())
 		return c.refuse(h, sysproxy.ErrMalformedRequest)
 	}
-	if m.Op == sysproxy.LendTakeBack {
+	if m.Op == sysproxy.LendTakeBack || m.Op == sysproxy.LendAbandon {
 		reply := sysproxy.LendDatagramsReply{End: sysproxy.LoanRevoked}
-		if err := c.takeBack(m.FD); err != nil {
+		if err := c.takeBack(m.FD, m.Op == sysproxy.LendAbandon); err != nil {
 			reply = sysproxy.LendDatagramsReply{Errno: int32(errnoOf(err))}
 		}
 		return c.send(reply, h.ReqNo, true)
@@ -49,8 +52,9 @@ func (c *conn) lendDatagrams(h sysproxy.Header, payload []byte) bool {
 
 func lendDatagramsReply(r sysproxy.LendReply) sysproxy.Message { return sysproxy.LendDatagramsReply(r) }
 
-// takeBack ends the loan of what a descriptor leads to, if there is one of datagrams.
-func (c *conn) takeBack(fd int32) error {
+// takeBack ends the loan of what a descriptor leads to, if there is one of datagrams. abandon says that the program's end is
+// closed.
+func (c *conn) takeBack(fd int32, abandon bool) error {
 	hd, err := c.proc.fds.get(fd)
 	if err != nil {
 		return err
@@ -59,8 +63,13 @@ func (c *conn) takeBack(fd int32) error {
 	hd.desc.mu.Lock()
 	loan := hd.desc.lent
 	hd.desc.mu.Unlock()
-	if _, ok := hd.File.(DatagramLender); ok && loan != nil {
-		loan.TakeBack()
+	lender, ok := hd.File.(DatagramLender)
+	switch {
+	case !ok:
+	case loan != nil:
+		loan.TakeBack(abandon)
+	case abandon:
+		lender.Abandon()
 	}
 	return nil
 }

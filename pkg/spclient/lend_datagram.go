@@ -82,8 +82,22 @@ func (c *Conn) LendDatagramsLabelled(ctx context.Context, fd FD, k, table int, e
 // TakeBackDatagrams ends the loan of fd if there is one: what S has sent up to now is sent,
 // what S had no room for waits in fd, and ended of LendDatagrams is called.
 func (c *Conn) TakeBackDatagrams(ctx context.Context, fd FD) error {
+	return c.takeBack(ctx, fd, sysproxy.LendTakeBack)
+}
+
+// AbandonDatagrams is TakeBackDatagrams when S is closed, of which the kernel hears at its next datagram only. Without a loan,
+// too, fd receives nothing any more: what nobody has received, and what comes from now on, goes where it would if fd were
+// closed. Of a kernel that cannot do so it is TakeBackDatagrams.
+func (c *Conn) AbandonDatagrams(ctx context.Context, fd FD) error {
+	if !c.CanLendLabels() {
+		return c.takeBack(ctx, fd, sysproxy.LendTakeBack)
+	}
+	return c.takeBack(ctx, fd, sysproxy.LendAbandon)
+}
+
+func (c *Conn) takeBack(ctx context.Context, fd FD, op sysproxy.LendOp) error {
 	done := make(chan error, 1)
-	m := sysproxy.LendDatagrams{FD: fd.num, Op: sysproxy.LendTakeBack}
+	m := sysproxy.LendDatagrams{FD: fd.num, Op: op}
 	err := c.loan(ctx, fd, sysproxy.ExtLendDatagrams, sysproxy.TypeLendDatagrams, m, -1, func(e LoanEnd) { done <- e.Err })
 	if err != nil {
 		return err

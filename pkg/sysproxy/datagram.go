@@ -23,7 +23,7 @@ const TypeLendDatagrams Type = 0x4c02
 // first byte: of the path that S is bound to, opened with O_PATH, or of a socket that S is
 // connected to, and that is connected to S.
 //
-// It is answered when the loan has ended, or could not begin; with Op TakeBack at once.
+// It is answered when the loan has ended, or could not begin; with Op LendTakeBack or LendAbandon at once.
 type LendDatagrams struct {
 	FD int32 // the socket
 	Op LendOp
@@ -46,6 +46,10 @@ const (
 	// server sends what comes, and of a table, a file in memory, in which it says from whom a datagram comes and with
 	// which control messages. Where in it is the datagram's label, a number in the packet's time to live and type of service.
 	LendBeginLabels LendOp = 3
+	// LendAbandon is LendTakeBack when S is closed, whether there is a loan or not, which ends with LoanClosed: the socket can
+	// still send, but receives nothing any more. What has come for it and nobody has received, and what comes from now on, goes where it
+	// would if the socket were closed. It is of [ExtLendLabels].
+	LendAbandon LendOp = 4
 )
 
 // LoanControl ends a loan of datagrams to a connected S that was begun with LendBegin: control messages came with the next

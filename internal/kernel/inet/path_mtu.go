@@ -72,7 +72,7 @@ func (s *Stack) seeksPath4(proto uint8, local, remote endpoint) bool {
 	case netbsd.IPPROTO_TCP:
 		return s.sockets.endTCP(local, remote) != nil
 	case netbsd.IPPROTO_UDP:
-		if so := s.sockets.findUDP(0, remote, local); so != nil && seeks(&so.socket) {
+		if so := s.sockets.findUDP(0, remote, local, nil); so != nil && seeks(&so.socket) {
 			return true
 		}
 	}
@@ -104,7 +104,7 @@ func (s *Stack) tooBig6(proto uint8, local, remote endpoint, mtu uint32) {
 	case netbsd.IPPROTO_TCP:
 		connected = s.sockets.endTCP(local, remote) != nil
 	case netbsd.IPPROTO_UDP:
-		so := s.sockets.findUDP(0, remote, local)
+		so := s.sockets.findUDP(0, remote, local, nil)
 		if so == nil {
 			break
 		}

@@ -17,6 +17,7 @@ type dgramSocket struct {
 	queue         []datagram
 	size          int // bytes in queue (sb_cc)
 	lent          bool
+	abandoned     bool // nothing is received any more
 	flags
 }
 
@@ -32,6 +33,7 @@ type datagram struct {
 	from    []byte // sockaddr
 	control []netbsd.Cmsg
 	data    []byte
+	packet  *packet // which it came in, of UDP
 }
 
 // size is the bytes that the datagram takes of the buffer: NetBSD counts
@@ -49,7 +51,7 @@ func (d *datagram) size(m *netbsd.Machine) int {
 func (so *dgramSocket) deliver(d datagram) bool {
 	so.mu.Lock()
 	n := d.size(so.m)
-	fits := !so.closed && !so.cantRecv && n <= so.rcv.hiwat-so.size
+	fits := !so.closed && !so.abandoned && !so.cantRecv && n <= so.rcv.hiwat-so.size
 	if fits {
 		so.queue = append(so.queue, d)
 		so.size += n

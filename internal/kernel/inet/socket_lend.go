@@ -14,22 +14,29 @@ var (
 // dgramLoan is a socket whose datagrams somebody else than its calls sends and receives.
 // Calls may as well.
 type dgramLoan struct {
-	so   *dgramSocket
-	send func([]byte) (int, error)
-	w    kernel.Watcher
+	so      *dgramSocket
+	send    func([]byte) (int, error)
+	abandon func(undelivered []datagram)
+	w       kernel.Watcher
 }
 
 // LendDatagrams implements [kernel.DatagramLender].
 func (so *udpSocket) LendDatagrams(notify func(lend.Events)) (lend.Datagrams, error) {
-	return so.lend(notify, so.Write)
+	return so.lend(notify, so.Write, so.abandon)
 }
+
+// Abandon implements [kernel.DatagramLender].
+func (so *udpSocket) Abandon() { so.abandon(nil) }
 
 // LendDatagrams implements [kernel.DatagramLender].
 func (so *rawSocket) LendDatagrams(notify func(lend.Events)) (lend.Datagrams, error) {
-	return so.lend(notify, so.Write)
+	return so.lend(notify, so.Write, func([]datagram) {})
 }
 
-func (so *dgramSocket) lend(notify func(lend.Events), send func([]byte) (int, error)) (lend.Datagrams, error) {
+// Abandon implements [kernel.DatagramLender]. Whatever comes all raw sockets get: nobody gets more without this one.
+func (so *rawSocket) Abandon() {}
+
+func (so *dgramSocket) lend(notify func(lend.Events), send func([]byte) (int, error), abandon func([]datagram)) (lend.Datagrams, error) {
 	so.mu.Lock()
 	closed, lent := so.closed, so.lent
 	so.lent = lent || !closed
@@ -41,7 +48,7 @@ func (so *dgramSocket) lend(notify func(lend.Events), send func([]byte) (int, er
 		return nil, netbsd.EBUSY
 	}
 	// Not with so.mu, which who is notified takes.
-	l := &dgramLoan{so: so, send: send}
+	l := &dgramLoan{so: so, send: send, abandon: abandon}
 	l.w = kernel.Watcher{Notify: func() { notify(lend.Readable) }, Events: kernel.Readable}
 	so.Watch(&l.w)
 	return l, nil
@@ -59,16 +66,16 @@ func (l *dgramLoan) Recv() (lend.Datagram, error) {
 		return lend.Datagram{}, netbsd.EAGAIN
 	}
 	d := so.pop()
-	return lend.Datagram{From: d.from, Control: d.control, Data: d.data}, nil
+	return lend.Datagram{From: d.from, Control: d.control, Data: d.data, Whole: d.packet}, nil
 }
 
 // Unread implements [lend.Datagrams]. There is room, unless others have come meanwhile; then
 // it is that of one more.
 func (l *dgramLoan) Unread(g lend.Datagram) {
 	so := l.so
-	d := datagram{from: g.From, control: g.Control, data: g.Data}
+	d := received(g)
 	so.mu.Lock()
-	if so.closed || so.cantRecv {
+	if so.closed || so.abandoned || so.cantRecv {
 		so.mu.Unlock()
 		return
 	}
@@ -76,6 +83,21 @@ func (l *dgramLoan) Unread(g lend.Datagram) {
 	so.size += d.size(so.m)
 	so.mu.Unlock()
 	so.Wake(kernel.Readable)
+}
+
+// received is a datagram that Recv gave.
+func received(g lend.Datagram) datagram {
+	p, _ := g.Whole.(*packet)
+	return datagram{from: g.From, control: g.Control, data: g.Data, packet: p}
+}
+
+// Abandon implements [lend.Datagrams].
+func (l *dgramLoan) Abandon(undelivered []lend.Datagram) {
+	list := make([]datagram, len(undelivered))
+	for i, g := range undelivered {
+		list[i] = received(g)
+	}
+	l.abandon(list)
 }
 
 // Encode implements [lend.Datagrams].

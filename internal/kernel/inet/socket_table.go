@@ -83,6 +83,9 @@ func (t *socketTable) remove(p pcb) {
 		list := t.rawList(so.family)
 		*list = slices.DeleteFunc(slices.Clone(*list), func(r *rawSocket) bool { return r == so })
 	case *udpSocket:
+		so.mu.Lock()
+		so.closed = true // so that nobody binds it any more
+		so.mu.Unlock()
 		t.unbind(so)
 	}
 }

@@ -99,61 +99,115 @@ func (s *Stack) udpHandler(_ stack.TransportEndpointID, pkt *stack.PacketBuffer)
 			return true
 		}
 	}
-	from := endpoint{p.src, binary.BigEndian.Uint16(b)}
-	port := binary.BigEndian.Uint16(b[2:])
 	if p.group {
-		if s.udpDeliverGroup(p, from, port, b[header.UDPMinimumSize:]) == 0 {
+		from, port, data := p.udp()
+		if s.udpDeliverGroup(p, from, port, data) == 0 {
 			s.countUDP(family, netbsd.UDP_STAT_NOPORTBCAST)
 		}
 		return true
 	}
-	so := s.sockets.findUDP(p.nic, from, endpoint{p.dst, port})
-	if so == nil && p.noSum6 {
-		s.sockets.udp6Stat[netbsd.UDP6_STAT_NOSUM].Add(1)
+	if s.udpDeliver(p, nil) {
 		return true
 	}
-	if so == nil {
-		s.countUDP(family, netbsd.UDP_STAT_NOPORT)
-		if family == netbsd.AF_INET6 {
-			if !s.isLocal(p.src) {
-				return false
-			}
-			// The engine would count it among those that are limited.
-			s.net.Stats().ICMP.V6.PacketsSent.DstUnreachable.Increment()
-			s.icmp6Quote(p, netbsd.ICMP6_DST_UNREACH, netbsd.ICMP6_DST_UNREACH_NOPORT, 0)
-			return true
-		}
-		s.icmpUnreach(p, netbsd.ICMP_UNREACH_PORT)
-		return true
+	if family == netbsd.AF_INET6 && !s.isLocal(p.src) {
+		return false
 	}
-	so.input(p, from, b[header.UDPMinimumSize:])
+	s.udpRefuse(p)
 	return true
 }
 
-// input gives the socket a datagram (udp4_sendup, udp6_sendup).
-func (so *udpSocket) input(p *packet, from endpoint, data []byte) {
+// udp is what a datagram's header says, whose length has been checked, and what it carries.
+func (p *packet) udp() (from endpoint, port uint16, data []byte) {
+	b := p.payload
+	return endpoint{p.src, binary.BigEndian.Uint16(b)}, binary.BigEndian.Uint16(b[2:]), b[header.UDPMinimumSize:binary.BigEndian.Uint16(b[4:])]
+}
+
+// udpDeliver gives a datagram to the socket that it is for, but for one of them. False says that there is none, and that the sender is
+// to be told.
+func (s *Stack) udpDeliver(p *packet, without *udpSocket) bool {
+	from, port, data := p.udp()
+	for {
+		so := s.sockets.findUDP(p.nic, from, endpoint{p.dst, port}, without)
+		switch {
+		case so == nil && p.noSum6:
+			s.sockets.udp6Stat[netbsd.UDP6_STAT_NOSUM].Add(1)
+			return true
+		case so == nil && p.dst.Is4():
+			s.countUDP(netbsd.AF_INET, netbsd.UDP_STAT_NOPORT)
+			return false
+		case so == nil:
+			s.countUDP(netbsd.AF_INET6, netbsd.UDP_STAT_NOPORT)
+			return false
+		case so.input(p, from, data):
+			return true
+		}
+	}
+}
+
+// udpRefuse tells the sender of a datagram that nobody is there.
+func (s *Stack) udpRefuse(p *packet) {
+	switch {
+	case p.dst.Is4():
+		s.icmpUnreach(p, netbsd.ICMP_UNREACH_PORT)
+	case s.mayTell(p):
+		// The engine would count those of this host among those that are limited.
+		s.net.Stats().ICMP.V6.PacketsSent.DstUnreachable.Increment()
+		s.icmp6Quote(p, netbsd.ICMP6_DST_UNREACH, netbsd.ICMP6_DST_UNREACH_NOPORT, 0)
+	}
+}
+
+// input gives the socket a datagram (udp4_sendup, udp6_sendup). False says that it has just been closed or abandoned, and is
+// not to be found any more.
+func (so *udpSocket) input(p *packet, from endpoint, data []byte) bool {
 	so.mu.Lock()
 	if p.dst.Is4() && so.family == netbsd.AF_INET && p.ttl < so.ip4.minTTL {
 		so.mu.Unlock()
-		return
+		return true
 	}
 	if p.noSum6 && !so.takesNoSum6.Load() {
 		so.mu.Unlock()
 		so.stack.sockets.udp6Stat[netbsd.UDP6_STAT_NOSUM].Add(1)
-		return
+		return true
 	}
-	d := datagram{from: from.sockaddr(so.m, so.family), data: data}
+	d := datagram{from: from.sockaddr(so.m, so.family), data: data, packet: p}
 	if p.dst.Is4() {
 		d.control = so.ip4.controls(&so.socket, p)
 	} else {
 		d.control = so.ip6.controls(&so.socket, p)
 	}
 	so.mu.Unlock()
-	if !so.deliver(d) {
-		so.mu.Lock()
-		so.overflowed++
-		so.mu.Unlock()
-		so.stack.countUDP(so.family, netbsd.UDP_STAT_FULLSOCK)
+	if so.deliver(d) {
+		return true
+	}
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	if so.closed || so.abandoned {
+		return false
+	}
+	so.overflowed++
+	so.stack.countUDP(so.family, netbsd.UDP_STAT_FULLSOCK)
+	return true
+}
+
+// abandonTurns is how often abandon looks whether more has come.
+const abandonTurns = 10
+
+// abandon has the socket receive nothing any more, for whoever was to read it has gone, though its descriptor is still to be closed. What nobody
+// has received, undelivered before that, and what comes from now on goes where it would without the socket, and multicasts, of which all
+// have theirs, nowhere. It can still send.
+func (so *udpSocket) abandon(undelivered []datagram) {
+	list, over := undelivered, false
+	for turn := 0; ; turn++ {
+		for _, d := range list {
+			if p := d.packet; p != nil && !p.group && !so.stack.udpDeliver(p, so) {
+				so.stack.udpRefuse(p)
+			}
+		}
+		if over {
+			return
+		}
+		// What came meanwhile is behind these: so the socket is to be found until nothing did.
+		list, over = so.stack.sockets.abandonUDP(so, turn == abandonTurns)
 	}
 }
 

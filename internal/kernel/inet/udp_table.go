@@ -41,15 +41,15 @@ func (so *udpSocket) matches(nic tcpip.NICID, from, to endpoint) bool {
 // findUDP finds the socket that a datagram is for: the one connected to the
 // sender, else one bound to the address, else one bound to the port; of several one
 // bound to the interface, and the newest, or of those that share what comes the one that has the sender. IPv4 sockets
-// come before IPv6 ones.
-func (t *socketTable) findUDP(nic tcpip.NICID, from, to endpoint) *udpSocket {
+// come before IPv6 ones. It is not without.
+func (t *socketTable) findUDP(nic tcpip.NICID, from, to endpoint, without *udpSocket) *udpSocket {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	var best *udpSocket
 	score := 0
 	var sharing []*udpSocket // as good as best
 	for _, so := range t.udp[to.port] {
-		if !so.matches(nic, from, to) {
+		if so == without || !so.matches(nic, from, to) {
 			continue
 		}
 		n := 1
@@ -97,7 +97,7 @@ func (t *socketTable) bindUDPSocket(so *udpSocket, e endpoint, portOnly bool) (e
 
 func (t *socketTable) bindLocked(so *udpSocket, e endpoint) (endpoint, error) {
 	so.mu.Lock()
-	closed, options, low := so.closed, so.options, so.lowPort()
+	closed, options, low := so.closed || so.abandoned, so.options, so.lowPort()
 	dual := so.family == netbsd.AF_INET6 && so.ip6.flags&in6pV6Only == 0
 	so.mu.Unlock()
 	if closed {
@@ -169,6 +169,21 @@ func (t *socketTable) disconnectUDP(so *udpSocket) {
 	so.mu.Lock()
 	defer so.mu.Unlock()
 	so.local.addr, so.remote, so.connected = netip.Addr{}, endpoint{}, false
+}
+
+// abandonUDP takes what has come for a socket that is to receive nothing any more, and, if that was nothing or in any case,
+// the socket out of the port table. It keeps its address, to send from.
+func (t *socketTable) abandonUDP(so *udpSocket, always bool) (waiting []datagram, over bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	waiting, so.queue, so.size = so.queue, nil, 0
+	if over = always || len(waiting) == 0; over {
+		so.abandoned = true
+		t.unbind(so)
+	}
+	return waiting, over
 }
 
 // unbind takes a socket out of the port table; the lock is held.

@@ -22,6 +22,10 @@ type Datagrams interface {
 	Peer() []byte
 	// Release ends the loan: nothing more is notified.
 	Release()
+	// Abandon is called after Release when the program has closed its socket: what the host did not take for
+	// it, then what has come and nobody has received, and all that comes from now on goes where it would if the socket
+	// were closed. It may take some time.
+	Abandon(undelivered []Datagram)
 }
 
 // Datagram is one that has come. Nobody changes its parts.
@@ -29,6 +33,7 @@ type Datagram struct {
 	From    []byte // a sockaddr
 	Control []netbsd.Cmsg
 	Data    []byte
+	Whole   any // what it came in, for Unread and Abandon
 }
 
 // Control is how a loan of datagrams ends, too: the next has control messages, for

@@ -33,7 +33,11 @@ type datagrams struct {
 	// With labels S is a UDP socket and K is for whatever comes.
 	labels *label.Writer
 	table  int
-	closed bool // S is, as sending to it has told
+	closed bool // S is, as the host or the client has told
+	// last is what was sent last, if anything was (it has a sender then). That it was refused, for S had been closed, the host
+	// tells afterwards: by the next call, or by an event.
+	last    Datagram
+	refused bool
 
 	first Datagram // waits for room in S
 	waits bool     // it does
@@ -174,9 +178,13 @@ func isLocalDatagram(fd int) bool {
 }
 
 // TakeBack ends a loan of datagrams, if it has not ended, once all that the program has sent
-// up to now is sent.
-func (l *Loan) TakeBack() {
-	if l.note(taken) {
+// up to now is sent. closed says that the program has closed its socket, which the host may not have told.
+func (l *Loan) TakeBack(closed bool) {
+	bits := taken
+	if closed {
+		bits = hostGone
+	}
+	if l.note(bits) {
 		l.run()
 	}
 }
@@ -190,8 +198,8 @@ func (d *datagrams) handle(bits uint32) (n int) {
 	case d.err != nil:
 		d.end(Failed, d.err)
 		return 0
-	case d.closed:
-		d.end(Closed, nil)
+	case d.closed, bits&hostGone != 0:
+		d.finish()
 		return 0
 	case bits&revoked != 0:
 		d.end(Revoked, nil)
@@ -319,7 +327,7 @@ func (d *datagrams) down(host bool) (n int) {
 func (d *datagrams) put(g *Datagram) bool {
 	if d.labels != nil {
 		if !d.sendLabelled(g) {
-			d.end(Closed, nil)
+			d.finish()
 			return false
 		}
 		return true
@@ -363,7 +371,7 @@ func (d *datagrams) write(fd int, g *Datagram, watch func() bool) bool {
 		case unix.EAGAIN:
 			return !watch()
 		case unix.ECONNREFUSED, unix.ENOTCONN:
-			d.end(Closed, nil)
+			d.finish()
 			return false
 		}
 		// What S does not take is lost: it has shut down its half, has connected
@@ -384,8 +392,14 @@ func (d *datagrams) sendLabelled(g *Datagram) bool {
 		return true // it is lost: the host has no memory for the table
 	}
 	// S is in a network where nothing refuses but a socket that is no more.
-	d.closed = d.closed || label.Send(d.l.fd, g.Data, number) == unix.ECONNREFUSED
-	return !d.closed
+	if !d.closed && label.Send(d.l.fd, g.Data, number) == unix.ECONNREFUSED {
+		d.closed, d.refused = true, true
+	}
+	if d.closed {
+		return false
+	}
+	d.last = *g
+	return true
 }
 
 // send sends a datagram to S, with its control messages if it is by K: else they are in the sender's name.
@@ -414,20 +428,33 @@ func (d *datagrams) up(limit int) (n int) {
 			n += turnDatagram
 			continue
 		case unix.ECONNREFUSED: // S, with labels, is closed
-			d.end(Closed, nil)
-			return n
+			d.refused = true
+			if !d.closed {
+				d.finish()
+				return n
+			}
+			n += turnDatagram
+			continue
 		default:
 			return n
 		}
 		n += m + turnDatagram
 		// Without room a datagram is lost.
-		if err := d.s.Send(buf[:m]); err != nil && err != netbsd.ENOBUFS && err != netbsd.EAGAIN {
+		if err := d.s.Send(buf[:m]); err != nil && err != netbsd.ENOBUFS && err != netbsd.EAGAIN && !d.closed {
 			d.end(Failed, err)
 			return n
 		}
 	}
 	d.l.note(hostIn)
 	return n
+}
+
+// finish ends the loan of a program that has closed S, which has the kernel abandon its socket. What S has sent
+// before comes first.
+func (d *datagrams) finish() {
+	d.closed = true
+	d.up(maxUp * turnDatagram)
+	d.end(Closed, nil)
 }
 
 // sender gives the socket that stands for a datagram's sender, or nil when there can be
@@ -548,11 +575,22 @@ func (d *datagrams) end(how End, err error) {
 		return
 	}
 	l.over = true
-	if d.waits {
+	var undelivered []Datagram
+	if how == Closed {
+		if d.refused && d.last.From != nil {
+			undelivered = append(undelivered, d.last)
+		}
+		if d.waits {
+			undelivered = append(undelivered, d.first)
+		}
+	} else if d.waits {
 		d.s.Unread(d.first)
-		d.first, d.waits = Datagram{}, false
 	}
+	d.first, d.waits, d.last = Datagram{}, false, Datagram{}
 	d.s.Release()
+	if how == Closed {
+		d.s.Abandon(undelivered)
+	}
 	for d.oldest != nil {
 		d.drop(d.oldest)
 	}

@@ -15,4 +15,4 @@ func (*Pump) NewLabelledLoan(int, func(func(Events)) (Datagrams, error), func(En
 }
 
 // TakeBack does nothing.
-func (*Loan) TakeBack() {}
+func (*Loan) TakeBack(bool) {}

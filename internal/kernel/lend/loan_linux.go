@@ -29,6 +29,7 @@ const (
 	streamBad                    // Broken
 	revoked                      // Revoke was called
 	taken                        // TakeBack was called
+	hostGone                     // it was, for a program that has closed its socket
 	flush                        // Flush
 	corkDue                      // something may have been held back for long enough
 	laneIn                       // there is something in the lane
