@@ -29,6 +29,7 @@ type lending struct {
 	// The socket's mu guards these.
 	loan      *datagramLoan // that there is, or nil
 	never     bool          // calls carry the datagrams
+	abandoned bool          // the kernel's socket receives nothing any more, for S is closed
 	forwarded *kept         // K that forward reads
 	quit      *atomic.Bool  // tells that to end
 	quitted   chan struct{} // closed when it has
@@ -71,6 +72,9 @@ func (x *socket) exchange(ks *spclient.NetSocket) course {
 	}
 	switch l.end.How {
 	case sysproxy.LoanClosed:
+		x.mu.Lock()
+		g.abandoned = true
+		x.mu.Unlock()
 		return over
 	case sysproxy.LoanFailed:
 		x.complain(linuxsock.Errno(l.end.Cause))
@@ -159,9 +163,31 @@ func (x *socket) takeBack() {
 	}
 	// It fails when the loan has ended, or does with the connection.
 	l.ks.Use(func(fd spclient.FD) error { return x.s.conn.TakeBackDatagrams(x.s.ctx, fd) })
+	x.awaitEnd(l)
+}
+
+// awaitEnd waits until a loan that was taken back has ended.
+func (x *socket) awaitEnd(l *datagramLoan) {
 	select {
 	case <-l.done:
 	case <-x.s.ctx.Done():
+	}
+}
+
+// abandonDatagrams is takeBack when S is closed, with or without a loan: what comes until the kernel's socket is closed, too, would be
+// lost with it, and is to be refused or somebody else's.
+func (x *socket) abandonDatagrams() {
+	x.mu.Lock()
+	g := &x.lending
+	l, ks, done := g.loan, x.ks, g.abandoned
+	g.abandoned = true
+	x.mu.Unlock()
+	if ks == nil || done {
+		return
+	}
+	ks.Use(func(fd spclient.FD) error { return x.s.conn.AbandonDatagrams(x.s.ctx, fd) })
+	if l != nil {
+		x.awaitEnd(l)
 	}
 }
 
@@ -187,6 +213,7 @@ func (x *socket) sendsRest() {
 	}
 	x.lending.gate.Lock()
 	defer x.lending.gate.Unlock()
+	x.abandonDatagrams()
 	x.sendRest()
 }
 

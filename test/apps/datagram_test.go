@@ -23,6 +23,25 @@ func TestDatagrams(t *testing.T) {
 	compare(t, want, got, differences)
 }
 
+// TestDatagramsClosed: what is sent to a socket that has just been closed is refused, or another's that has its port.
+func TestDatagramsClosed(t *testing.T) {
+	if server.kernel == "" {
+		t.Skip("compares exec with the host")
+	}
+	if os.Getenv("APPS_SERVER") != "" {
+		t.Skip("NetBSD's own kernel is not told what its datagrams were for")
+	}
+	python := find(t, "python3")
+	host := start(t, onHost(python, "udpclosed.py"))
+	there := start(t, server.command(nil, python, "udpclosed.py"))
+	want := lines(host.finish(2 * limit).Stdout)
+	got := lines(there.finish(2 * limit).Stdout)
+	if len(want) == 0 || want[len(want)-1] != "udpclosed: end" {
+		t.Fatalf("on the host: %q", want)
+	}
+	compare(t, want, got, nil)
+}
+
 // TestErrorAtClose: sockets that are closed while an error comes for them hold nothing up, and
 // the error is none of the socket's that comes next.
 func TestErrorAtClose(t *testing.T) {

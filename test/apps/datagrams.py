@@ -96,7 +96,7 @@ b.close()
 a.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
 poll = select.poll()
 poll.register(a, select.POLLIN)
-# When a socket is closed is not always when the kernel knows.
+# When a socket is closed is not always when NetBSD's own kernel knows.
 for i in range(20):
     a.send(b"nobody's")
     if poll.poll(1000):
