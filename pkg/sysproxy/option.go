@@ -16,8 +16,16 @@ const (
 	SONoCheck      = 0x4c0b // SO_NO_CHECK: whether UDP over IPv4 leaves without checksums
 	SODontRoute    = 0x4c05 // SO_DONTROUTE: NetBSD's, but that datagrams for IPv4 keep their time to live, which there becomes 1
 	SOReach        = 0x4cff // only to be read, of no other system's: the error, 0 for none, that the next datagram to the peer would meet here
+	SODissociate   = 0x4cfe // only to be set, of no other system's: ends a UDP socket's association; Keep* say what stays of its address
 	SOReusePortLB  = 0x4c0f // FreeBSD's SO_REUSEPORT_LB: whether the datagrams of different senders are spread over the sockets of an address that have it
 	SOBindToDevice = 0x4c19 // SO_BINDTOIFINDEX: the index of the only interface that the socket sends by and receives from; 0 is any
+)
+
+// What [SODissociate] leaves a socket of its own address, where connect(2) with an address of no family leaves NetBSD's the port
+// only, and Linux's what it was bound to.
+const (
+	KeepAddress = 1
+	KeepPort    = 2
 )
 
 // MsgKeepTTL beside MSG_DONTROUTE, of send(2) and its kin, is for one datagram what [SODontRoute] is for a socket. It

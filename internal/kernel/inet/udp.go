@@ -433,7 +433,7 @@ func (s *Stack) firstAddr4(broadcast bool) netip.Addr {
 // Bind implements [kernel.Socket].
 func (so *udpSocket) Bind(sa []byte) error {
 	so.mu.Lock()
-	bound := so.isBound()
+	bound := so.local.port != 0 // an address may be left of one that was bound before
 	v6only := so.ip6.flags&in6pV6Only != 0
 	so.mu.Unlock()
 	if bound {
@@ -464,7 +464,7 @@ func (so *udpSocket) Connect(sa []byte) error {
 	connected := so.connected
 	so.mu.Unlock()
 	if connected {
-		s.sockets.disconnectUDP(so)
+		s.sockets.disconnectUDP(so, sysproxy.KeepPort)
 	}
 	remote, err := so.destination(sa)
 	if err != nil {
@@ -514,6 +514,13 @@ func (so *udpSocket) sourceFor(dst netip.Addr) (netip.Addr, error) {
 func (so *udpSocket) SetOption(_ *kernel.Call, level, name int32, value []byte) error {
 	if flag := so.flag(level, name); flag != nil {
 		return so.setFlag(flag, value)
+	}
+	if level == netbsd.SOL_SOCKET && name == sysproxy.SODissociate {
+		v, err := optInt(so.m, value)
+		if err == nil {
+			so.stack.sockets.disconnectUDP(so, v)
+		}
+		return err
 	}
 	if level == netbsd.IPPROTO_UDP {
 		if so.family != netbsd.AF_INET {

@@ -8,6 +8,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // The local and remote addresses of UDP sockets change only with the table's
@@ -162,13 +163,20 @@ func (t *socketTable) connectUDP(so *udpSocket, src netip.Addr, remote endpoint)
 	return nil
 }
 
-// disconnectUDP undoes connectUDP, but for the port.
-func (t *socketTable) disconnectUDP(so *udpSocket) {
+// disconnectUDP undoes connectUDP, but for what is to stay of the local address (sysproxy.SODissociate).
+func (t *socketTable) disconnectUDP(so *udpSocket, keep int32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	so.mu.Lock()
 	defer so.mu.Unlock()
-	so.local.addr, so.remote, so.connected = netip.Addr{}, endpoint{}, false
+	so.remote, so.connected = endpoint{}, false
+	if keep&sysproxy.KeepAddress == 0 {
+		so.local.addr = netip.Addr{}
+	}
+	if keep&sysproxy.KeepPort == 0 {
+		t.unbind(so)
+		so.local.port, so.anonPort = 0, false
+	}
 }
 
 // abandonUDP takes what has come for a socket that is to receive nothing any more, and, if that was nothing or in any case,

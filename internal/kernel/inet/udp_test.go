@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"rumptools/internal/kernel"
@@ -504,4 +505,105 @@ func TestUDPHostErrors(t *testing.T) {
 	a.ifDown(a.ifByName["shmif0"])
 	a.mu.Unlock()
 	check(t, "interface down", to("10.0.0.2:1"), netbsd.ENETDOWN)
+}
+
+// TestUDPDissociate: of its address a socket that is connected to nobody has what it is to keep, and receives at that; a port that it
+// has given up is anybody's.
+func TestUDPDissociate(t *testing.T) {
+	a, _ := pair(t)
+	for _, keep := range []int32{0, sysproxy.KeepAddress, sysproxy.KeepPort, sysproxy.KeepAddress | sysproxy.KeepPort} {
+		for _, address := range []string{"10.0.0.1:5000", "[fd00::1]:5000"} {
+			bound, any := addr(a, address), "0.0.0.0"
+			if bound[1] == inet6 {
+				any = "[::]"
+			}
+			so, other := open(t, a, int32(bound[1]), dgram, 0), open(t, a, int32(bound[1]), dgram, 0)
+			must(t, so.Bind(bound))
+			peer := netip.MustParseAddrPort(address).Addr()
+			to := addr(a, netip.AddrPortFrom(peer, 9).String())
+			must(t, so.Connect(to))
+			check(t, "bind once more", so.Bind(addr(a, any+":0")), netbsd.EINVAL)
+			setInt(t, so, a.machine, netbsd.SOL_SOCKET, sysproxy.SODissociate, keep)
+			if _, err := so.Peer(); err != netbsd.ENOTCONN {
+				t.Errorf("%d: it has a peer", keep)
+			}
+			want := []string{any + ":0", strings.TrimSuffix(address, "5000") + "0", any + ":5000", address}[keep]
+			if got := name(t, so); !bytes.Equal(got, addr(a, want)) {
+				t.Errorf("%d: its name is %x, want %x", keep, got, addr(a, want))
+			}
+			if keep&sysproxy.KeepPort != 0 {
+				check(t, "bind its port", other.Bind(bound), netbsd.EADDRINUSE)
+				send(t, other, []byte("kept"), bound)
+				if m := recv(t, so, 64, 0); string(m.Data) != "kept" {
+					t.Errorf("%d: %q", keep, m.Data)
+				}
+				// As it is for NetBSD's programs.
+				must(t, so.Connect(to))
+				check(t, "connect to nobody", so.Connect(make([]byte, len(bound))), netbsd.EAFNOSUPPORT)
+				if got, want := name(t, so), addr(a, any+":5000"); !bytes.Equal(got, want) {
+					t.Errorf("%d: its name is %x then, want %x", keep, got, want)
+				}
+				must(t, so.Close())
+				must(t, other.Close())
+				continue
+			}
+			must(t, other.Bind(bound))
+			send(t, so, []byte("from anywhere"), bound)
+			m := recv(t, other, 64, 0)
+			if got := name(t, so); portOf(got) == 0 || portOf(got) != portOf(m.Name) || string(m.Data) != "from anywhere" {
+				t.Errorf("%d: its name is %x, and it has sent %q from %x", keep, got, m.Data, m.Name)
+			}
+			setInt(t, so, a.machine, netbsd.SOL_SOCKET, sysproxy.SODissociate, keep)
+			must(t, so.Bind(addr(a, any+":5001")))
+			if got, want := name(t, so), addr(a, any+":5001"); !bytes.Equal(got, want) {
+				t.Errorf("%d: its name is %x in the end, want %x", keep, got, want)
+			}
+			must(t, so.Close())
+			must(t, other.Close())
+		}
+	}
+}
+
+// TestUDPAbandon: a socket that is abandoned is found by nobody, and what has come for it goes to another that shares its port, or
+// is refused.
+func TestUDPAbandon(t *testing.T) {
+	a, _ := pair(t)
+	for _, to := range []string{"127.0.0.1:5000", "[::1]:5000", "10.0.0.1:5000"} {
+		sa := addr(a, to)
+		make := func() *udpSocket {
+			so := open(t, a, int32(sa[1]), dgram, 0)
+			setInt(t, so, a.machine, netbsd.SOL_SOCKET, netbsd.SO_REUSEPORT, 1)
+			must(t, so.Bind(sa))
+			return so.(*udpSocket)
+		}
+		older, newer := make(), make()
+		client := open(t, a, int32(sa[1]), dgram, 0)
+		must(t, client.Connect(sa))
+		for i := range 20 {
+			send(t, client, []byte{byte(i)}, nil)
+		}
+		newer.Abandon()
+		for i := range 40 {
+			if i >= 20 {
+				send(t, client, []byte{byte(i)}, nil)
+			}
+			if m := recv(t, older, 64, 0); len(m.Data) != 1 || int(m.Data[0]) != i {
+				t.Fatalf("%s: %x, want %x", to, m.Data, i)
+			}
+		}
+		nothing(t, newer)
+		send(t, client, []byte("x"), nil)
+		older.Abandon()
+		for range 2 {
+			err := await(t, client, func() error {
+				_, err := client.Recv(nil, &kernel.Message{Data: []byte{0}})
+				return err
+			})
+			check(t, "receive from "+to, err, netbsd.ECONNREFUSED)
+			client.Send(nil, &kernel.Message{Data: []byte("x")})
+		}
+		for _, so := range []kernel.Socket{older, newer, client} {
+			must(t, so.Close())
+		}
+	}
 }
