@@ -8,6 +8,7 @@ import (
 	"rumptools/internal/hijack/linuxsock"
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
+	"rumptools/pkg/sysproxy"
 )
 
 // associate is connect(2) for sockets of datagrams.
@@ -33,8 +34,12 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 		return x.dissociate(host, ks)
 	}
 	x.mu.Lock()
-	before := x.remote
+	before, keeps := x.remote, x.keeps
 	x.mu.Unlock()
+	if before != nil && keeps&sysproxy.KeepAddress != 0 {
+		// NetBSD takes away what is to be its address to the next peer, too.
+		x.disconnectKernel(ks, keeps|sysproxy.KeepPort)
+	}
 	x.wayToGroups(ks, addr)
 	if err := ks.Connect(x.s.ctx, addr); err != nil {
 		e = x.useErrno(linuxsock.Connect, err, addr)
@@ -43,7 +48,7 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 	}
 	if e != 0 {
 		// The one before is still the peer, and not for NetBSD.
-		x.disconnectKernel(ks)
+		x.disconnectKernel(ks, keeps|sysproxy.KeepPort)
 		if before != nil {
 			ks.Connect(x.s.ctx, before)
 		}
@@ -79,10 +84,10 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 	return 0
 }
 
-// dissociate is connect(2) to nobody.
+// dissociate is connect(2) to nobody. A socket keeps what it was bound to.
 func (x *socket) dissociate(host int, ks *spclient.NetSocket) unix.Errno {
 	x.mu.Lock()
-	k := x.k
+	k, keeps := x.k, x.keeps
 	x.k, x.kKey, x.remote, x.peer = nil, "", nil, nil
 	x.association++
 	if x.state == connected {
@@ -93,14 +98,28 @@ func (x *socket) dissociate(host int, ks *spclient.NetSocket) unix.Errno {
 	if k != nil {
 		k.close()
 	}
-	x.disconnectKernel(ks)
+	if x.disconnectKernel(ks, keeps) && keeps&sysproxy.KeepPort == 0 {
+		x.mu.Lock()
+		x.state, x.local = fresh, nil
+		x.mu.Unlock()
+	}
 	return 0
 }
 
-// disconnectKernel ends the association of the kernel's socket.
-func (x *socket) disconnectKernel(ks *spclient.NetSocket) {
+// disconnectKernel ends the association of the kernel's socket, of whose address some stays (sysproxy.SODissociate). False says
+// that what stays is the port, which is all that NetBSD's own kernel leaves.
+func (x *socket) disconnectKernel(ks *spclient.NetSocket, keeps int32) bool {
+	if x.opts.Protocol == unix.IPPROTO_UDP && x.opts.Type == unix.SOCK_DGRAM && !x.s.noReach.Load() {
+		err := ks.Use(func(fd spclient.FD) error {
+			return x.s.conn.SetsockoptInt(x.s.ctx, fd, netbsd.SOL_SOCKET, sysproxy.SODissociate, keeps)
+		})
+		if err == nil {
+			return true
+		}
+	}
 	sa := make([]byte, netbsd.SizeofSockaddrIn)
 	sa[0], sa[1] = netbsd.SizeofSockaddrIn, netbsd.AF_UNSPEC
 	// NetBSD does it, and says that the address is none.
 	ks.Connect(x.s.ctx, sa)
+	return false
 }

@@ -11,6 +11,7 @@ import (
 	"rumptools/internal/hijack/linuxsock"
 	"rumptools/internal/hijack/netview"
 	"rumptools/pkg/netbsd"
+	"rumptools/pkg/sysproxy"
 )
 
 // bind is bind(2).
@@ -56,7 +57,7 @@ func (t *trap) bind() {
 			addr = name
 		}
 		x.mu.Lock()
-		x.local = addr
+		x.local, x.keeps = addr, x.keeps|askedFor(asked)
 		if x.state == fresh {
 			x.state = bound
 		}
@@ -69,6 +70,18 @@ func (t *trap) bind() {
 	t.s.changed()
 	t.s.say("%d: bind %d %s: %v", t.TID, t.arg(0), describe(sa), e)
 	t.done(0, e)
+}
+
+// askedFor is what is a socket's own of an address that it is bound to, which is Linux's: the rest the kernel chooses.
+func askedFor(sa []byte) (keeps int32) {
+	ap, ok := linuxsock.Addr(sa)
+	if ok && !ap.Addr().IsUnspecified() {
+		keeps |= sysproxy.KeepAddress
+	}
+	if ok && ap.Port() != 0 {
+		keeps |= sysproxy.KeepPort
+	}
+	return keeps
 }
 
 // listened is EADDRINUSE when another socket listens at an address that this one has, or is to

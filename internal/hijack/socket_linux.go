@@ -94,6 +94,7 @@ type socket struct {
 	drainedBytes                   int
 	deaf                           bool   // it listened in a kernel that is lost
 	local                          []byte // the address that it was bound to, NetBSD's
+	keeps                          int32  // what bind(2) has asked for of that: sysproxy.KeepAddress, KeepPort
 	peer                           []byte // the address of the other side, Linux's, when it is known
 
 	lastName []byte // the address that it had when it broke, Linux's

@@ -64,7 +64,7 @@ type supervisor struct {
 
 	pairSysctl pairSysctl
 
-	noReach   atomic.Bool  // the kernel does not know sysproxy.SOReach
+	noReach   atomic.Bool  // the kernel does not know sysproxy.SOReach, nor SODissociate
 	carriers  atomic.Int32 // connections whose bytes are carried
 	idle      atomic.Int32 // receivers that wait for a call
 	busy      atomic.Int32 // receivers that answer one

@@ -95,6 +95,30 @@ round trip, IPv6: ('hello', True, '00000000')
 	}
 }
 
+// TestKeptAddress: a socket keeps the address that it was bound to when it is connected to another peer, however near that is.
+func TestKeptAddress(t *testing.T) {
+	twoKernels(t)
+	h := startKernel(t, "kept", "--bus", filepath.Join(tempDir(t), "bus"), "--address", "10.51.0.2/24", "--address", "fd51::2/64")
+	tool(t, "rifconfig", "--server", h.kernel, "-w", "30")
+	got := h.want(t, find(t, "python3"), "-c", `
+import socket
+for mine, near in ("10.51.0.2", "127.0.0.1"), ("fd51::2", "::1"):
+    family = socket.AF_INET6 if ":" in mine else socket.AF_INET
+    peers = [socket.socket(family, socket.SOCK_DGRAM) for _ in range(2)]
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    s.bind((mine, 0))
+    for p in peers:
+        p.bind((near, 0))
+        s.connect(p.getsockname())
+        s.send(b"x")
+        print(s.getsockname()[0], p.recvfrom(1)[1] == s.getsockname())
+`)
+	// As Linux says.
+	if want := "10.51.0.2 True\n10.51.0.2 True\nfd51::2 True\nfd51::2 True\n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
 // TestRefusals: every datagram to a port of the kernel's own that nobody has is refused, however many there are: a
 // resolver waits for seconds where it is not told.
 func TestRefusals(t *testing.T) {

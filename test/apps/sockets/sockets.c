@@ -2447,6 +2447,72 @@ static const char *device_of(int fd)
 
 static int to_device(int fd, const char *name) { return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, strlen(name)); }
 
+/* What a socket has of its address once it is connected to nobody: what it was bound to. */
+static void dissociate(void)
+{
+	static const struct {
+		const char *what;
+		int binds, address, port;
+	} kinds[] = {
+		{"unbound", 0, 0, 0}, {"any address", 1, 0, 0}, {"any address and a port", 1, 0, 1},
+		{"an address", 1, 1, 0}, {"an address and a port", 1, 1, 1},
+	};
+	union addr none = {.sa.sa_family = AF_UNSPEC}, a, b, peer, other;
+	int s = patient(bound(SOCK_DGRAM, &peer)), k = patient(bound(SOCK_DGRAM, &other));
+	char buf[16];
+	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+		int fd = bound(SOCK_DGRAM, &a);
+		close(fd);
+		fd = patient(sock(SOCK_DGRAM));
+		a = address(fam, kinds[i].address ? myhost() : anyhost(), kinds[i].port ? port_of(&a) : 0);
+		if (kinds[i].binds)
+			say("%s: bind = %s", kinds[i].what, res(bind(fd, &a.sa, addrlen_of(fam))));
+		for (int connects = 0; connects < 3; connects++) {
+			if (connects > 0)
+				say("connect = %s", res(connect(fd, &peer.sa, addrlen_of(fam))));
+			if (connects > 1)
+				say("connect to another = %s", res(connect(fd, &other.sa, addrlen_of(fam))));
+			if (connects > 0) {
+				say_names("connected", fd);
+				a = sockname(fd);
+				int to = connects > 1 ? k : s;
+				socklen_t len = sizeof b;
+				say("send = %s", res(send(fd, "x", 1, 0)));
+				say("recvfrom = %s", res(recvfrom(to, buf, sizeof buf, 0, &b.sa, &len)));
+				say("from %s", same(&a, &b));
+				sendto(to, "waits", 5, 0, &a.sa, addrlen_of(fam));
+				say("poll %s", awaits(fd, POLLIN));
+			}
+			for (int twice = 0; twice < 2; twice++) {
+				say("AF_UNSPEC = %s", res(connect(fd, &none.sa, sizeof none.sa)));
+				say_names("then", fd);
+			}
+			b = sockname(fd);
+			say("port %s", port_of(&b) == 0 ? "none" : port_of(&b) == port_of(&a) ? "the same" : "another");
+			if (connects > 0)
+				say("what has come: %s", received(fd, 0));
+			say("to somebody = %s", res(sendto(fd, "y", 1, 0, &peer.sa, addrlen_of(fam))));
+			say_names("then", fd);
+			b = sockname(fd);
+			a = address(fam, myhost(), port_of(&b));
+			socklen_t len = sizeof b;
+			say("recvfrom = %s", res(recvfrom(s, buf, sizeof buf, 0, &b.sa, &len)));
+			say("from %s", same(&a, &b));
+			say("from another = %s", res(sendto(k, "another", 7, 0, &a.sa, addrlen_of(fam))));
+			say("recv = %s", received(fd, 0));
+		}
+		a = address(fam, anyhost(), 0);
+		say("bind = %s", res(bind(fd, &a.sa, addrlen_of(fam))));
+		connect(fd, &none.sa, sizeof none.sa);
+		int third = sock(SOCK_DGRAM);
+		say("bind of another to the port = %s", res(bind(third, &b.sa, addrlen_of(fam))));
+		close(third);
+		say("bind then = %s", res(bind(fd, &a.sa, addrlen_of(fam))));
+		say_names("bound", fd);
+		close(fd);
+	}
+}
+
 static void device(void)
 {
 	union addr a, to;
@@ -4034,7 +4100,7 @@ static void nobody(void)
 static const struct { const char *name; void (*run)(void); int seconds; } sections[] = {
 	{"fresh", fresh, 20}, {"basic", basic, 20}, {"halfclose", halfclose, 20}, {"reset", reset, 30}, {"timeouts", timeouts, 30},
 	{"nonblock", nonblock, 30}, {"nobody", nobody, 20}, {"backlog", backlog, 60}, {"accepts", accepts, 40}, {"inuse", inuse, 20}, {"dualstack", dualstack, 20},
-	{"udp", udp, 40}, {"control", control, 20}, {"errqueue", errqueue, 40}, {"plain", plain, 20}, {"mtu", mtu, 40}, {"whole", whole, 40}, {"device", device, 20}, {"noroute", noroute, 20}, {"multicast", multicast, 20}, {"oob", oob, 20}, {"bulk", bulk, 40}, {"smallbuf", smallbuf, 60},
+	{"udp", udp, 40}, {"dissociate", dissociate, 20}, {"control", control, 20}, {"errqueue", errqueue, 40}, {"plain", plain, 20}, {"mtu", mtu, 40}, {"whole", whole, 40}, {"device", device, 20}, {"noroute", noroute, 20}, {"multicast", multicast, 20}, {"oob", oob, 20}, {"bulk", bulk, 40}, {"smallbuf", smallbuf, 60},
 	{"options", options, 20},
 	{"mixes", mixes, 30}, {"forks", forks, 60}, {"rights", rights, 20}, {"exec", execs, 20}, {"closeall", closeall, 20}, {"emfile", emfile, 20},
 	{"signals", signals, 60}, {"jobs", jobs, 30}, {"threads", threads, 60},
