@@ -3,6 +3,8 @@
 package hijack
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/linuxsock"
@@ -38,8 +40,9 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 	x.mu.Unlock()
 	if before != nil && keeps&sysproxy.KeepAddress != 0 {
 		// NetBSD takes away what is to be its address to the next peer, too.
-		x.disconnectKernel(ks, keeps|sysproxy.KeepPort)
+		ks = x.disconnectKernel(ks, keeps|sysproxy.KeepPort)
 	}
+	x.takePort(ks)
 	x.wayToGroups(ks, addr)
 	if err := ks.Connect(x.s.ctx, addr); err != nil {
 		e = x.useErrno(linuxsock.Connect, err, addr)
@@ -48,7 +51,7 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 	}
 	if e != 0 {
 		// The one before is still the peer, and not for NetBSD.
-		x.disconnectKernel(ks, keeps|sysproxy.KeepPort)
+		ks = x.disconnectKernel(ks, keeps|sysproxy.KeepPort)
 		if before != nil {
 			ks.Connect(x.s.ctx, before)
 		}
@@ -84,6 +87,9 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 	return 0
 }
 
+// portAt is where in a sockaddr of either family the port is.
+const portAt = 2
+
 // dissociate is connect(2) to nobody. A socket keeps what it was bound to.
 func (x *socket) dissociate(host int, ks *spclient.NetSocket) unix.Errno {
 	x.mu.Lock()
@@ -98,28 +104,49 @@ func (x *socket) dissociate(host int, ks *spclient.NetSocket) unix.Errno {
 	if k != nil {
 		k.close()
 	}
-	if x.disconnectKernel(ks, keeps) && keeps&sysproxy.KeepPort == 0 {
+	if keeps&sysproxy.KeepPort == 0 {
 		x.mu.Lock()
-		x.state, x.local = fresh, nil
+		x.state = fresh
+		if keeps&sysproxy.KeepAddress != 0 {
+			x.local = slices.Concat(x.local[:portAt], []byte{0, 0}, x.local[portAt+2:])
+		} else {
+			x.local = nil
+		}
 		x.mu.Unlock()
 	}
+	x.disconnectKernel(ks, keeps)
+	// Linux has it be bound to no interface either.
+	x.withOptions(false, func(fd spclient.FD) unix.Errno {
+		if x.opts.Device() == 0 {
+			return 0
+		}
+		return x.opts.Set(x.s.ctx, x.s.conn, fd, host, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, make([]byte, 4))
+	})
 	return 0
 }
 
-// disconnectKernel ends the association of the kernel's socket, of whose address some stays (sysproxy.SODissociate). False says
-// that what stays is the port, which is all that NetBSD's own kernel leaves.
-func (x *socket) disconnectKernel(ks *spclient.NetSocket, keeps int32) bool {
-	if x.opts.Protocol == unix.IPPROTO_UDP && x.opts.Type == unix.SOCK_DGRAM && !x.s.noReach.Load() {
-		err := ks.Use(func(fd spclient.FD) error {
-			return x.s.conn.SetsockoptInt(x.s.ctx, fd, netbsd.SOL_SOCKET, sysproxy.SODissociate, keeps)
-		})
-		if err == nil {
-			return true
+// disconnectKernel ends the association of the kernel's socket, whose own address stays as far as it is to (sysproxy.SODissociate).
+// The result is the kernel's socket then, which may be another.
+func (x *socket) disconnectKernel(ks *spclient.NetSocket, keeps int32) *spclient.NetSocket {
+	if x.opts.Type == unix.SOCK_DGRAM && x.opts.Protocol == unix.IPPROTO_UDP {
+		if !x.s.noReach.Load() {
+			err := ks.Use(func(fd spclient.FD) error {
+				return x.s.conn.SetsockoptInt(x.s.ctx, fd, netbsd.SOL_SOCKET, sysproxy.SODissociate, keeps)
+			})
+			if err == nil {
+				return ks
+			}
+		}
+		// NetBSD's own kernel leaves the port, and never the address.
+		if keeps != sysproxy.KeepPort {
+			if other := x.replaceKernel(ks, keeps); other != nil {
+				return other
+			}
 		}
 	}
 	sa := make([]byte, netbsd.SizeofSockaddrIn)
 	sa[0], sa[1] = netbsd.SizeofSockaddrIn, netbsd.AF_UNSPEC
 	// NetBSD does it, and says that the address is none.
 	ks.Connect(x.s.ctx, sa)
-	return false
+	return ks
 }

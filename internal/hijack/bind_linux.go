@@ -57,7 +57,7 @@ func (t *trap) bind() {
 			addr = name
 		}
 		x.mu.Lock()
-		x.local, x.keeps = addr, x.keeps|askedFor(asked)
+		x.local, x.keeps, x.portless = addr, x.keeps|askedFor(asked), false
 		if x.state == fresh {
 			x.state = bound
 		}

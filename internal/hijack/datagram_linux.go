@@ -82,6 +82,10 @@ func (x *socket) deliver(ks *spclient.NetSocket) {
 			m.Name = only.peer
 		}
 		if err != nil {
+			if next := x.successor(ks); next != nil && errors.Is(err, net.ErrClosed) {
+				ks = next
+				continue
+			}
 			if errors.Is(err, net.ErrClosed) || x.s.ctx.Err() != nil || x.isEnded() {
 				return
 			}
@@ -274,13 +278,16 @@ func (x *socket) sendDatagram(data, to []byte, flags int32, out linuxsock.Outgoi
 // trySend is sendDatagram with the kernel's own errors.
 func (x *socket) trySend(data, to []byte, flags int32, out linuxsock.Outgoing) (int, unix.Errno) {
 	x.mu.Lock()
-	ks, state, local, remote := x.ks, x.state, x.local, x.remote
+	ks, state, local, remote, portless := x.ks, x.state, x.local, x.remote, x.portless
 	x.mu.Unlock()
 	if ks == nil {
 		return 0, unix.EBADF
 	}
 	if to == nil && state != connected {
 		return 0, unix.EDESTADDRREQ
+	}
+	if portless {
+		x.takePort(ks)
 	}
 	receiver := to
 	if to == nil {

@@ -95,6 +95,7 @@ type socket struct {
 	deaf                           bool   // it listened in a kernel that is lost
 	local                          []byte // the address that it was bound to, NetBSD's
 	keeps                          int32  // what bind(2) has asked for of that: sysproxy.KeepAddress, KeepPort
+	portless                       bool   // it has that address and no port, and NetBSD's socket neither
 	peer                           []byte // the address of the other side, Linux's, when it is known
 
 	lastName []byte // the address that it had when it broke, Linux's
@@ -408,6 +409,11 @@ func (t *trap) getsockname() {
 		b, err := ks.Getsockname()
 		switch e := linuxsock.Errno(err); e {
 		case 0:
+			x.mu.Lock()
+			if x.portless {
+				b = x.local
+			}
+			x.mu.Unlock()
 			sa = x.linuxAddr(b)
 		case unix.EINVAL, unix.EBADF:
 			// The connection has just been reset.

@@ -65,6 +65,17 @@ print(c.recv(100), drain(b))
 libc = ctypes.CDLL(None, use_errno=True)
 print("disconnect:", libc.connect(a.fileno(), struct.pack("H14x", socket.AF_UNSPEC), 16))
 
+good = 0
+for i in range(100):
+    a = udp()
+    a.connect(b.getsockname())
+    a.send(b"%d" % i)
+    data, peer = b.recvfrom(100)
+    b.sendto(data, peer)
+    libc.connect(a.fileno(), struct.pack("H14x", socket.AF_UNSPEC), 16)
+    good += a.recv(100) == b"%d" % i
+print("come before a disconnect:", good)
+
 IP_PKTINFO, IP_RECVERR = 8, 11
 a, b = udp(), udp()
 a.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)

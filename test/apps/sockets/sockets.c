@@ -2539,6 +2539,8 @@ static void device(void)
 	SAY3("poll %s, recvfrom = %s from %s", awaits(s, POLLIN), res(recvfrom(s, buf, sizeof buf, MSG_DONTWAIT, &a.sa, &len)), name(&a, len));
 	say("answer = %s", res(sendto(s, "answer", 6, 0, &a.sa, len)));
 	SAY2("poll %s, recv = %s", awaits(c, POLLIN), res(recv(c, buf, sizeof buf, MSG_DONTWAIT)));
+	union addr none = {.sa.sa_family = AF_UNSPEC};
+	SAY2("connect to nobody = %s: %s", res(connect(c, &none.sa, sizeof none.sa)), device_of(c));
 	fd = sock(SOCK_DGRAM);
 	a = address(fam, anyhost(), port_of((a = sockname(s), &a)));
 	say("bind of one that is not bound to it = %s", res(bind(fd, &a.sa, addrlen_of(fam))));
