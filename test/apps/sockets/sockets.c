@@ -4060,7 +4060,12 @@ static void nobody(void)
 		close(ep);
 	}
 	/* Of an attempt: a full listener lets nobody in. */
-	int full = listener(0, 0, &mine), first = connected(&mine);
+	int full = listener(0, 0, &mine), before[4];
+	for (int i = 0; i < 4; i++) {
+		before[i] = sock(SOCK_STREAM | SOCK_NONBLOCK);
+		connect(before[i], &mine.sa, addrlen_of(fam));
+		ready(before[i], 20);
+	}
 	int w = sock(SOCK_STREAM | SOCK_NONBLOCK);
 	say("attempt: connect = %s", res(connect(w, &mine.sa, addrlen_of(fam))));
 	say("attempt: poll %s", ready(w, 100));
@@ -4084,7 +4089,8 @@ static void nobody(void)
 	say("attempt: shutdown again = %s", res(shutdown(w, SHUT_WR)));
 	SAY2("attempt: send = %s, recv = %s", res(send(w, "x", 1, MSG_NOSIGNAL)), received(w, MSG_DONTWAIT));
 	close(w);
-	close(first);
+	for (int i = 0; i < 4; i++)
+		close(before[i]);
 	close(full);
 	/* Of one that has been reset. */
 	int fd[2];
