@@ -30,6 +30,8 @@ type attempt struct {
 	// does not wait: S has its other end already.
 	async func()
 	over  bool
+	// size is S's send buffer, as the host tells it, while S is filled.
+	size int
 
 	// failed, under the socket's lock, is why it is given up, for want of an end for S or by the program, whatever comes of it in the
 	// kernel.
@@ -398,7 +400,8 @@ func (x *socket) goOn(a *attempt, host int) {
 	x.untold = true
 	x.untrack()
 	x.mu.Unlock()
-	unfill, restore := x.fill(host, k)
+	var unfill, restore func()
+	a.size, unfill, restore = x.fill(host, k)
 	tell := func() {
 		x.mu.Lock()
 		givenUp := x.attempt != a
@@ -472,10 +475,10 @@ func (x *socket) attach(host int) (*kept, unix.Errno) {
 // fill makes S not writable, as a socket is that connects: with a send buffer of the
 // smallest size some messages of a byte fill it, of which one is the seed. unfill takes so
 // many away that one is left, restore only gives the buffer its size again.
-func (x *socket) fill(host int, k *kept) (unfill, restore func()) {
+func (x *socket) fill(host int, k *kept) (size int, unfill, restore func()) {
 	size, err := unix.GetsockoptInt(host, unix.SOL_SOCKET, unix.SO_SNDBUF)
 	if err != nil {
-		return func() {}, func() {}
+		return 0, func() {}, func() {}
 	}
 	unix.SetsockoptInt(host, unix.SOL_SOCKET, unix.SO_SNDBUF, 1)
 	n := 0
@@ -488,8 +491,7 @@ func (x *socket) fill(host int, k *kept) (unfill, restore func()) {
 		}
 		// A copy that is kept meanwhile would keep S, and the connect, when the program gives it up.
 		if s, found := x.borrow(); found {
-			// The kernel doubles what it is told.
-			unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_SNDBUF, size/2)
+			setSendBuffer(s, size)
 			unix.Close(s)
 		}
 	}
@@ -500,8 +502,11 @@ func (x *socket) fill(host int, k *kept) (unfill, restore func()) {
 			k.control(func(fd int) { unix.Read(fd, b) })
 		}
 	}
-	return unfill, restore
+	return size, unfill, restore
 }
+
+// setSendBuffer gives a socket of the host's a send buffer of the size that the host tells of one, which is the double of what it is told.
+func setSendBuffer(fd, size int) { unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, size/2) }
 
 // replace gives the program a new local S in the place of one that is of no use any more, as
 // after a connect that failed: on Linux the same socket can be connected again. What another
@@ -515,17 +520,27 @@ func (x *socket) replace(t *trap) unix.Errno {
 		return errnoOf(err)
 	}
 	x.mu.Lock()
-	x.shut, x.shows, x.hasNoError = false, false, false
+	p := x.pair
+	x.shut, x.shows, x.hasNoError, x.pair = false, false, false, nil
 	x.beginAgain()
 	x.mu.Unlock()
+	if p != nil {
+		p.end()
+	}
 	return 0
 }
 
-// beginAgain makes it what it was before it was connected or listened, with x.mu held.
+// beginAgain makes it what it was before it was connected or listened, with x.mu held: nothing of that is to act on what it will be.
 func (x *socket) beginAgain() {
-	x.state = fresh
-	if x.local != nil {
-		x.state = bound
+	x.state, x.carrier, x.peer, x.untold = fresh, nil, nil, false
+	switch {
+	case x.local != nil:
+		x.state, x.lastName = bound, nil
+	case x.lastName != nil:
+		// It shows the port, which it has no longer.
+		port := x.lastName[2:4]
+		x.lastName = x.noAddr()
+		copy(x.lastName[2:], port)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/innernet"
-	"rumptools/internal/hijack/linuxsock"
 )
 
 // disconnect ends the association of a socket for datagrams of the host's.
@@ -25,9 +24,9 @@ func (x *socket) giveUpConnection(t *trap) unix.Errno {
 		return errnoOf(err)
 	}
 	x.mu.Lock()
-	state, ks, k := x.state, x.ks, x.k
+	state, ks, k, size := x.state, x.ks, x.k, 0
 	if a := x.attempt; state == connecting && a != nil && a.async != nil {
-		ks, a.failed = a.ks, unix.ECONNRESET
+		ks, a.failed, size = a.ks, unix.ECONNRESET, a.size
 	} else if state != connected {
 		ks = nil
 	}
@@ -36,28 +35,28 @@ func (x *socket) giveUpConnection(t *trap) unix.Errno {
 		unix.Close(fd)
 		return unix.EISCONN // a pair, or it has broken at this moment
 	}
-	x.ks, x.k, x.carrier, x.peer, x.attempt, x.untold = nil, nil, nil, nil, nil, false
-	x.beginAgain()
-	bound := x.state
+	x.ks, x.k, x.attempt, x.untold = nil, nil, nil, false
 	x.state = dead // until the program has another S
 	x.mu.Unlock()
-	if name, err := ks.Getsockname(); err == nil && bound == fresh {
-		// It shows the port, which it has no longer.
-		if ap, ok := linuxsock.Addr(x.linuxAddr(name)); ok {
-			x.mu.Lock()
-			x.lastName = x.noAddr()
-			copy(x.lastName[2:4], []byte{byte(ap.Port() >> 8), byte(ap.Port())})
-			x.mu.Unlock()
-		}
+	var lastName []byte
+	if name, err := ks.Getsockname(); err == nil {
+		lastName = x.linuxAddr(name)
 	}
 	ks.Abort()
 	k.close() // who waits in S has ECONNRESET
 	x.delivered()
+	if size > 0 {
+		// The other S is to have what the program has seen of this one.
+		setSendBuffer(t.host, size)
+	}
 	if err := x.swap(t, fd); err != nil {
+		x.retrack() // it has no peer
 		return errnoOf(err)
 	}
 	x.mu.Lock()
-	x.state, x.shows, x.shut = bound, true, false
+	x.lastName = lastName
+	x.beginAgain()
+	x.shows, x.shut = true, false
 	x.mu.Unlock()
 	return 0
 }

@@ -79,7 +79,7 @@ func (h *host) set(t *testing.T, what string) {
 func TestSocketsPair(t *testing.T) {
 	h := pairKernel(t)
 	program := compile(t, "sockets/sockets.c")
-	sections := []string{"basic", "halfclose", "reset", "nonblock", "backlog", "accepts", "bulk", "rights"}
+	sections := []string{"basic", "halfclose", "reset", "nonblock", "backlog", "accepts", "bulk", "rights", "anew"}
 	if os.Getenv("APPS") == "all" {
 		sections = append(sections, "timeouts", "dualstack", "options", "mixes", "forks", "exec", "closeall", "emfile", "signals", "jobs", "threads")
 	}

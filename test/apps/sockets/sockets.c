@@ -3978,6 +3978,18 @@ static void *recv_once(void *fd)
 	return strdup(strcmp(s, "ECONNRESET") == 0 ? "by ECONNRESET" : s);
 }
 
+/* Fills a listener with a backlog of 0: NetBSD's lets more wait. */
+enum { CROWD = 4 };
+
+static void crowd(const union addr *a, int fd[CROWD])
+{
+	for (int i = 0; i < CROWD; i++) {
+		fd[i] = sock(SOCK_STREAM | SOCK_NONBLOCK);
+		connect(fd[i], &a->sa, addrlen_of(fam));
+		ready(fd[i], 20);
+	}
+}
+
 /* connect(2) to nobody with a connection, which resets it. */
 static void nobody(void)
 {
@@ -4060,12 +4072,8 @@ static void nobody(void)
 		close(ep);
 	}
 	/* Of an attempt: a full listener lets nobody in. */
-	int full = listener(0, 0, &mine), before[4];
-	for (int i = 0; i < 4; i++) {
-		before[i] = sock(SOCK_STREAM | SOCK_NONBLOCK);
-		connect(before[i], &mine.sa, addrlen_of(fam));
-		ready(before[i], 20);
-	}
+	int full = listener(0, 0, &mine), before[CROWD];
+	crowd(&mine, before);
 	int w = sock(SOCK_STREAM | SOCK_NONBLOCK);
 	say("attempt: connect = %s", res(connect(w, &mine.sa, addrlen_of(fam))));
 	say("attempt: poll %s", ready(w, 100));
@@ -4089,7 +4097,7 @@ static void nobody(void)
 	say("attempt: shutdown again = %s", res(shutdown(w, SHUT_WR)));
 	SAY2("attempt: send = %s, recv = %s", res(send(w, "x", 1, MSG_NOSIGNAL)), received(w, MSG_DONTWAIT));
 	close(w);
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < CROWD; i++)
 		close(before[i]);
 	close(full);
 	/* Of one that has been reset. */
@@ -4102,12 +4110,98 @@ static void nobody(void)
 	say("reset: SO_ERROR %s", err(soerror(fd[0])));
 	say("reset: connect = %s", res(connect(fd[0], &a.sa, addrlen_of(fam))));
 	close(fd[0]);
+	close(accept(l, NULL, NULL));
+	/* An attempt makes the buffer for what is sent no smaller. */
+	full = listener(0, 0, &mine);
+	crowd(&mine, before);
+	w = sock(SOCK_STREAM | SOCK_NONBLOCK);
+	say("buffer: connect = %s", res(connect(w, &mine.sa, addrlen_of(fam))));
+	say("buffer: to nobody = %s", res(connect(w, &none.sa, sizeof none.sa)));
+	fcntl(w, F_SETFL, 0);
+	say("buffer: another = %s", res(connect(w, &a.sa, addrlen_of(fam))));
+	s = accept(l, NULL, NULL);
+	fcntl(w, F_SETFL, O_NONBLOCK);
+	static const char much[64 << 10];
+	say("buffer: send = %s", res(send(w, much, sizeof much, 0)));
+	close(s);
+	close(w);
+	for (int i = 0; i < CROWD; i++)
+		close(before[i]);
+	close(full);
+	/* One that was refused, which then knows no more of that. */
+	union addr dead;
+	dead_port(&dead);
+	w = sock(SOCK_STREAM | SOCK_NONBLOCK);
+	say("refused: connect = %s", res(connect(w, &dead.sa, addrlen_of(fam))));
+	say("refused: poll %s", awaits(w, POLLHUP));
+	say("refused: SO_ERROR %s", err(soerror(w)));
+	say("refused: to nobody = %s", res(connect(w, &none.sa, sizeof none.sa)));
+	fcntl(w, F_SETFL, 0);
+	say("refused: connect = %s", res(connect(w, &a.sa, addrlen_of(fam))));
+	say("refused: connect again = %s", res(connect(w, &a.sa, addrlen_of(fam))));
+	close(accept(l, NULL, NULL));
+	close(w);
+	/* One that is bound afterwards. */
+	w = sock(SOCK_STREAM);
+	connect(w, &a.sa, addrlen_of(fam));
+	close(accept(l, NULL, NULL));
+	say("then bound: to nobody = %s", res(connect(w, &none.sa, sizeof none.sa)));
+	dead_port(&mine);
+	mine = address(fam, anyhost(), port_of(&mine));
+	say("then bound: bind = %s", res(bind(w, &mine.sa, addrlen_of(fam))));
+	say("then bound: connect = %s", res(connect(w, &a.sa, addrlen_of(fam))));
+	say("then bound: to nobody = %s", res(connect(w, &none.sa, sizeof none.sa)));
+	now = sockname(w);
+	say("then bound: the address is %s", same(&now, &mine));
+	close(accept(l, NULL, NULL));
+	close(w);
+	close(l);
+}
+
+/* A socket whose connection was reset is as a new one after connect(2) to nobody. */
+static void anew(void)
+{
+	const union addr none = {.sa.sa_family = AF_UNSPEC};
+	const struct linger now_ = {1, 0};
+	union addr a, dead, other;
+	int l = listener(0, 5, &a);
+	int fd = sock(SOCK_STREAM);
+	say("connect = %s", res(connect(fd, &a.sa, addrlen_of(fam))));
+	int s = accept(l, NULL, NULL);
+	setsockopt(s, SOL_SOCKET, SO_LINGER, &now_, sizeof now_);
+	close(s);
+	say("poll %s", awaits(fd, POLLHUP));
+	say("to nobody = %s", res(connect(fd, &none.sa, sizeof none.sa)));
+	dead_port(&dead);
+	say("to where nobody listens = %s", res(connect(fd, &dead.sa, addrlen_of(fam))));
+	/* An attempt that goes on for a while. */
+	int full = listener(0, 0, &other), before[CROWD];
+	crowd(&other, before);
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	say("to a full listener = %s", res(connect(fd, &other.sa, addrlen_of(fam))));
+	say("poll %s", ready(fd, 200));
+	for (int i = 0; i < CROWD; i++)
+		close(before[i]);
+	fcntl(full, F_SETFL, O_NONBLOCK);
+	while ((s = accept(full, NULL, NULL)) >= 0)
+		close(s);
+	fcntl(full, F_SETFL, 0);
+	say("poll %s", awaits(fd, POLLOUT));
+	say("SO_ERROR %s", err(soerror(fd)));
+	s = accept(full, NULL, NULL);
+	say_names("again", fd);
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now_, sizeof now_);
+	close(fd);
+	say("the peer: poll %s", awaits(s, POLLHUP));
+	say("the peer: recv = %s", received(s, 0));
+	close(s);
+	close(full);
 	close(l);
 }
 
 static const struct { const char *name; void (*run)(void); int seconds; } sections[] = {
 	{"fresh", fresh, 20}, {"basic", basic, 20}, {"halfclose", halfclose, 20}, {"reset", reset, 30}, {"timeouts", timeouts, 30},
-	{"nonblock", nonblock, 30}, {"nobody", nobody, 20}, {"backlog", backlog, 60}, {"accepts", accepts, 40}, {"inuse", inuse, 20}, {"dualstack", dualstack, 20},
+	{"nonblock", nonblock, 30}, {"nobody", nobody, 20}, {"anew", anew, 30}, {"backlog", backlog, 60}, {"accepts", accepts, 40}, {"inuse", inuse, 20}, {"dualstack", dualstack, 20},
 	{"udp", udp, 40}, {"dissociate", dissociate, 20}, {"control", control, 20}, {"errqueue", errqueue, 40}, {"plain", plain, 20}, {"mtu", mtu, 40}, {"whole", whole, 40}, {"device", device, 20}, {"noroute", noroute, 20}, {"multicast", multicast, 20}, {"oob", oob, 20}, {"bulk", bulk, 40}, {"smallbuf", smallbuf, 60},
 	{"options", options, 20},
 	{"mixes", mixes, 30}, {"forks", forks, 60}, {"rights", rights, 20}, {"exec", execs, 20}, {"closeall", closeall, 20}, {"emfile", emfile, 20},
