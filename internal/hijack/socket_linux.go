@@ -478,8 +478,10 @@ func (t *trap) shutdown() {
 	x.mu.Lock()
 	state, stream, p, shows := x.state, x.opts.Type == unix.SOCK_STREAM, x.pair, x.shows
 	x.mu.Unlock()
-	switch {
-	case state == listening && stream && t.arg(1) != unix.SHUT_WR:
+	switch how := t.arg(1); {
+	case how < unix.SHUT_RD || how > unix.SHUT_RDWR:
+		t.fail(unix.EINVAL)
+	case state == listening && stream && how != unix.SHUT_WR:
 		x.op.Lock()
 		e := x.stopListening(t)
 		x.op.Unlock()
@@ -503,7 +505,7 @@ func (t *trap) shutdown() {
 		t.done(0, e)
 	case state == connected || state == listening && stream || x.standIn.asUDP() || shows:
 		if p != nil {
-			p.shutdown(t.arg(1))
+			p.shutdown(how)
 		}
 		t.native()
 	default:

@@ -4116,6 +4116,7 @@ static void nobody(void)
 	crowd(&mine, before);
 	w = sock(SOCK_STREAM | SOCK_NONBLOCK);
 	say("buffer: connect = %s", res(connect(w, &mine.sa, addrlen_of(fam))));
+	say("buffer: shutdown in no direction = %s", res(shutdown(w, 7)));
 	say("buffer: to nobody = %s", res(connect(w, &none.sa, sizeof none.sa)));
 	fcntl(w, F_SETFL, 0);
 	say("buffer: another = %s", res(connect(w, &a.sa, addrlen_of(fam))));
@@ -4154,6 +4155,11 @@ static void nobody(void)
 	now = sockname(w);
 	say("then bound: the address is %s", same(&now, &mine));
 	close(accept(l, NULL, NULL));
+	close(w);
+	say("shutdown of the listener in no direction = %s", res(shutdown(l, 7)));
+	w = sock(SOCK_STREAM);
+	say("shutdown in no direction = %s", res(shutdown(w, -1)));
+	say("connect = %s", res(connect(w, &a.sa, addrlen_of(fam))));
 	close(w);
 	close(l);
 }
