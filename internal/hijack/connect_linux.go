@@ -532,6 +532,11 @@ func (x *socket) replace(t *trap) unix.Errno {
 
 // beginAgain makes it what it was before it was connected or listened, with x.mu held: nothing of that is to act on what it will be.
 func (x *socket) beginAgain() {
+	if x.state == broken {
+		// Who has yet to show that closes them.
+		x.ks, x.k = nil, nil
+		x.delivered()
+	}
 	x.state, x.carrier, x.peer, x.untold = fresh, nil, nil, false
 	switch {
 	case x.local != nil:

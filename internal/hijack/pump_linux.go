@@ -271,34 +271,47 @@ func (p *pump) reset(err error) {
 // reset has the programs see that the connection broke: K is closed while there is
 // something unread in it, which is ECONNRESET at the other end.
 func (x *socket) reset(ks *spclient.NetSocket, k *kept, e unix.Errno) {
-	if !x.has(k) {
+	if e == unix.EPIPE || e == 0 {
+		e = unix.ECONNRESET
+	}
+	var lastName []byte
+	if name, err := ks.Getsockname(); err == nil {
+		lastName = x.linuxAddr(name)
+	}
+	show := func() {
+		x.mu.Lock()
+		mine := x.k == k
+		if mine {
+			x.ks, x.k = nil, nil
+		}
+		x.mu.Unlock()
+		switch {
+		case !mine: // the program has begun again
+		case k.hungUp():
+			x.forget()
+		default:
+			x.retrack()
+		}
+		k.close()
+		ks.Close()
+		if mine {
+			x.delivered()
+		}
+	}
+	// The program may give the connection up at any time: what it is then is not broken.
+	x.optMu.Lock()
+	x.mu.Lock()
+	if x.k != k {
+		x.mu.Unlock()
+		x.optMu.Unlock()
 		k.close()
 		ks.Close()
 		return
 	}
-	if e == unix.EPIPE || e == 0 {
-		e = unix.ECONNRESET
+	x.opts.Pending = e
+	if lastName != nil {
+		x.lastName = lastName
 	}
-	x.pend(e)
-	if name, err := ks.Getsockname(); err == nil {
-		x.mu.Lock()
-		x.lastName = x.linuxAddr(name)
-		x.mu.Unlock()
-	}
-	show := func() {
-		if k.hungUp() {
-			x.forget()
-		} else {
-			x.retrack()
-		}
-		x.mu.Lock()
-		x.ks, x.k = nil, nil
-		x.mu.Unlock()
-		k.close()
-		ks.Close()
-		x.delivered()
-	}
-	x.mu.Lock()
 	if x.state == connected {
 		x.state = broken
 	}
@@ -308,6 +321,7 @@ func (x *socket) reset(ks *spclient.NetSocket, k *kept, e unix.Errno) {
 		show = nil
 	}
 	x.mu.Unlock()
+	x.optMu.Unlock()
 	if show == nil {
 		// Or it never is.
 		if k.watch() == nil {

@@ -1,0 +1,107 @@
+//go:build amd64 || arm64
+
+package hijack
+
+import (
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/internal/hijack/linuxsock"
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/spclient"
+	"rumptools/pkg/spclient/spclienttest"
+)
+
+// A connection that the program gives up, for another one, while a reset is being shown leaves that one alone.
+func TestResetGivenUp(t *testing.T) {
+	var meanwhile func()
+	srv := spclienttest.NewServer(t, "unix", netbsd.AMD64, func(p *spclienttest.Peer) {
+		p.ServeAll(func(call *spclienttest.Call) {
+			switch call.Num {
+			case netbsd.SYS___socket30:
+				call.Reply(3, 0)
+			case netbsd.SYS_getsockname:
+				if meanwhile != nil {
+					meanwhile()
+				}
+				call.Fail(netbsd.EINVAL)
+			default:
+				call.Reply(0, 0)
+			}
+		})
+	})
+	conn, err := spclient.Dial(t.Context(), srv.URL(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, when := range []string{"at once", "when it is to be shown"} {
+		sup := &supervisor{ctx: t.Context(), conn: conn, machine: conn.Machine(), say: t.Logf, sockets: make(map[uint64]*socket)}
+		s, old, _ := joinedStream(t)
+		sup.ends = old.ends
+		s2, next, _ := joinedStream(t)
+		defer unix.Close(s2)
+		x := &socket{
+			s: sup, cookie: 1, state: connected, k: old, accepted: -1,
+			opts: &linuxsock.Socket{Domain: unix.AF_INET, Type: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP},
+		}
+		sup.sockets[x.cookie] = x
+		x.carried.Store(true)
+		sup.carriers.Add(1)
+		ks, e := x.kernel()
+		if e != 0 {
+			t.Fatal(e)
+		}
+		again := func() {
+			x.mu.Lock()
+			x.beginAgain()
+			x.mu.Unlock()
+			unix.Close(s) // which another S has replaced
+			x.mu.Lock()
+			x.state, x.k, x.ks, x.peer = connected, next, nil, linuxsock.Sockaddr(netip.MustParseAddrPort("10.0.0.1:9"), unix.AF_INET)
+			x.mu.Unlock()
+		}
+		meanwhile = nil
+		if when == "at once" {
+			// As giveUpConnection does it.
+			meanwhile = func() {
+				x.mu.Lock()
+				x.k, x.ks = nil, nil
+				x.mu.Unlock()
+				old.close()
+				x.delivered()
+				again()
+			}
+			x.reset(ks, old, unix.ECONNRESET)
+		} else {
+			x.listener = &socket{} // nobody has accepted it yet
+			x.reset(ks, old, unix.ECONNRESET)
+			show := x.takeBroken()
+			if show == nil {
+				t.Fatal("it was shown to nobody")
+			}
+			again()
+			x.pend(0)
+			show()
+		}
+		x.mu.Lock()
+		if x.k != next || x.state != connected || x.lastName != nil || next.hungUp() {
+			t.Errorf("%s: the next connection: %v, state %d, address % x", when, x.k == next, x.state, x.lastName)
+		}
+		x.mu.Unlock()
+		if sup.sockets[x.cookie] != x {
+			t.Errorf("%s: the socket is forgotten", when)
+		}
+		if x.hasError() {
+			t.Errorf("%s: it has the other's error", when)
+		}
+		if old.control(func(int) {}) {
+			t.Errorf("%s: the connection that was given up is open", when)
+		}
+		if n := sup.carriers.Load(); n != 0 {
+			t.Errorf("%s: %d connections are carried", when, n)
+		}
+	}
+}
