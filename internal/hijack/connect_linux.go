@@ -537,7 +537,7 @@ func (x *socket) beginAgain() {
 		x.ks, x.k = nil, nil
 		x.delivered()
 	}
-	x.state, x.carrier, x.peer, x.untold = fresh, nil, nil, false
+	x.state, x.carrier, x.peer, x.untold, x.shutWrite, x.over = fresh, nil, nil, false, false, false
 	switch {
 	case x.local != nil:
 		x.state, x.lastName = bound, nil

@@ -233,8 +233,18 @@ func (p *pump) giveUp() {
 // finish closes both sides after all has been said.
 func (x *socket) finish(ks *spclient.NetSocket, k *kept) {
 	ks.Release()
-	mine := x.has(k)
-	if mine {
+	held := x.mayBeHeld()
+	x.mu.Lock()
+	mine := x.k == k
+	if held && mine {
+		x.state, x.over, x.ks, x.k = broken, true, nil, nil
+	}
+	x.mu.Unlock()
+	switch {
+	case !mine:
+	case held:
+		x.retrack()
+	default:
 		x.forget()
 	}
 	k.settle()
@@ -242,6 +252,13 @@ func (x *socket) finish(ks *spclient.NetSocket, k *kept) {
 	if mine {
 		x.delivered()
 	}
+}
+
+// mayBeHeld tells whether programs may have S although K has hung up: it has, too, once each direction has been shut down.
+func (x *socket) mayBeHeld() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.shutWrite && x.tracked != 0
 }
 
 // has tells whether its connection is still that of K, and has not been given up.
@@ -287,7 +304,7 @@ func (x *socket) reset(ks *spclient.NetSocket, k *kept, e unix.Errno) {
 		x.mu.Unlock()
 		switch {
 		case !mine: // the program has begun again
-		case k.hungUp():
+		case k.hungUp() && !x.mayBeHeld():
 			x.forget()
 		default:
 			x.retrack()

@@ -98,7 +98,9 @@ type socket struct {
 	portless                       bool   // it has that address and no port, and NetBSD's socket neither
 	peer                           []byte // the address of the other side, Linux's, when it is known
 
-	lastName []byte // the address that it had when it broke, Linux's
+	lastName  []byte // the address that it had when it broke, Linux's
+	shutWrite bool   // by the program
+	over      bool   // state is broken, for both directions have ended
 
 	attempt  *attempt // the connect that goes on
 	untold   bool     // that has gone on without the program, which has not asked since
@@ -438,12 +440,12 @@ func (t *trap) getsockname() {
 func (t *trap) getpeername() {
 	x := t.sock
 	x.mu.Lock()
-	peer, state := x.peer, x.state
+	peer, state, over := x.peer, x.state, x.over
 	x.mu.Unlock()
 	if state == dead {
 		x.showRefused(t)
 	}
-	if peer == nil || state != connected {
+	if peer == nil || state != connected && !over {
 		t.fail(unix.ENOTCONN)
 		return
 	}
@@ -476,9 +478,10 @@ func (x *socket) noAddr() []byte {
 func (t *trap) shutdown() {
 	x := t.sock
 	x.mu.Lock()
-	state, stream, p, shows := x.state, x.opts.Type == unix.SOCK_STREAM, x.pair, x.shows
+	how, stream := t.arg(1), x.opts.Type == unix.SOCK_STREAM
+	state, ks, p, shows := x.state, x.ks, x.pair, x.shows || x.over
 	x.mu.Unlock()
-	switch how := t.arg(1); {
+	switch {
 	case how < unix.SHUT_RD || how > unix.SHUT_RDWR:
 		t.fail(unix.EINVAL)
 	case state == listening && stream && how != unix.SHUT_WR:
@@ -506,10 +509,26 @@ func (t *trap) shutdown() {
 	case state == connected || state == listening && stream || x.standIn.asUDP() || shows:
 		if p != nil {
 			p.shutdown(how)
+		} else if stream && state == connected && ks != nil && how != unix.SHUT_RD {
+			x.shutsWrite(ks)
 		}
 		t.native()
 	default:
 		t.fail(unix.ENOTCONN)
+	}
+}
+
+// shutsWrite is for a connection that the program is about to end its direction of: when both have ended the kernel's socket is
+// closed, and the program may still have S, and ask for its name.
+func (x *socket) shutsWrite(ks *spclient.NetSocket) {
+	var lastName []byte
+	if name, err := ks.Getsockname(); err == nil {
+		lastName = x.linuxAddr(name)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.state == connected && x.ks == ks {
+		x.shutWrite, x.lastName = true, lastName
 	}
 }
 

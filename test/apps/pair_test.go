@@ -91,7 +91,7 @@ func TestSocketsTCP(t *testing.T) {
 	h := ownKernel(t)
 	h.set(t, "net.inet.tcp.fusion=0")
 	program := compile(t, "sockets/sockets.c")
-	sections := []string{"halfclose", "reset", "bulk", "smallbuf"}
+	sections := []string{"halfclose", "bothways", "reset", "bulk", "smallbuf"}
 	if os.Getenv("APPS") == "all" {
 		sections = append(sections, "basic", "nonblock", "timeouts", "options", "mixes", "forks", "rights")
 	}

@@ -4164,6 +4164,49 @@ static void nobody(void)
 	close(l);
 }
 
+/* A connection that has ended in both directions is a socket all the same. */
+static void bothways(void)
+{
+	const union addr none = {.sa.sa_family = AF_UNSPEC};
+	int fd[2];
+	for (int how = 0; how < 4; how++) {
+		const char *what = ((const char *[]){"both at once", "one by one", "then the peer", "after the peer"})[how];
+		union addr a, now;
+		int l = listener(0, 5, &a);
+		fd[0] = connected(&a);
+		fd[1] = accept(l, NULL, NULL);
+		if (how == 3) {
+			close(fd[1]);
+			awaits(fd[0], POLLIN);
+		}
+		if (how == 1)
+			shutdown(fd[0], SHUT_RD);
+		say("%s: shutdown = %s", what, res(shutdown(fd[0], how == 0 ? SHUT_RDWR : SHUT_WR)));
+		if (how < 2)
+			SAY2("%s: the peer's recv = %s", what, received(fd[1], 0));
+		else if (how == 2)
+			close(fd[1]);
+		say("%s: poll %s", what, awaits(fd[0], POLLHUP));
+		pause_ms(100);
+		now = sockname(fd[0]);
+		say("%s: getsockname = %s", what, name(&now, addrlen_of(fam)));
+		SAY2("%s: recv = %s", what, received(fd[0], 0));
+		say("%s: SO_ERROR %s", what, err(soerror(fd[0])));
+		say("%s: TCP_NODELAY %d", what, getint(fd[0], SOL_TCP, TCP_NODELAY));
+		say("%s: connect = %s", what, res(connect(fd[0], &a.sa, addrlen_of(fam))));
+		say("%s: to nobody = %s", what, res(connect(fd[0], &none.sa, sizeof none.sa)));
+		say("%s: connect = %s", what, res(connect(fd[0], &a.sa, addrlen_of(fam))));
+		int s = accept(l, NULL, NULL);
+		write(s, "x", 1);
+		say("%s: this arrives: %s", what, received(fd[0], 0));
+		close(s);
+		close(l);
+		close(fd[0]);
+		if (how < 2)
+			close(fd[1]);
+	}
+}
+
 /* A socket whose connection was reset is as a new one after connect(2) to nobody. */
 static void anew(void)
 {
@@ -4207,7 +4250,7 @@ static void anew(void)
 
 static const struct { const char *name; void (*run)(void); int seconds; } sections[] = {
 	{"fresh", fresh, 20}, {"basic", basic, 20}, {"halfclose", halfclose, 20}, {"reset", reset, 30}, {"timeouts", timeouts, 30},
-	{"nonblock", nonblock, 30}, {"nobody", nobody, 20}, {"anew", anew, 30}, {"backlog", backlog, 60}, {"accepts", accepts, 40}, {"inuse", inuse, 20}, {"dualstack", dualstack, 20},
+	{"nonblock", nonblock, 30}, {"nobody", nobody, 20}, {"anew", anew, 30}, {"bothways", bothways, 20}, {"backlog", backlog, 60}, {"accepts", accepts, 40}, {"inuse", inuse, 20}, {"dualstack", dualstack, 20},
 	{"udp", udp, 40}, {"dissociate", dissociate, 20}, {"control", control, 20}, {"errqueue", errqueue, 40}, {"plain", plain, 20}, {"mtu", mtu, 40}, {"whole", whole, 40}, {"device", device, 20}, {"noroute", noroute, 20}, {"multicast", multicast, 20}, {"oob", oob, 20}, {"bulk", bulk, 40}, {"smallbuf", smallbuf, 60},
 	{"options", options, 20},
 	{"mixes", mixes, 30}, {"forks", forks, 60}, {"rights", rights, 20}, {"exec", execs, 20}, {"closeall", closeall, 20}, {"emfile", emfile, 20},
