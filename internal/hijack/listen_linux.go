@@ -319,6 +319,9 @@ func (x *socket) publishCarried(y *socket, c *spclient.NetSocket) bool {
 		x.dequeue(y)
 		y.forget()
 	}
+	// Who accepts it may give it up at once, but not before it is carried.
+	y.op.Lock()
+	defer y.op.Unlock()
 	fd, _, err := x.introduce(y, 0)
 	if err != nil {
 		fail()
