@@ -219,7 +219,10 @@ func (x *socket) resume(t *trap, disconnects bool) (a *attempt, e unix.Errno, ag
 	switch state {
 	case connecting:
 		if disconnects && a.async != nil {
-			return nil, x.giveUpConnection(t), false
+			if e = x.giveUpConnection(t); e == unix.EISCONN {
+				e = unix.EALREADY // it goes on
+			}
+			return nil, e, false
 		}
 		if a.async != nil && nonblocking(t.host) {
 			return nil, unix.EALREADY, false
