@@ -198,7 +198,7 @@ func (x *socket) awaitGate() {
 
 // again makes the kernel's socket again after the kernel was lost.
 func (x *socket) again() *spclient.NetSocket {
-	ks, e := x.remade()
+	ks, e := x.remade(func() bool { return true })
 	if e != 0 {
 		x.complain(e)
 		return nil

@@ -123,8 +123,8 @@ func (x *socket) dial(addr []byte) (b begun, e unix.Errno) {
 }
 
 // remade is the kernel's socket in the place of one that was lost with its kernel. A
-// kernel that has just begun may not have the address yet.
-func (x *socket) remade() (*spclient.NetSocket, unix.Errno) {
+// kernel that has just begun may not have the address yet; it is waited for as long as the socket is wanted.
+func (x *socket) remade(wanted func() bool) (*spclient.NetSocket, unix.Errno) {
 	for {
 		ks, e := x.kernel()
 		if e != unix.EADDRNOTAVAIL {
@@ -134,6 +134,9 @@ func (x *socket) remade() (*spclient.NetSocket, unix.Errno) {
 		case <-x.s.ctx.Done():
 			return nil, e
 		case <-time.After(addressTime):
+		}
+		if !wanted() {
+			return nil, e
 		}
 	}
 }

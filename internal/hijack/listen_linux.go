@@ -201,7 +201,7 @@ func (x *socket) take(ks *spclient.NetSocket, turn int) {
 			}
 		case errors.Is(err, spclient.ErrLost) && x.s.ctx.Err() == nil:
 			var e unix.Errno
-			if ks, e = x.remade(); e == 0 {
+			if ks, e = x.remade(func() bool { return x.listens(turn) }); e == 0 {
 				x.s.expectPairs(ks)
 				e = linuxsock.Errno(x.listenKernel(ks, backlog))
 			}
@@ -232,6 +232,13 @@ type waiting struct {
 
 // listensAs tells whether it listens and has not stopped since, with x.mu held.
 func (x *socket) listensAs(turn int) bool { return x.state == listening && x.turn == turn }
+
+// listens is listensAs for who does not hold x.mu.
+func (x *socket) listens(turn int) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.listensAs(turn)
+}
 
 // enqueue and dequeue count the connections that are in L. One that was taken from the kernel for an L before this one is not
 // for it: enqueue tells.

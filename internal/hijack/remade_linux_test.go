@@ -1,0 +1,66 @@
+//go:build amd64 || arm64
+
+package hijack
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/internal/hijack/linuxsock"
+	"rumptools/pkg/netbsd"
+	"rumptools/pkg/spclient"
+	"rumptools/pkg/spclient/spclienttest"
+)
+
+// A listener whose kernel was lost, and whose address the next one has not got yet, is not made again once it listens no more.
+func TestRemadeStops(t *testing.T) {
+	tried := make(chan struct{}, 1)
+	srv := spclienttest.NewServer(t, "unix", netbsd.AMD64, func(p *spclienttest.Peer) {
+		p.ServeAll(func(call *spclienttest.Call) {
+			switch call.Num {
+			case netbsd.SYS___socket30:
+				call.Reply(3, 0)
+			case netbsd.SYS_bind:
+				select {
+				case tried <- struct{}{}:
+				default:
+				}
+				call.Fail(netbsd.EADDRNOTAVAIL)
+			default:
+				call.Reply(0, 0)
+			}
+		})
+	})
+	conn, err := spclient.Dial(t.Context(), srv.URL(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	x := &socket{
+		s:    &supervisor{ctx: t.Context(), conn: conn, machine: conn.Machine(), say: t.Logf},
+		opts: &linuxsock.Socket{Domain: unix.AF_INET, Type: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP},
+		// As deafened leaves it.
+		state: bound, turn: 1, local: netbsd.SockaddrIn(netip.MustParseAddrPort("10.0.0.1:80")),
+	}
+	remade := make(chan unix.Errno)
+	go func() {
+		_, e := x.remade(func() bool { return x.listens(0) })
+		remade <- e
+	}()
+	select {
+	case e := <-remade:
+		if e != unix.EADDRNOTAVAIL {
+			t.Error(e)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it is tried again for ever")
+	}
+	select {
+	case <-tried:
+	default:
+		t.Error("it was not tried")
+	}
+}
