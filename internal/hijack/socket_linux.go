@@ -98,7 +98,7 @@ type socket struct {
 	portless                       bool   // it has that address and no port, and NetBSD's socket neither
 	peer                           []byte // the address of the other side, Linux's, when it is known
 
-	lastName  []byte // the address that it had when it broke, Linux's
+	lastName  []byte // the address that it had when it broke, or ended, Linux's
 	shutWrite bool   // by the program
 	over      bool   // state is broken, for both directions have ended
 
