@@ -37,7 +37,7 @@ func (s *supervisor) ownerOf(k *netview.Socket) netview.Owner {
 	}
 	for _, o := range s.known() {
 		if o.Protocol == protocolName(protocol) && plainAddr(o.Local) == plainAddr(local) && plainAddr(o.Remote) == plainAddr(k.Remote) {
-			return netview.Owner{Inode: o.Inode, UID: o.UID, Backlog: uint32(o.Backlog), Unread: uint32(o.Unread)}
+			return netview.Owner{Inode: o.Inode, UID: o.UID, Backlog: uint32(o.Backlog), Unread: uint32(max(o.Unread, 0))}
 		}
 	}
 	return netview.Owner{}
