@@ -16,28 +16,21 @@ import (
 
 // TestNoRoom: a datagram for which the kernel has no room is lost, which only a program is told that has errors queued.
 func TestNoRoom(t *testing.T) {
-	srv := spclienttest.NewServer(t, "unix", netbsd.AMD64, func(p *spclienttest.Peer) {
-		p.ServeAll(func(call *spclienttest.Call) {
-			switch call.Num {
-			case netbsd.SYS___socket30:
-				call.Args.Int()
-				if call.Args.Int() == netbsd.SOCK_RAW { // to hear errors by
-					call.Fail(netbsd.EPERM)
-					return
-				}
-				call.Reply(3, 0)
-			case netbsd.SYS_sendto, netbsd.SYS_sendmsg:
-				call.Fail(netbsd.ENOBUFS)
-			default:
-				call.Reply(0, 0)
+	conn := scripted(t, func(call *spclienttest.Call) {
+		switch call.Num {
+		case netbsd.SYS___socket30:
+			call.Args.Int()
+			if call.Args.Int() == netbsd.SOCK_RAW { // to hear errors by
+				call.Fail(netbsd.EPERM)
+				return
 			}
-		})
+			call.Reply(3, 0)
+		case netbsd.SYS_sendto, netbsd.SYS_sendmsg:
+			call.Fail(netbsd.ENOBUFS)
+		default:
+			call.Reply(0, 0)
+		}
 	})
-	conn, err := spclient.Dial(t.Context(), srv.URL(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
 	sup := &supervisor{ctx: t.Context(), conn: conn, machine: conn.Machine(), say: t.Logf}
 	sup.ear.s = sup
 	for _, queues := range []bool{false, true} {

@@ -11,34 +11,26 @@ import (
 
 	"rumptools/internal/hijack/linuxsock"
 	"rumptools/pkg/netbsd"
-	"rumptools/pkg/spclient"
 	"rumptools/pkg/spclient/spclienttest"
 )
 
 // A listener whose kernel was lost, and whose address the next one has not got yet, is not made again once it listens no more.
 func TestRemadeStops(t *testing.T) {
 	tried := make(chan struct{}, 1)
-	srv := spclienttest.NewServer(t, "unix", netbsd.AMD64, func(p *spclienttest.Peer) {
-		p.ServeAll(func(call *spclienttest.Call) {
-			switch call.Num {
-			case netbsd.SYS___socket30:
-				call.Reply(3, 0)
-			case netbsd.SYS_bind:
-				select {
-				case tried <- struct{}{}:
-				default:
-				}
-				call.Fail(netbsd.EADDRNOTAVAIL)
+	conn := scripted(t, func(call *spclienttest.Call) {
+		switch call.Num {
+		case netbsd.SYS___socket30:
+			call.Reply(3, 0)
+		case netbsd.SYS_bind:
+			select {
+			case tried <- struct{}{}:
 			default:
-				call.Reply(0, 0)
 			}
-		})
+			call.Fail(netbsd.EADDRNOTAVAIL)
+		default:
+			call.Reply(0, 0)
+		}
 	})
-	conn, err := spclient.Dial(t.Context(), srv.URL(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
 	x := &socket{
 		s:    &supervisor{ctx: t.Context(), conn: conn, machine: conn.Machine(), say: t.Logf},
 		opts: &linuxsock.Socket{Domain: unix.AF_INET, Type: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP},

@@ -10,33 +10,25 @@ import (
 
 	"rumptools/internal/hijack/linuxsock"
 	"rumptools/pkg/netbsd"
-	"rumptools/pkg/spclient"
 	"rumptools/pkg/spclient/spclienttest"
 )
 
 // A connection that the program gives up, for another one, while a reset is being shown leaves that one alone.
 func TestResetGivenUp(t *testing.T) {
 	var meanwhile func()
-	srv := spclienttest.NewServer(t, "unix", netbsd.AMD64, func(p *spclienttest.Peer) {
-		p.ServeAll(func(call *spclienttest.Call) {
-			switch call.Num {
-			case netbsd.SYS___socket30:
-				call.Reply(3, 0)
-			case netbsd.SYS_getsockname:
-				if meanwhile != nil {
-					meanwhile()
-				}
-				call.Fail(netbsd.EINVAL)
-			default:
-				call.Reply(0, 0)
+	conn := scripted(t, func(call *spclienttest.Call) {
+		switch call.Num {
+		case netbsd.SYS___socket30:
+			call.Reply(3, 0)
+		case netbsd.SYS_getsockname:
+			if meanwhile != nil {
+				meanwhile()
 			}
-		})
+			call.Fail(netbsd.EINVAL)
+		default:
+			call.Reply(0, 0)
+		}
 	})
-	conn, err := spclient.Dial(t.Context(), srv.URL(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
 	for _, when := range []string{"at once", "when it is to be shown"} {
 		sup := &supervisor{ctx: t.Context(), conn: conn, machine: conn.Machine(), say: t.Logf, sockets: make(map[uint64]*socket)}
 		s, old, _ := joinedStream(t)

@@ -9,15 +9,21 @@ import (
 // TestDatagrams has a program use UDP sockets, on the host and in a kernel: what has been sent
 // and received around connect(2) and close(2) is the same.
 func TestDatagrams(t *testing.T) {
+	beside(t, "datagrams", differences)
+}
+
+// beside runs a program of Python's on the host and under exec at a time. Its last line is its name and "end".
+func beside(t *testing.T, name string, differences []difference) {
+	t.Helper()
 	if server.kernel == "" {
 		t.Skip("compares exec with the host")
 	}
-	python := find(t, "python3")
-	host := start(t, onHost(python, "datagrams.py"))
-	there := start(t, server.command(nil, python, "datagrams.py"))
+	python, script := find(t, "python3"), name+".py"
+	host := start(t, onHost(python, script))
+	there := start(t, server.command(nil, python, script))
 	want := lines(host.finish(2 * limit).Stdout)
 	got := lines(there.finish(2 * limit).Stdout)
-	if len(want) == 0 || want[len(want)-1] != "datagrams: end" {
+	if len(want) == 0 || want[len(want)-1] != name+": end" {
 		t.Fatalf("on the host: %q", want)
 	}
 	compare(t, want, got, differences)
@@ -25,21 +31,10 @@ func TestDatagrams(t *testing.T) {
 
 // TestDatagramsClosed: what is sent to a socket that has just been closed is refused, or another's that has its port.
 func TestDatagramsClosed(t *testing.T) {
-	if server.kernel == "" {
-		t.Skip("compares exec with the host")
-	}
 	if os.Getenv("APPS_SERVER") != "" {
 		t.Skip("NetBSD's own kernel is not told what its datagrams were for")
 	}
-	python := find(t, "python3")
-	host := start(t, onHost(python, "udpclosed.py"))
-	there := start(t, server.command(nil, python, "udpclosed.py"))
-	want := lines(host.finish(2 * limit).Stdout)
-	got := lines(there.finish(2 * limit).Stdout)
-	if len(want) == 0 || want[len(want)-1] != "udpclosed: end" {
-		t.Fatalf("on the host: %q", want)
-	}
-	compare(t, want, got, nil)
+	beside(t, "udpclosed", nil)
 }
 
 // TestErrorAtClose: sockets that are closed while an error comes for them hold nothing up, and
