@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,33 @@ import (
 // and close(2) are the host's own. Connections that the kernel accepts are connected to
 // it. Only accept(2) itself is the supervisor's, for the address.
 
+// listener is what a socket has that listens. Should it listen again one day, it has another.
+type listener struct {
+	x    *socket
+	path string // L's
+
+	children atomic.Int32 // connections from L that have not ended
+
+	// The socket's mu guards these.
+	room    *sync.Cond          // L has room again, or listens no more
+	backlog int                 // of L
+	queued  int                 // connections that wait in L
+	counts  *spclient.NetSocket // the kernel's socket that counts those, too, else nil
+	taken   uint32              // how many the programs have got, of counts
+}
+
+// arrival is what a connection has that has come by a listener.
+type arrival struct {
+	l       *listener
+	from    *spclient.NetSocket // the kernel's listener
+	counted atomic.Bool         // that it has ended
+
+	// The socket's mu guards these.
+	key       string // by which it is, or was, offered
+	givenBack int    // S while it is given back to L, else -1
+	ticket    *kept  // our end of what is in L then
+}
+
 // listen is listen(2).
 func (t *trap) listen() {
 	x := t.sock
@@ -29,22 +57,20 @@ func (t *trap) listen() {
 		t.fail(unix.EOPNOTSUPP)
 		return
 	}
+	backlog := min(max(t.arg(1), 0), maxBacklog)
 	x.mu.Lock()
-	state := x.state
+	state, l, ks := x.state, x.listener, x.ks
+	if l != nil {
+		l.backlog = backlog
+		l.room.Broadcast()
+	}
 	x.mu.Unlock()
 	switch state {
 	case connecting, connected, broken, dead:
 		t.fail(unix.EINVAL)
 		return
 	case listening:
-		// Another backlog.
-		backlog := min(max(t.arg(1), 0), maxBacklog)
-		x.mu.Lock()
-		x.backlog = backlog
-		ks := x.ks
-		x.room.Broadcast()
-		x.mu.Unlock()
-		t.done(0, linuxsock.Errno(x.listenKernel(ks, backlog)))
+		t.done(0, linuxsock.Errno(l.listenKernel(ks)))
 		return
 	}
 	x.mu.Lock()
@@ -68,22 +94,21 @@ func (t *trap) listen() {
 	if e == 0 {
 		e = x.standIn.named(t.host)
 	}
-	backlog := min(max(t.arg(1), 0), maxBacklog)
 	if e == 0 {
 		e = errnoOf(unix.Listen(t.host, maxBacklog))
 	}
+	l = &listener{x: x, room: sync.NewCond(&x.mu), backlog: backlog}
 	if e == 0 {
 		x.s.expectPairs(ks)
-		e = linuxsock.Errno(x.listenKernel(ks, backlog))
+		e = linuxsock.Errno(l.listenKernel(ks))
 	}
 	if e == 0 {
 		x.mu.Lock()
-		x.state, x.backlog, x.deaf = listening, backlog, false
-		x.room = sync.NewCond(&x.mu)
-		turn := x.turn
+		x.state, x.listener, x.deaf = listening, l, false
+		l.path = x.path
 		x.mu.Unlock()
-		x.s.ends.listener(t.host, heard{x.whenGone(), func() bool { return x.children.Load() > 0 }})
-		go x.take(ks, turn)
+		x.s.ends.listener(t.host, heard{x.whenGone(), func() bool { return l.children.Load() > 0 }})
+		go l.take(ks)
 	}
 	t.s.changed()
 	t.s.say("%d: listen %d: %v", t.TID, t.arg(0), e)
@@ -97,7 +122,7 @@ func (x *socket) stopListening(t *trap) unix.Errno {
 	x.mu.Lock()
 	ks := x.ks
 	x.ks = nil
-	x.deafened()
+	x.listener.stop()
 	x.mu.Unlock()
 	if ks != nil {
 		ks.Close()
@@ -131,11 +156,10 @@ func (s *supervisor) empty(l int) {
 	}
 }
 
-// deafened says that L is of no use any more, with x.mu held.
-func (x *socket) deafened() {
-	x.state, x.shut, x.queued = bound, true, 0
-	x.turn++
-	x.room.Broadcast()
+// stop says that L is of no use any more, with x.mu held.
+func (l *listener) stop() {
+	l.x.state, l.x.listener, l.x.shut = bound, nil, true
+	l.room.Broadcast()
 }
 
 // maxBacklog is the most connections that wait for a listener (net.core.somaxconn).
@@ -143,11 +167,12 @@ const maxBacklog = 4096
 
 // listenKernel makes the kernel's socket a listener, or gives it another backlog, and finds out
 // whether it counts what waits in L.
-func (x *socket) listenKernel(ks *spclient.NetSocket, backlog int) error {
+func (l *listener) listenKernel(ks *spclient.NetSocket) error {
+	x := l.x
 	x.mu.Lock()
-	counts := x.counts == ks
+	counts, backlog := l.counts == ks, l.backlog
 	if !counts {
-		x.counts = nil // in a kernel that was lost
+		l.counts = nil // in a kernel that was lost
 	}
 	x.mu.Unlock()
 	if !counts {
@@ -156,18 +181,18 @@ func (x *socket) listenKernel(ks *spclient.NetSocket, backlog int) error {
 			return err
 		}
 		x.mu.Lock()
-		x.counts, x.taken = ks, 0
+		l.counts, l.taken = ks, 0
 		x.mu.Unlock()
 	}
 	return ks.ListenBacklog(int32(backlog))
 }
 
 // most is how many connections wait in L at most, with x.mu held.
-func (x *socket) most() int {
-	if x.counts != nil {
-		return max(x.backlog, 1)
+func (l *listener) most() int {
+	if l.counts != nil {
+		return max(l.backlog, 1)
 	}
-	inL, _ := share(x.backlog)
+	inL, _ := share(l.backlog)
 	return inL
 }
 
@@ -182,13 +207,14 @@ func share(backlog int) (inL int, inKernel int32) {
 
 // take gives L the connections that the kernel accepts, as long as it has room. In a
 // kernel that is connected to after that one was lost, the listener is made again.
-func (x *socket) take(ks *spclient.NetSocket, turn int) {
+func (l *listener) take(ks *spclient.NetSocket) {
+	x := l.x
 	for {
 		x.mu.Lock()
-		for x.listensAs(turn) && x.queued >= x.most() {
-			x.room.Wait()
+		for x.listener == l && l.queued >= l.most() {
+			l.room.Wait()
 		}
-		listens, backlog := x.listensAs(turn), x.backlog
+		listens := x.listener == l
 		x.mu.Unlock()
 		if !listens {
 			return
@@ -196,18 +222,18 @@ func (x *socket) take(ks *spclient.NetSocket, turn int) {
 		c, err := ks.Accept()
 		switch {
 		case err == nil:
-			if !x.publish(c, ks, turn) {
+			if !l.publish(c, ks) {
 				return
 			}
 		case errors.Is(err, spclient.ErrLost) && x.s.ctx.Err() == nil:
 			var e unix.Errno
-			if ks, e = x.remade(func() bool { return x.listens(turn) }); e == 0 {
+			if ks, e = x.remade(l.listens); e == 0 {
 				x.s.expectPairs(ks)
-				e = linuxsock.Errno(x.listenKernel(ks, backlog))
+				e = linuxsock.Errno(l.listenKernel(ks))
 			}
 			if e != 0 {
 				x.s.say("listen again: %v", e)
-				x.deafen(turn)
+				l.deafen()
 				return
 			}
 		case errors.Is(err, net.ErrClosed) || x.s.ctx.Err() != nil:
@@ -223,50 +249,41 @@ func (x *socket) take(ks *spclient.NetSocket, turn int) {
 // acceptPause is how soon it is tried again to accept a connection that the kernel had nothing left for.
 const acceptPause = 100 * time.Millisecond
 
-// waiting is where a connection waits for accept(2), or has waited.
-type waiting struct {
-	turn int                 // the listener's
-	from *spclient.NetSocket // the kernel's listener
-	path string              // L's
+// listens tells whether it has not stopped.
+func (l *listener) listens() bool {
+	l.x.mu.Lock()
+	defer l.x.mu.Unlock()
+	return l.x.listener == l
 }
 
-// listensAs tells whether it listens and has not stopped since, with x.mu held.
-func (x *socket) listensAs(turn int) bool { return x.state == listening && x.turn == turn }
-
-// listens is listensAs for who does not hold x.mu.
-func (x *socket) listens(turn int) bool {
+// enqueue and dequeue count the connections that are in L, if that listens still: enqueue tells.
+func (a *arrival) enqueue() bool {
+	l, x := a.l, a.l.x
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.listensAs(turn)
-}
-
-// enqueue and dequeue count the connections that are in L. One that was taken from the kernel for an L before this one is not
-// for it: enqueue tells.
-func (x *socket) enqueue(y *socket, ks *spclient.NetSocket, turn int) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if !x.listensAs(turn) {
+	if x.listener != l {
 		return false
 	}
-	x.queued++
-	y.waits = waiting{turn, ks, x.path}
+	l.queued++
+	l.children.Add(1)
 	return true
 }
 
-func (x *socket) dequeue(y *socket) {
+func (a *arrival) dequeue() {
+	l, x := a.l, a.l.x
 	x.mu.Lock()
-	if y.waits.turn != x.turn {
+	if x.listener != l {
 		x.mu.Unlock()
-		return // it was in an L before this one
+		return
 	}
-	x.queued--
-	x.room.Signal()
+	l.queued--
+	l.room.Signal()
 	var ks *spclient.NetSocket
-	if y.waits.from == x.counts {
-		x.taken++
-		ks = x.counts
+	if a.from == l.counts {
+		l.taken++
+		ks = l.counts
 	} // else the kernel that had accepted it is lost
-	n := x.taken
+	n := l.taken
 	x.mu.Unlock()
 	if ks != nil {
 		ks.Taken(n)
@@ -274,45 +291,46 @@ func (x *socket) dequeue(y *socket) {
 }
 
 // deafen ends L, whose kernel is lost: who waits in accept(2) or poll(2) is woken.
-func (x *socket) deafen(turn int) {
+func (l *listener) deafen() {
+	x := l.x
 	x.mu.Lock()
-	if !x.listensAs(turn) {
+	if x.listener != l {
 		x.mu.Unlock()
 		return
 	}
-	x.deafened()
+	l.stop()
 	x.deaf = true
 	x.mu.Unlock()
-	if l, ok := x.borrow(); ok {
-		unix.Shutdown(l, unix.SHUT_RDWR)
-		unix.Close(l)
+	if fd, ok := x.borrow(); ok {
+		unix.Shutdown(fd, unix.SHUT_RDWR)
+		unix.Close(fd)
 	}
 }
 
 // publish puts a connection into L's queue, and waits while that is full. It tells
 // whether L still listens.
-func (x *socket) publish(c, ks *spclient.NetSocket, turn int) bool {
+func (l *listener) publish(c, ks *spclient.NetSocket) bool {
+	x := l.x
 	x.optMu.Lock()
 	opts := x.opts.Clone()
 	x.optMu.Unlock()
-	y := &socket{s: x.s, opts: opts, state: connected, ks: c, accepted: -1, listener: x}
+	y := &socket{s: x.s, opts: opts, state: connected, ks: c, arrival: &arrival{l: l, from: ks, givenBack: -1}}
 	y.standIn = newLocal(y)
 	if ap, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		y.peer = linuxsock.Sockaddr(ap.AddrPort(), x.opts.Domain)
 	}
-	if !x.enqueue(y, ks, turn) {
+	if !y.arrival.enqueue() {
 		c.Abort()
 		return false
 	}
-	x.children.Add(1)
 	x.s.ends.accepted()
 	if !x.s.pairs() {
-		return x.publishCarried(y, c)
+		return y.publishCarried(c)
 	}
 	// The other end may take its time; other connections do not wait for it.
 	go func() {
-		if !x.offerPair(y, c) {
-			x.publishCarried(y, c)
+		if !y.offerPair(c) {
+			y.publishCarried(c)
 		}
 	}()
 	return true
@@ -320,28 +338,28 @@ func (x *socket) publish(c, ks *spclient.NetSocket, turn int) bool {
 
 // publishCarried puts a connection into L whose bytes are carried between K and the
 // kernel. What is put into L is the K.
-func (x *socket) publishCarried(y *socket, c *spclient.NetSocket) bool {
+func (y *socket) publishCarried(c *spclient.NetSocket) bool {
 	fail := func() {
 		c.Abort()
-		x.dequeue(y)
+		y.arrival.dequeue()
 		y.forget()
 	}
 	// Who accepts it may give it up at once, but not before it is carried.
 	y.op.Lock()
 	defer y.op.Unlock()
-	fd, _, err := x.introduce(y, 0)
+	fd, _, err := y.introduce(0)
 	if err != nil {
 		fail()
 		// Without a descriptor or a name L listens all the same.
 		return !errors.Is(err, errDeaf)
 	}
 	unix.SetNonblock(fd, true)
-	k := x.s.ends.keepUnwatched(fd, y.hungUp)
+	k := y.s.ends.keepUnwatched(fd, y.hungUp)
 	y.mu.Lock()
 	y.k = k
 	y.mu.Unlock()
 	y.carry(c, k)
-	x.s.changed()
+	y.s.changed()
 	return true
 }
 
@@ -351,7 +369,7 @@ var errDeaf = errors.New("nobody listens")
 // introduce puts a socket of ours into L's queue, and waits while that is full unless the
 // flags say otherwise. The kernel gives it a name that nobody else has, key: accept(2) tells
 // it, and it leads to y.
-func (x *socket) introduce(y *socket, flags int) (fd int, key string, err error) {
+func (y *socket) introduce(flags int) (fd int, key string, err error) {
 	fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|flags, 0)
 	if err != nil {
 		return -1, "", err
@@ -361,17 +379,17 @@ func (x *socket) introduce(y *socket, flags int) (fd int, key string, err error)
 		return -1, "", err
 	}
 	y.mu.Lock()
-	y.key = key
+	y.arrival.key = key
 	y.mu.Unlock()
-	x.s.offer(key, y)
+	y.s.offer(key, y)
 	for {
-		err = unix.Connect(fd, &unix.SockaddrUnix{Name: y.waits.path})
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: y.arrival.l.path})
 		if !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}
 	if err != nil {
-		x.s.take(key)
+		y.s.take(key)
 		unix.Close(fd)
 		return -1, "", errDeaf
 	}
@@ -438,7 +456,6 @@ func (t *trap) accept() {
 
 // tryAccept answers with a connection, if there is one.
 func (t *trap) tryAccept(l, flags int) bool {
-	x := t.sock
 	if !t.s.l.Valid(&t.Call) {
 		return true // its thread is gone, and the connection is for another
 	}
@@ -483,7 +500,7 @@ func (t *trap) tryAccept(l, flags int) bool {
 	}
 	num, err := t.s.l.ReturnFD(&t.Call, fd, flags&unix.SOCK_CLOEXEC != 0)
 	if err != nil {
-		if !x.giveBack(y, fd) {
+		if !y.giveBack(fd) {
 			y.gone()
 		} else {
 			fd = -1
@@ -533,13 +550,13 @@ func (t *trap) nextAccepted(l, flags int) (y *socket, fd int, err error) {
 			unix.Close(fd) // of somebody else
 			continue
 		}
-		if accepted := y.givenBack(); accepted >= 0 {
+		if accepted := y.regain(); accepted >= 0 {
 			unix.Close(fd)
 			// Who had accepted it may have asked for the other.
 			unix.SetNonblock(accepted, flags&unix.SOCK_NONBLOCK != 0)
 			return y, accepted, nil
 		}
-		x.dequeue(y)
+		y.arrival.dequeue()
 		p := y.joined()
 		if p == nil {
 			seeded.Sow(fd)
@@ -561,32 +578,33 @@ func (t *trap) nextAccepted(l, flags int) (y *socket, fd int, err error) {
 
 // giveBack puts a connection that was accepted, but for which the program has no
 // descriptor left, into L again, with a ticket for it.
-func (x *socket) giveBack(y *socket, accepted int) bool {
+func (y *socket) giveBack(accepted int) bool {
+	a := y.arrival
 	y.mu.Lock()
-	y.accepted = accepted
+	a.givenBack = accepted
 	y.mu.Unlock()
-	fd, key, err := x.introduce(y, unix.SOCK_NONBLOCK)
+	fd, key, err := y.introduce(unix.SOCK_NONBLOCK)
 	if err != nil {
-		y.givenBack()
+		y.regain()
 		return false
 	}
-	ticket, err := x.s.ends.keep(fd, func() {
+	ticket, err := y.s.ends.keep(fd, func() {
 		// The ticket is void with L.
-		if x.s.take(key) != nil {
+		if y.s.take(key) != nil {
 			y.abandon()
 		}
 	})
 	if err != nil {
-		if x.s.take(key) != nil {
-			y.givenBack()
+		if y.s.take(key) != nil {
+			y.regain()
 			return false
 		}
 		return true // it was accepted already
 	}
 	y.mu.Lock()
-	waits := y.accepted >= 0 && y.key == key
+	waits := a.givenBack >= 0 && a.key == key
 	if waits {
-		y.ticket = ticket
+		a.ticket = ticket
 	}
 	y.mu.Unlock()
 	if !waits {
@@ -595,11 +613,12 @@ func (x *socket) giveBack(y *socket, accepted int) bool {
 	return true
 }
 
-// givenBack takes what was given back to L, or -1.
-func (y *socket) givenBack() (accepted int) {
+// takeBack takes what was given back to L, or -1.
+func (y *socket) regain() (accepted int) {
+	a := y.arrival
 	y.mu.Lock()
-	accepted, ticket := y.accepted, y.ticket
-	y.accepted, y.ticket = -1, nil
+	accepted, ticket := a.givenBack, a.ticket
+	a.givenBack, a.ticket = -1, nil
 	y.mu.Unlock()
 	if ticket != nil {
 		ticket.close()
@@ -609,7 +628,7 @@ func (y *socket) givenBack() (accepted int) {
 
 // abandon resets a connection that nobody has accepted, be it given back or not.
 func (y *socket) abandon() {
-	accepted := y.givenBack()
+	accepted := y.regain()
 	y.mu.Lock()
 	ks := y.ks
 	y.mu.Unlock()

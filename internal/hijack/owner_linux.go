@@ -80,10 +80,13 @@ func (s *supervisor) all() []*socket {
 // unread is what waits in S, as [owners.Socket] has it.
 func (x *socket) unread() (n int) {
 	x.mu.Lock()
-	state, queued, held := x.state, x.queued, x.held
+	l, held := x.listener, x.held
+	if l != nil {
+		n = l.queued
+	}
 	x.mu.Unlock()
-	if state == listening {
-		return queued
+	if l != nil {
+		return n
 	}
 	// A copy that this process has meanwhile is not to be taken for the program's.
 	x.s.giving.RLock()
@@ -109,7 +112,10 @@ func (s *supervisor) owners() []owners.Socket {
 	var others map[string]holder // looked for once
 	for _, x := range s.all() {
 		x.mu.Lock()
-		ks, peer, held, inode, backlog := x.ks, x.peer, x.held, x.inode, x.backlog
+		ks, peer, held, inode, backlog := x.ks, x.peer, x.held, x.inode, 0
+		if x.listener != nil {
+			backlog = x.listener.backlog
+		}
 		x.mu.Unlock()
 		if ks == nil {
 			continue

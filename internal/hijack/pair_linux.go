@@ -83,8 +83,8 @@ type pair struct {
 
 // offerPair makes a pair of a connection that L has got, if the other end wants to. The
 // result is false when it has to be carried.
-func (x *socket) offerPair(y *socket, c *spclient.NetSocket) bool {
-	expected, err := x.s.conn.PairExpected(x.s.ctx, c.FD())
+func (y *socket) offerPair(c *spclient.NetSocket) bool {
+	expected, err := y.s.conn.PairExpected(y.s.ctx, c.FD())
 	if err != nil || !expected {
 		return false
 	}
@@ -93,13 +93,13 @@ func (x *socket) offerPair(y *socket, c *spclient.NetSocket) bool {
 		return false
 	}
 	p := &pair{x: y, ks: c, m: m, s: -1, lingers: -1}
-	path, err := x.s.ends.bind(m, func() { y.pairEnded(p) })
+	path, err := y.s.ends.bind(m, func() { y.pairEnded(p) })
 	if err == nil && len(path) <= sysproxy.MaxPairPath {
 		err = unix.Listen(m, 1)
 	}
 	joined := false
 	if err == nil {
-		joined, err = x.s.conn.OfferPair(x.s.ctx, c.FD(), path)
+		joined, err = y.s.conn.OfferPair(y.s.ctx, c.FD(), path)
 	}
 	unix.Unlink(path)
 	if err != nil || !joined {
@@ -109,30 +109,31 @@ func (x *socket) offerPair(y *socket, c *spclient.NetSocket) bool {
 	y.mu.Lock()
 	y.pair = p
 	y.mu.Unlock()
-	p.issueTicket(x)
+	p.issueTicket()
 	p.begin()
 	return true
 }
 
 // issueTicket puts a ticket for the connection into L.
-func (p *pair) issueTicket(l *socket) {
-	fd, key, err := l.introduce(p.x, 0)
+func (p *pair) issueTicket() {
+	y := p.x
+	fd, key, err := y.introduce(0)
 	if err != nil {
-		l.dequeue(p.x)
+		y.arrival.dequeue()
 		p.abandon()
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	// The ticket is void with L.
-	p.ticket, err = l.s.ends.keep(fd, func() {
-		if l.s.take(key) != nil {
+	p.ticket, err = y.s.ends.keep(fd, func() {
+		if y.s.take(key) != nil {
 			p.abandon()
 		}
 	})
 	if err != nil {
-		if l.s.take(key) != nil {
-			l.dequeue(p.x)
+		if y.s.take(key) != nil {
+			y.arrival.dequeue()
 		}
 		go p.abandon()
 	} else if p.m < 0 {

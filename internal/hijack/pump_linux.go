@@ -332,7 +332,7 @@ func (x *socket) reset(ks *spclient.NetSocket, k *kept, e unix.Errno) {
 	if x.state == connected {
 		x.state = broken
 	}
-	if x.listener != nil && x.held.tid == 0 {
+	if x.arrival != nil && x.held.tid == 0 {
 		// Nobody has accepted it; then it will be shown.
 		x.broken = show
 		show = nil

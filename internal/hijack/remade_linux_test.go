@@ -34,12 +34,12 @@ func TestRemadeStops(t *testing.T) {
 	x := &socket{
 		s:    &supervisor{ctx: t.Context(), conn: conn, machine: conn.Machine(), say: t.Logf},
 		opts: &linuxsock.Socket{Domain: unix.AF_INET, Type: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP},
-		// As deafened leaves it.
-		state: bound, turn: 1, local: netbsd.SockaddrIn(netip.MustParseAddrPort("10.0.0.1:80")),
+		// As stop leaves it.
+		state: bound, local: netbsd.SockaddrIn(netip.MustParseAddrPort("10.0.0.1:80")),
 	}
 	remade := make(chan unix.Errno)
 	go func() {
-		_, e := x.remade(func() bool { return x.listens(0) })
+		_, e := x.remade((&listener{x: x}).listens)
 		remade <- e
 	}()
 	select {

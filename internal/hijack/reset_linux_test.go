@@ -36,7 +36,7 @@ func TestResetGivenUp(t *testing.T) {
 		s2, next, _ := joinedStream(t)
 		defer unix.Close(s2)
 		x := &socket{
-			s: sup, cookie: 1, state: connected, k: old, accepted: -1,
+			s: sup, cookie: 1, state: connected, k: old,
 			opts: &linuxsock.Socket{Domain: unix.AF_INET, Type: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP},
 		}
 		sup.sockets[x.cookie] = x
@@ -68,7 +68,7 @@ func TestResetGivenUp(t *testing.T) {
 			}
 			x.reset(ks, old, unix.ECONNRESET)
 		} else {
-			x.listener = &socket{} // nobody has accepted it yet
+			x.arrival = &arrival{l: &listener{}} // nobody has accepted it yet
 			x.reset(ks, old, unix.ECONNRESET)
 			show := x.takeBroken()
 			if show == nil {

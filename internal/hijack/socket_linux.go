@@ -51,7 +51,6 @@ type socket struct {
 	path        string              // where S is reached, "" when it has no name
 	held        holder
 	inode       uint32 // of S
-	backlog     int    // of L
 	carrier     carrier
 	closedEarly bool        // by the programs, before there was a carrier
 	pair        *pair       // what S is joined to, instead of K and a carrier
@@ -59,23 +58,10 @@ type socket struct {
 
 	nl *netlinkSocket // of sockets of AF_NETLINK
 
-	// Of listeners.
-	shut     bool                // L was, by shutdown(2)
-	queued   int                 // connections that wait in L
-	counts   *spclient.NetSocket // the kernel's socket that counts those, too, else nil
-	taken    uint32              // how many the programs have got, of counts
-	children atomic.Int32        // connections from L that have not ended
-	room     *sync.Cond          // for mu: L has room again, or listens no more
-	turn     int                 // how often it has ceased to listen
-
-	// Of connections that were accepted.
-	listener *socket
-	waits    waiting
-	key      string      // by which it is, or was, offered
-	counted  atomic.Bool // that it has ended
-	accepted int         // S while it is given back to L, else -1
-	ticket   *kept       // our end of what is in L then
-	broken   func()      // shows the program that the connection broke before it was accepted
+	listener *listener // while it listens
+	arrival  *arrival  // of a connection that has come by a listener
+	shut     bool      // L was, by shutdown(2)
+	broken   func()    // shows the program that the connection broke before it was accepted
 
 	// Of sockets for datagrams.
 	asking    sync.Mutex // held while the kernel is asked for one, by calls
@@ -240,7 +226,7 @@ func (s *supervisor) newSocket(fd int, opts *linuxsock.Socket, stand func(*socke
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, errnoOf(err)
 	}
-	x := &socket{s: s, cookie: cookie, inode: uint32(st.Ino), opts: opts, accepted: -1, pingID: uint16(s.serial.Add(1)*40503 + uint64(os.Getpid()))}
+	x := &socket{s: s, cookie: cookie, inode: uint32(st.Ino), opts: opts, pingID: uint16(s.serial.Add(1)*40503 + uint64(os.Getpid()))}
 	x.standIn = stand(x)
 	s.mu.Lock()
 	s.sockets[cookie] = x
@@ -293,8 +279,9 @@ func (x *socket) drop() {
 	ks, k, path, p := x.ks, x.k, x.path, x.pair
 	x.state, x.ks, x.k, x.pair = ended, nil, nil, nil
 	x.untrack()
-	if x.room != nil {
-		x.room.Broadcast()
+	if l := x.listener; l != nil {
+		x.listener = nil
+		l.room.Broadcast()
 	}
 	x.mu.Unlock()
 	if k != nil {
@@ -339,8 +326,12 @@ func (x *socket) gone() {
 
 func (x *socket) forget() {
 	x.s.changed()
+	a, key := x.arrival, ""
 	x.mu.Lock()
-	key, cookie := x.key, x.cookie
+	cookie := x.cookie
+	if a != nil {
+		key = a.key
+	}
 	x.mu.Unlock()
 	x.s.mu.Lock()
 	if x.s.sockets[cookie] == x {
@@ -351,8 +342,8 @@ func (x *socket) forget() {
 		delete(x.s.offered, key)
 	}
 	x.s.mu.Unlock()
-	if x.listener != nil && !x.counted.Swap(true) {
-		x.listener.children.Add(-1)
+	if a != nil && !a.counted.Swap(true) {
+		a.l.children.Add(-1)
 	}
 }
 
