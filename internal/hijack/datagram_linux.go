@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +22,25 @@ import (
 
 // A socket for datagrams gets what the kernel's has, and what it sends without an address is read at K. Most of that the kernel
 // does (datagram_loan); here it is done by calls. How S is told from whom a datagram is depends on what S is: see standIn.
+
+// datagrams is what a socket has for datagrams, with its mu.
+type datagrams struct {
+	asking    sync.Mutex // held while the kernel is asked for one, by calls
+	receiving bool
+	lending   lending
+	pingID    uint16 // of echo requests
+	kKey      string // whose datagrams come from K: NetBSD's address
+	errors    []errorEntry
+	lastSent  []byte // what was sent last, and to whom, if errors are queued
+	lastTo    []byte
+	remote    []byte // whom it is connected to, NetBSD's address
+	keeps     int32  // what bind(2) has asked for of the address: sysproxy.KeepAddress, KeepPort
+	portless  bool   // it has an address and no port, and NetBSD's socket neither
+	// association counts whom it has been connected to, and to nobody; drained is the one since which
+	// all that had come before has been read, draining the one since which so many bytes have been.
+	association, drained, draining uint64
+	drainedBytes                   int
+}
 
 // open makes sure that a socket for datagrams receives.
 func (x *socket) open(host int) unix.Errno {

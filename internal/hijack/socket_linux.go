@@ -56,6 +56,7 @@ type socket struct {
 	pair        *pair       // what S is joined to, instead of K and a carrier
 	carried     atomic.Bool // the carrier has something to do
 
+	datagrams
 	nl *netlinkSocket // of sockets of AF_NETLINK
 
 	listener *listener // while it listens
@@ -63,26 +64,9 @@ type socket struct {
 	shut     bool      // L was, by shutdown(2)
 	broken   func()    // shows the program that the connection broke before it was accepted
 
-	// Of sockets for datagrams.
-	asking    sync.Mutex // held while the kernel is asked for one, by calls
-	receiving bool
-	lending   lending
-	pingID    uint16 // of echo requests
-	kKey      string // whose datagrams come from K: NetBSD's address
-	errors    []errorEntry
-	lastSent  []byte // what was sent last, and to whom, if errors are queued
-	lastTo    []byte
-	remote    []byte // whom it is connected to, NetBSD's address
-	// association counts whom a socket for datagrams has been connected to, and to nobody; drained
-	// is the one since which all that had come before has been read, draining the one since which so
-	// many bytes have been.
-	association, drained, draining uint64
-	drainedBytes                   int
-	deaf                           bool   // it listened in a kernel that is lost
-	local                          []byte // the address that it was bound to, NetBSD's
-	keeps                          int32  // what bind(2) has asked for of that: sysproxy.KeepAddress, KeepPort
-	portless                       bool   // it has that address and no port, and NetBSD's socket neither
-	peer                           []byte // the address of the other side, Linux's, when it is known
+	deaf  bool   // it listened in a kernel that is lost
+	local []byte // the address that it was bound to, NetBSD's
+	peer  []byte // the address of the other side, Linux's, when it is known
 
 	lastName  []byte // the address that it had when it broke, or ended, Linux's
 	shutWrite bool   // by the program
@@ -226,7 +210,8 @@ func (s *supervisor) newSocket(fd int, opts *linuxsock.Socket, stand func(*socke
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, errnoOf(err)
 	}
-	x := &socket{s: s, cookie: cookie, inode: uint32(st.Ino), opts: opts, pingID: uint16(s.serial.Add(1)*40503 + uint64(os.Getpid()))}
+	x := &socket{s: s, cookie: cookie, inode: uint32(st.Ino), opts: opts}
+	x.pingID = uint16(s.serial.Add(1)*40503 + uint64(os.Getpid()))
 	x.standIn = stand(x)
 	s.mu.Lock()
 	s.sockets[cookie] = x
