@@ -3,6 +3,7 @@
 package hijack
 
 import (
+	"context"
 	"net/netip"
 	"time"
 
@@ -199,7 +200,8 @@ const endTime = 100 * time.Millisecond
 // connections with a port.
 func (s *supervisor) awaitEnds(port uint16) {
 	s.ends.catchUpAll()
-	end := time.Now().Add(endTime)
+	ctx, cancel := context.WithTimeout(s.ctx, endTime)
+	defer cancel()
 	for _, x := range s.all() {
 		if x.localPort() != port {
 			continue
@@ -208,16 +210,14 @@ func (s *supervisor) awaitEnds(port uint16) {
 			// It is looked for that from time to time.
 			p.resetClosed()
 		}
-		for x.carried.Load() && x.isClosed() && time.Now().Before(end) {
-			time.Sleep(time.Millisecond)
+		x.mu.Lock()
+		c := x.connection
+		x.mu.Unlock()
+		if c != nil && c.carried.Load() && c.k.hungUp() {
+			select {
+			case <-c.delivered:
+			case <-ctx.Done():
+			}
 		}
 	}
-}
-
-// isClosed tells whether programs have closed a connection.
-func (x *socket) isClosed() bool {
-	x.mu.Lock()
-	k := x.k
-	x.mu.Unlock()
-	return k != nil && k.hungUp()
 }

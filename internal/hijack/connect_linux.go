@@ -329,7 +329,7 @@ func (x *socket) settle(a *attempt, host int) unix.Errno {
 	if a.err != 0 {
 		x.mu.Lock()
 		// NetBSD's socket can be connected again only in part; Linux's can.
-		x.attempt, x.ks = nil, nil
+		x.leave(fresh)
 		x.beginAgain()
 		x.mu.Unlock()
 		a.ks.Close()
@@ -338,37 +338,37 @@ func (x *socket) settle(a *attempt, host int) unix.Errno {
 	if a.path != "" && x.joinPair(a, host) {
 		return 0
 	}
-	k, e := x.attach(host)
+	c, e := x.attach(host, a.ks)
 	if e != 0 {
 		x.mu.Lock()
-		x.state, x.attempt, x.ks = dead, nil, nil
+		x.leave(dead)
 		x.mu.Unlock()
 		a.ks.Close()
 		return e
 	}
-	x.established(a, k, func() {})
+	x.established(a, c, func() {})
 	return 0
 }
 
 // established begins to carry. S becomes writable, with ready, when all calls know that
 // it is connected.
-func (x *socket) established(a *attempt, k *kept, ready func()) {
+func (x *socket) established(a *attempt, c *connection, ready func()) {
 	x.mu.Lock()
 	gone := x.state == ended
 	if gone {
 		defer ready()
 	} else {
-		x.state, x.attempt, x.peer, x.k = connected, nil, a.peer, k
+		x.state, x.attempt, x.peer, x.connection = connected, nil, a.peer, c
 		x.untrack()
 	}
 	x.mu.Unlock()
 	if gone {
-		a.ks.Close()
-		k.close()
+		c.ks.Close()
+		c.k.close()
 		return
 	}
 	ready()
-	x.carry(a.ks, k)
+	c.carry()
 	x.s.changed()
 }
 
@@ -383,48 +383,45 @@ func (x *socket) goOn(a *attempt, host int) {
 	if !mine {
 		return
 	}
-	k, e := x.attach(host)
+	c, e := x.attach(host, a.ks)
 	if e != 0 {
 		x.failAttempt(a, host, e)
 		return
 	}
-	if err := k.watch(); err != nil {
-		k.close()
+	if err := c.k.watch(); err != nil {
+		c.k.close()
 		x.failAttempt(a, host, errnoOf(err))
 		return
 	}
 	x.mu.Lock()
-	x.k = k
+	x.connection = c
 	x.untold = true
 	x.untrack()
 	x.mu.Unlock()
 	var unfill, restore func()
-	a.size, unfill, restore = x.fill(host, k)
+	a.size, unfill, restore = x.fill(host, c.k)
 	tell := func() {
 		x.mu.Lock()
 		givenUp := x.attempt != a
 		x.mu.Unlock()
 		if givenUp {
 			a.ks.Close()
-			k.close()
+			c.k.close()
 			return
 		}
 		if a.err == 0 {
-			x.established(a, k, unfill)
+			x.established(a, c, unfill)
 			return
 		}
 		x.pend(a.err)
 		x.mu.Lock()
-		x.attempt, x.ks, x.k = nil, nil, nil
-		if x.state != ended {
-			x.state = dead
-		}
+		x.leave(dead)
 		x.mu.Unlock()
 		a.ks.Close()
 		x.retrack()
 		// What it was filled with is unread: S is broken, for poll(2) and all
 		// calls, before it can be written.
-		k.close()
+		c.k.close()
 		restore()
 	}
 	x.mu.Lock()
@@ -453,21 +450,19 @@ func (x *socket) failAttempt(a *attempt, host int, e unix.Errno) {
 	x.pend(e)
 	x.mu.Lock()
 	a.failed = e
-	x.attempt, x.ks, x.untold, x.hasNoError = nil, nil, true, alone
-	if x.state != ended {
-		x.state = dead
-	}
+	x.leave(dead)
+	x.untold, x.hasNoError = true, alone
 	x.mu.Unlock()
 	a.ks.Close()
 }
 
 // attach gives S its other end.
-func (x *socket) attach(host int) (*kept, unix.Errno) {
+func (x *socket) attach(host int, ks *spclient.NetSocket) (*connection, unix.Errno) {
 	fd, err := x.s.hub.join(host)
 	if err != nil {
 		return nil, errnoOf(err)
 	}
-	return x.s.ends.keepUnwatched(fd, x.hungUp), 0
+	return x.newConnection(ks, fd), 0
 }
 
 // fill makes S not writable, as a socket is that connects: with a send buffer of the
@@ -509,11 +504,12 @@ func setSendBuffer(fd, size int) { unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.
 // beginAgain makes it what it was before it was connected or listened, with x.mu held: nothing of that is to act on what it will be.
 func (x *socket) beginAgain() {
 	if x.state == broken {
-		// Who has yet to show that closes them.
-		x.ks, x.k = nil, nil
-		x.delivered()
+		// Who has yet to show that closes it.
+		if _, c := x.leave(fresh); c != nil {
+			c.deliver()
+		}
 	}
-	x.state, x.carrier, x.peer, x.untold, x.shutWrite, x.over = fresh, nil, nil, false, false, false
+	x.state, x.peer, x.untold, x.over = fresh, nil, false, false
 	switch {
 	case x.local != nil:
 		x.state, x.lastName = bound, nil

@@ -38,7 +38,7 @@ func TestPumpCork(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s, k, _ := joinedStream(t)
 			defer unix.Close(s)
-			p := &pump{k: k}
+			p := &pump{connection: &connection{k: k}}
 			p.cork.segment = 100
 			buf := make([]byte, 1000)
 			held := 0

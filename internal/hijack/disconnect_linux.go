@@ -24,27 +24,22 @@ func (x *socket) giveUpConnection(t *trap) unix.Errno {
 		return errnoOf(err)
 	}
 	x.mu.Lock()
-	state, ks, k, size := x.state, x.ks, x.k, 0
-	if a := x.attempt; state == connecting && a != nil && a.async != nil {
-		ks, a.failed, size = a.ks, unix.ECONNRESET, a.size
-	} else if state != connected {
-		ks = nil
-	}
-	if ks == nil || k == nil {
+	if x.connection == nil || x.state == broken {
 		x.mu.Unlock()
 		unix.Close(fd)
 		return unix.EISCONN // a pair, or it has broken at this moment
 	}
-	x.ks, x.k, x.attempt, x.untold = nil, nil, nil, false
-	x.state = dead // until the program has another S
-	x.mu.Unlock()
-	var lastName []byte
-	if name, err := ks.Getsockname(); err == nil {
-		lastName = x.linuxAddr(name)
+	size := 0
+	if a := x.attempt; a != nil {
+		a.failed, size = unix.ECONNRESET, a.size
 	}
-	ks.Abort()
-	k.close() // who waits in S has ECONNRESET
-	x.delivered()
+	_, c := x.leave(dead) // until the program has another S
+	x.untold = false
+	x.mu.Unlock()
+	lastName := x.nameOf(c.ks)
+	c.ks.Abort()
+	c.k.close() // who waits in S has ECONNRESET
+	c.deliver()
 	if size > 0 {
 		// The other S is to have what the program has seen of this one.
 		setSendBuffer(t.host, size)

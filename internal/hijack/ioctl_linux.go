@@ -37,16 +37,16 @@ func (t *trap) ioctl() {
 // count what is left there for good, and in its own measure. It tells whether it has
 // answered.
 func (t *trap) outQueue() bool {
-	var k *kept
-	if x := t.sock; x != nil && x.opts.Type == unix.SOCK_STREAM {
+	var c *connection
+	if x := t.sock; x != nil {
 		x.mu.Lock()
-		k = x.k
+		c = x.connection
 		x.mu.Unlock()
 	}
-	if k == nil {
+	if c == nil {
 		return false
 	}
-	n := k.waiting()
+	n := c.k.waiting()
 	t.done(0, t.write(t.Args[2], native.AppendUint32(nil, uint32(n))))
 	return true
 }

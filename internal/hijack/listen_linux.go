@@ -338,9 +338,9 @@ func (l *listener) publish(c, ks *spclient.NetSocket) bool {
 
 // publishCarried puts a connection into L whose bytes are carried between K and the
 // kernel. What is put into L is the K.
-func (y *socket) publishCarried(c *spclient.NetSocket) bool {
+func (y *socket) publishCarried(ks *spclient.NetSocket) bool {
 	fail := func() {
-		c.Abort()
+		ks.Abort()
 		y.arrival.dequeue()
 		y.forget()
 	}
@@ -354,11 +354,11 @@ func (y *socket) publishCarried(c *spclient.NetSocket) bool {
 		return !errors.Is(err, errDeaf)
 	}
 	unix.SetNonblock(fd, true)
-	k := y.s.ends.keepUnwatched(fd, y.hungUp)
+	c := y.newConnection(ks, fd)
 	y.mu.Lock()
-	y.k = k
+	y.connection = c
 	y.mu.Unlock()
-	y.carry(c, k)
+	c.carry()
 	y.s.changed()
 	return true
 }
@@ -510,11 +510,10 @@ func (t *trap) tryAccept(l, flags int) bool {
 	}
 	y.seen(t.TID, num)
 	y.mu.Lock()
-	broken, p := y.broken, y.pair
-	y.broken = nil
+	c, p := y.connection, y.pair
 	y.mu.Unlock()
-	if broken != nil {
-		broken()
+	if c != nil && c.takeUnshown() {
+		c.show()
 	}
 	if p != nil {
 		p.lingersNow(fd)

@@ -15,9 +15,7 @@ import (
 // A loan is a connection that the kernel carries by itself: it has a copy of K. This
 // one's is for the end.
 type loan struct {
-	x  *socket
-	ks *spclient.NetSocket
-	k  *kept
+	*connection
 
 	over atomic.Bool // the kernel has nothing to do any more
 
@@ -26,23 +24,19 @@ type loan struct {
 }
 
 // lend lends K to the kernel, and tells whether it took it.
-func (x *socket) lend(ks *spclient.NetSocket, k *kept) bool {
-	l := &loan{x: x, ks: ks, k: k}
+func (c *connection) lend() bool {
+	l, x := &loan{connection: c}, c.x
 	x.optMu.Lock()
 	if l.corked = x.opts.Corked(); x.opts.HasCork() {
 		// The listener may have had another when the kernel's was accepted.
 		l.look()
 	}
-	x.mu.Lock()
-	x.carrier = l
-	x.mu.Unlock()
+	c.setCarrier(l)
 	x.optMu.Unlock()
-	err := ks.Use(func(fd spclient.FD) error { return x.s.conn.Lend(x.s.ctx, fd, k.fd, true, l.ended) })
+	err := c.ks.Use(func(fd spclient.FD) error { return x.s.conn.Lend(x.s.ctx, fd, c.k.fd, true, l.ended) })
 	if err != nil {
 		x.s.say("lend: %v", err)
-		x.mu.Lock()
-		x.carrier = nil
-		x.mu.Unlock()
+		c.setCarrier(nil)
 	}
 	return err == nil
 }
@@ -54,26 +48,24 @@ func (l *loan) ended(end spclient.LoanEnd) {
 		// Each direction may have ended by itself, while programs have the socket.
 		l.over.Store(true)
 		if l.k.hungUp() || l.k.watch() != nil {
-			l.x.finish(l.ks, l.k)
+			l.finish()
 		}
 	case sysproxy.LoanDropped:
-		l.x.finish(l.ks, l.k)
+		l.finish()
 	case sysproxy.LoanRevoked:
 		l.k.close()
-		if l.x.has(l.k) {
-			l.x.delivered()
-		}
+		l.deliver()
 	case sysproxy.LoanFailed:
-		l.x.reset(l.ks, l.k, linuxsock.Errno(end.Cause))
+		l.reset(linuxsock.Errno(end.Cause))
 	default:
 		if l.x.s.ctx.Err() == nil {
-			l.x.reset(l.ks, l.k, unix.ECONNRESET)
+			l.reset(unix.ECONNRESET)
 		}
 	}
 }
 
 func (l *loan) hungUp() {
 	if l.over.Load() {
-		l.x.finish(l.ks, l.k)
+		l.finish()
 	}
 }

@@ -144,7 +144,10 @@ func joins(level, name int) bool {
 func (x *socket) corksHere() (here bool, c carrier) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.carrier != nil || x.pair != nil || !x.s.conn.CanLend(), x.carrier
+	if x.connection != nil {
+		c = x.connection.carrier
+	}
+	return c != nil || x.pair != nil || !x.s.conn.CanLend(), c
 }
 
 // getsockopt is getsockopt(2).

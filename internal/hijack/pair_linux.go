@@ -338,16 +338,12 @@ func (p *pair) borrow() (int, bool) {
 func (p *pair) reset() {
 	x := p.x
 	x.pend(unix.ECONNRESET)
-	if name, err := p.ks.Getsockname(); err == nil {
-		x.mu.Lock()
-		x.lastName = x.linuxAddr(name)
-		x.mu.Unlock()
-	}
+	lastName := x.nameOf(p.ks)
 	x.mu.Lock()
-	if x.state == connected {
-		x.state = broken
+	if lastName != nil {
+		x.lastName = lastName
 	}
-	x.ks = nil
+	x.leave(broken)
 	x.mu.Unlock()
 	p.withS(func(fd int) { unix.Sendto(fd, []byte{0}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil) })
 	p.ks.Close()

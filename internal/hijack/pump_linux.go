@@ -22,51 +22,9 @@ const pumpSize = 64 << 10
 
 var pumpBuffers = sync.Pool{New: func() any { b := make([]byte, pumpSize); return &b }}
 
-// A carrier carries a connection's bytes between K and the kernel.
-type carrier interface {
-	// hungUp is called when no program holds S any more.
-	hungUp()
-	// setCork is called when TCP_CORK has changed, with the options' lock held. What was
-	// written before leaves as if it had not been set, or had been cleared then.
-	setCork(on bool)
-}
-
-// carry has a connection's bytes carried: by the kernel itself if it can, or else by a
-// pump.
-func (x *socket) carry(ks *spclient.NetSocket, k *kept) {
-	x.carried.Store(true)
-	x.s.carriers.Add(1)
-	defer func() {
-		x.mu.Lock()
-		c, closed := x.carrier, x.closedEarly
-		x.mu.Unlock()
-		if closed && c != nil {
-			c.hungUp()
-		}
-	}()
-	if x.s.conn.CanLend() && x.lend(ks, k) {
-		return
-	}
-	if err := k.watch(); err != nil {
-		x.s.say("watch: %v", err)
-		x.reset(ks, k, errnoOf(err))
-		return
-	}
-	p := &pump{x: x, ks: ks, k: k, upDone: make(chan struct{})}
-	x.optMu.Lock()
-	p.cork.set = x.opts.Corked()
-	x.mu.Lock()
-	x.carrier = p
-	x.mu.Unlock()
-	x.optMu.Unlock()
-	go p.up()
-	go p.down()
-}
-
+// A pump carries by calls.
 type pump struct {
-	x  *socket
-	ks *spclient.NetSocket
-	k  *kept
+	*connection
 
 	mu     sync.Mutex
 	closed bool // by the programs
@@ -149,38 +107,6 @@ func (p *pump) down() {
 	}
 }
 
-// hungUp is called when no program holds S any more.
-func (x *socket) hungUp() {
-	if broken := x.takeBroken(); broken != nil {
-		broken() // and was never accepted
-		return
-	}
-	x.mu.Lock()
-	c := x.carrier
-	x.mu.Unlock()
-	if c != nil {
-		c.hungUp()
-		return
-	}
-	x.mu.Lock()
-	soon := x.state == connected
-	x.closedEarly = soon
-	x.mu.Unlock()
-	// What is in K already is still to be carried.
-	if !soon {
-		x.gone()
-	}
-}
-
-// takeBroken takes what shows the program that the connection broke before it was accepted,
-// nil if that is not to be.
-func (x *socket) takeBroken() (show func()) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	show, x.broken = x.broken, nil
-	return show
-}
-
 func (p *pump) hungUp() {
 	p.mu.Lock()
 	p.closed = true
@@ -222,57 +148,10 @@ func (p *pump) drain() {
 	}
 }
 
-func (p *pump) finish() { p.x.finish(p.ks, p.k) }
-
 // giveUp resets the connection, unless it has ended.
 func (p *pump) giveUp() {
 	p.ks.Abort()
 	p.finish()
-}
-
-// finish closes both sides after all has been said.
-func (x *socket) finish(ks *spclient.NetSocket, k *kept) {
-	ks.Release()
-	held := x.mayBeHeld()
-	x.mu.Lock()
-	mine := x.k == k
-	if held && mine {
-		x.state, x.over, x.ks, x.k = broken, true, nil, nil
-	}
-	x.mu.Unlock()
-	switch {
-	case !mine:
-	case held:
-		x.retrack()
-	default:
-		x.forget()
-	}
-	k.settle()
-	k.close()
-	if mine {
-		x.delivered()
-	}
-}
-
-// mayBeHeld tells whether programs may have S although K has hung up: it has, too, once each direction has been shut down.
-func (x *socket) mayBeHeld() bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.shutWrite && x.tracked != 0
-}
-
-// has tells whether its connection is still that of K, and has not been given up.
-func (x *socket) has(k *kept) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.k == k
-}
-
-// delivered says that nothing is left to carry.
-func (x *socket) delivered() {
-	if x.carried.Swap(false) {
-		x.s.carriers.Add(-1)
-	}
 }
 
 // reset is what comes of an error of the kernel's.
@@ -282,71 +161,5 @@ func (p *pump) reset(err error) {
 	}
 	p.stop()
 	<-p.upDone
-	p.x.reset(p.ks, p.k, linuxsock.Errno(err))
-}
-
-// reset has the programs see that the connection broke: K is closed while there is
-// something unread in it, which is ECONNRESET at the other end.
-func (x *socket) reset(ks *spclient.NetSocket, k *kept, e unix.Errno) {
-	if e == unix.EPIPE || e == 0 {
-		e = unix.ECONNRESET
-	}
-	var lastName []byte
-	if name, err := ks.Getsockname(); err == nil {
-		lastName = x.linuxAddr(name)
-	}
-	show := func() {
-		x.mu.Lock()
-		mine := x.k == k
-		if mine {
-			x.ks, x.k = nil, nil
-		}
-		x.mu.Unlock()
-		switch {
-		case !mine: // the program has begun again
-		case k.hungUp() && !x.mayBeHeld():
-			x.forget()
-		default:
-			x.retrack()
-		}
-		k.close()
-		ks.Close()
-		if mine {
-			x.delivered()
-		}
-	}
-	// The program may give the connection up at any time: what it is then is not broken.
-	x.optMu.Lock()
-	x.mu.Lock()
-	if x.k != k {
-		x.mu.Unlock()
-		x.optMu.Unlock()
-		k.close()
-		ks.Close()
-		return
-	}
-	x.opts.Pending = e
-	if lastName != nil {
-		x.lastName = lastName
-	}
-	if x.state == connected {
-		x.state = broken
-	}
-	if x.arrival != nil && x.held.tid == 0 {
-		// Nobody has accepted it; then it will be shown.
-		x.broken = show
-		show = nil
-	}
-	x.mu.Unlock()
-	x.optMu.Unlock()
-	if show == nil {
-		// Or it never is.
-		if k.watch() == nil {
-			return
-		}
-		show = x.takeBroken()
-	}
-	if show != nil {
-		show()
-	}
+	p.connection.reset(linuxsock.Errno(err))
 }

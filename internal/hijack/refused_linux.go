@@ -26,7 +26,8 @@ func (t *trap) refused(a *attempt) bool {
 		return false
 	}
 	x.mu.Lock()
-	x.attempt, x.ks, x.untold = nil, nil, true
+	x.leave(dead)
+	x.untold = true
 	x.mu.Unlock()
 	a.ks.Close()
 	return true

@@ -31,28 +31,31 @@ func TestResetGivenUp(t *testing.T) {
 	})
 	for _, when := range []string{"at once", "when it is to be shown"} {
 		sup := &supervisor{ctx: t.Context(), conn: conn, machine: conn.Machine(), say: t.Logf, sockets: make(map[uint64]*socket)}
-		s, old, _ := joinedStream(t)
-		sup.ends = old.ends
-		s2, next, _ := joinedStream(t)
+		s, k, _ := joinedStream(t)
+		sup.ends = k.ends
+		s2, k2, _ := joinedStream(t)
 		defer unix.Close(s2)
 		x := &socket{
-			s: sup, cookie: 1, state: connected, k: old,
+			s: sup, cookie: 1, state: connected,
 			opts: &linuxsock.Socket{Domain: unix.AF_INET, Type: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP},
 		}
 		sup.sockets[x.cookie] = x
-		x.carried.Store(true)
-		sup.carriers.Add(1)
 		ks, e := x.kernel()
 		if e != 0 {
 			t.Fatal(e)
 		}
+		old := &connection{x: x, ks: ks, k: k, delivered: make(chan struct{})}
+		next := &connection{x: x, k: k2}
+		x.connection = old
+		old.carried.Store(true)
+		sup.carriers.Add(1)
 		again := func() {
 			x.mu.Lock()
 			x.beginAgain()
 			x.mu.Unlock()
 			unix.Close(s) // which another S has replaced
 			x.mu.Lock()
-			x.state, x.k, x.ks, x.peer = connected, next, nil, linuxsock.Sockaddr(netip.MustParseAddrPort("10.0.0.1:9"), unix.AF_INET)
+			x.state, x.connection, x.ks, x.peer = connected, next, nil, linuxsock.Sockaddr(netip.MustParseAddrPort("10.0.0.1:9"), unix.AF_INET)
 			x.mu.Unlock()
 		}
 		meanwhile = nil
@@ -60,27 +63,26 @@ func TestResetGivenUp(t *testing.T) {
 			// As giveUpConnection does it.
 			meanwhile = func() {
 				x.mu.Lock()
-				x.k, x.ks = nil, nil
+				x.leave(dead)
 				x.mu.Unlock()
-				old.close()
-				x.delivered()
+				k.close()
+				old.deliver()
 				again()
 			}
-			x.reset(ks, old, unix.ECONNRESET)
+			old.reset(unix.ECONNRESET)
 		} else {
 			x.arrival = &arrival{l: &listener{}} // nobody has accepted it yet
-			x.reset(ks, old, unix.ECONNRESET)
-			show := x.takeBroken()
-			if show == nil {
+			old.reset(unix.ECONNRESET)
+			if !old.takeUnshown() {
 				t.Fatal("it was shown to nobody")
 			}
 			again()
 			x.pend(0)
-			show()
+			old.show()
 		}
 		x.mu.Lock()
-		if x.k != next || x.state != connected || x.lastName != nil || next.hungUp() {
-			t.Errorf("%s: the next connection: %v, state %d, address % x", when, x.k == next, x.state, x.lastName)
+		if x.connection != next || x.state != connected || x.lastName != nil || k2.hungUp() {
+			t.Errorf("%s: the next connection: %v, state %d, address % x", when, x.connection == next, x.state, x.lastName)
 		}
 		x.mu.Unlock()
 		if sup.sockets[x.cookie] != x {
@@ -89,7 +91,7 @@ func TestResetGivenUp(t *testing.T) {
 		if x.hasError() {
 			t.Errorf("%s: it has the other's error", when)
 		}
-		if old.control(func(int) {}) {
+		if k.control(func(int) {}) {
 			t.Errorf("%s: the connection that was given up is open", when)
 		}
 		if n := sup.carriers.Load(); n != 0 {

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"os"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -44,33 +43,29 @@ type socket struct {
 
 	making sync.Mutex // held while ks is made
 
-	mu          sync.Mutex
-	state       state
-	ks          *spclient.NetSocket // the kernel's, nil before it is needed
-	k           *kept               // the other end of S, nil when there is none
-	path        string              // where S is reached, "" when it has no name
-	held        holder
-	inode       uint32 // of S
-	carrier     carrier
-	closedEarly bool        // by the programs, before there was a carrier
-	pair        *pair       // what S is joined to, instead of K and a carrier
-	carried     atomic.Bool // the carrier has something to do
+	mu    sync.Mutex
+	state state
+	ks    *spclient.NetSocket // the kernel's, nil before it is needed
+	path  string              // where S is reached, "" when it has no name
+	held  holder
+	inode uint32 // of S
 
 	datagrams
+	k  *kept          // the other end of an S that is not a stream's, nil when there is none
 	nl *netlinkSocket // of sockets of AF_NETLINK
 
-	listener *listener // while it listens
-	arrival  *arrival  // of a connection that has come by a listener
-	shut     bool      // L was, by shutdown(2)
-	broken   func()    // shows the program that the connection broke before it was accepted
+	connection *connection // whose bytes are carried
+	pair       *pair       // what S is joined to instead
+	listener   *listener   // while it listens
+	arrival    *arrival    // of a connection that has come by a listener
+	shut       bool        // L was, by shutdown(2)
 
 	deaf  bool   // it listened in a kernel that is lost
 	local []byte // the address that it was bound to, NetBSD's
 	peer  []byte // the address of the other side, Linux's, when it is known
 
-	lastName  []byte // the address that it had when it broke, or ended, Linux's
-	shutWrite bool   // by the program
-	over      bool   // state is broken, for both directions have ended
+	lastName []byte // the address that it had when it broke, or ended, Linux's
+	over     bool   // state is broken, for both directions have ended
 
 	attempt  *attempt // the connect that goes on
 	untold   bool     // that has gone on without the program, which has not asked since
@@ -261,14 +256,19 @@ func (x *socket) untrack() {
 func (x *socket) drop() {
 	x.sendsRest()
 	x.mu.Lock()
-	ks, k, path, p := x.ks, x.k, x.path, x.pair
-	x.state, x.ks, x.k, x.pair = ended, nil, nil, nil
+	ks, c := x.leave(ended)
+	k, path, p := x.k, x.path, x.pair
+	x.k, x.pair = nil, nil
 	x.untrack()
 	if l := x.listener; l != nil {
 		x.listener = nil
 		l.room.Broadcast()
 	}
 	x.mu.Unlock()
+	if c != nil {
+		c.k.close()
+		c.deliver()
+	}
 	if k != nil {
 		k.close()
 	}
@@ -282,7 +282,6 @@ func (x *socket) drop() {
 	if path != "" {
 		unix.Unlink(path)
 	}
-	x.delivered()
 }
 
 // whenGone is what is called when no program holds S any more, the S of now.
@@ -295,7 +294,7 @@ func (x *socket) whenGone() func() {
 		other := x.replaced != n
 		// A stream that has another end is told of by that, when all that was written
 		// has been carried.
-		carried := x.opts.Type == unix.SOCK_STREAM && x.k != nil
+		carried := x.connection != nil
 		x.mu.Unlock()
 		if !other && !carried {
 			x.gone()
@@ -442,6 +441,15 @@ func (x *socket) linuxAddr(sa []byte) []byte {
 	return b
 }
 
+// nameOf is the address, Linux's, that a socket of the kernel's has, or nil.
+func (x *socket) nameOf(ks *spclient.NetSocket) []byte {
+	sa, err := ks.Getsockname()
+	if err != nil {
+		return nil
+	}
+	return x.linuxAddr(sa)
+}
+
 // noAddr is the address of a socket that has none.
 func (x *socket) noAddr() []byte {
 	if x.opts.Domain == unix.AF_INET6 {
@@ -455,7 +463,7 @@ func (t *trap) shutdown() {
 	x := t.sock
 	x.mu.Lock()
 	how, stream := t.arg(1), x.opts.Type == unix.SOCK_STREAM
-	state, ks, p, shows := x.state, x.ks, x.pair, x.shows || x.over
+	state, c, p, shows := x.state, x.connection, x.pair, x.shows || x.over
 	x.mu.Unlock()
 	switch {
 	case how < unix.SHUT_RD || how > unix.SHUT_RDWR:
@@ -485,8 +493,8 @@ func (t *trap) shutdown() {
 	case state == connected || state == listening && stream || x.standIn.asUDP() || shows:
 		if p != nil {
 			p.shutdown(how)
-		} else if stream && state == connected && ks != nil && how != unix.SHUT_RD {
-			x.shutsWrite(ks)
+		} else if state == connected && c != nil && how != unix.SHUT_RD {
+			x.shutsWrite(c)
 		}
 		t.native()
 	default:
@@ -496,15 +504,12 @@ func (t *trap) shutdown() {
 
 // shutsWrite is for a connection that the program is about to end its direction of: when both have ended the kernel's socket is
 // closed, and the program may still have S, and ask for its name.
-func (x *socket) shutsWrite(ks *spclient.NetSocket) {
-	var lastName []byte
-	if name, err := ks.Getsockname(); err == nil {
-		lastName = x.linuxAddr(name)
-	}
+func (x *socket) shutsWrite(c *connection) {
+	lastName := x.nameOf(c.ks)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.state == connected && x.ks == ks {
-		x.shutWrite, x.lastName = true, lastName
+	if x.state == connected && x.connection == c {
+		c.shutWrite, x.lastName = true, lastName
 	}
 }
 

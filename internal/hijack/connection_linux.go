@@ -1,0 +1,210 @@
+//go:build amd64 || arm64
+
+package hijack
+
+import (
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"rumptools/pkg/spclient"
+)
+
+// connection is what a stream has whose bytes are carried between K and the kernel, and from when it has a K for an attempt that
+// goes on. Should the socket be connected again, it has another.
+type connection struct {
+	x  *socket
+	ks *spclient.NetSocket
+	k  *kept
+
+	carried   atomic.Bool   // there is something to carry
+	delivered chan struct{} // closed when nothing is left
+
+	// The socket's mu guards these.
+	carrier     carrier // nil before it is carried
+	closedEarly bool    // by the programs, before there was a carrier
+	shutWrite   bool    // the program has ended its direction
+	unshown     bool    // it broke before it was accepted, and is shown then
+}
+
+// A carrier carries a connection's bytes between K and the kernel.
+type carrier interface {
+	// hungUp is called when no program holds S any more.
+	hungUp()
+	// setCork is called when TCP_CORK has changed, with the options' lock held. What was
+	// written before leaves as if it had not been set, or had been cleared then.
+	setCork(on bool)
+}
+
+// newConnection makes one of a descriptor, K.
+func (x *socket) newConnection(ks *spclient.NetSocket, fd int) *connection {
+	c := &connection{x: x, ks: ks, delivered: make(chan struct{})}
+	c.k = x.s.ends.keepUnwatched(fd, c.hungUp)
+	return c
+}
+
+// leave takes from a socket what it has of a connection, or of an attempt at one, with x.mu held: it is something else from now on,
+// unless no program holds it any more. The caller closes it.
+func (x *socket) leave(to state) (ks *spclient.NetSocket, c *connection) {
+	ks, c = x.ks, x.connection
+	x.ks, x.connection, x.attempt = nil, nil, nil
+	if x.state != ended {
+		x.state = to
+	}
+	return ks, c
+}
+
+// carry has the bytes carried: by the kernel itself if it can, or else by a pump.
+func (c *connection) carry() {
+	x := c.x
+	c.carried.Store(true)
+	x.s.carriers.Add(1)
+	defer func() {
+		x.mu.Lock()
+		carrier, closed := c.carrier, c.closedEarly
+		x.mu.Unlock()
+		if closed && carrier != nil {
+			carrier.hungUp()
+		}
+	}()
+	if x.s.conn.CanLend() && c.lend() {
+		return
+	}
+	if err := c.k.watch(); err != nil {
+		x.s.say("watch: %v", err)
+		c.reset(errnoOf(err))
+		return
+	}
+	p := &pump{connection: c, upDone: make(chan struct{})}
+	x.optMu.Lock()
+	p.cork.set = x.opts.Corked()
+	c.setCarrier(p)
+	x.optMu.Unlock()
+	go p.up()
+	go p.down()
+}
+
+func (c *connection) setCarrier(by carrier) {
+	c.x.mu.Lock()
+	c.carrier = by
+	c.x.mu.Unlock()
+}
+
+// hungUp is called when no program holds S any more.
+func (c *connection) hungUp() {
+	if c.takeUnshown() {
+		c.show() // and was never accepted
+		return
+	}
+	x := c.x
+	x.mu.Lock()
+	carrier := c.carrier
+	// What is in K already is still to be carried.
+	c.closedEarly = carrier == nil && x.state == connected
+	over := carrier == nil && !c.closedEarly
+	x.mu.Unlock()
+	switch {
+	case carrier != nil:
+		carrier.hungUp()
+	case over:
+		x.gone()
+	}
+}
+
+// mayBeHeld tells whether programs may have S although K has hung up, with the socket's mu held: it has, too, once each direction has
+// been shut down.
+func (c *connection) mayBeHeld() bool { return c.shutWrite && c.x.tracked != 0 }
+
+// finish closes both sides after all has been said.
+func (c *connection) finish() {
+	x := c.x
+	c.ks.Release()
+	x.mu.Lock()
+	mine := x.connection == c
+	held := mine && c.mayBeHeld()
+	if held {
+		x.leave(broken)
+		x.over = true
+	}
+	x.mu.Unlock()
+	switch {
+	case held:
+		x.retrack()
+	case mine:
+		x.forget()
+	}
+	c.k.settle()
+	c.k.close()
+	c.deliver()
+}
+
+// deliver says that nothing is left to carry.
+func (c *connection) deliver() {
+	if c.carried.Swap(false) {
+		c.x.s.carriers.Add(-1)
+		close(c.delivered)
+	}
+}
+
+// reset has the programs see that the connection broke.
+func (c *connection) reset(e unix.Errno) {
+	if e == unix.EPIPE || e == 0 {
+		e = unix.ECONNRESET
+	}
+	x := c.x
+	lastName := x.nameOf(c.ks)
+	// The program may give the connection up at any time: what it is then is not broken.
+	x.optMu.Lock()
+	x.mu.Lock()
+	if x.connection == c {
+		x.opts.Pending = e
+		if lastName != nil {
+			x.lastName = lastName
+		}
+		if x.state == connected {
+			x.state = broken
+		}
+		// Nobody has accepted it; then it will be shown.
+		c.unshown = x.arrival != nil && x.held.tid == 0
+	}
+	unshown := c.unshown
+	x.mu.Unlock()
+	x.optMu.Unlock()
+	// Or it never is.
+	if unshown && (c.k.watch() == nil || !c.takeUnshown()) {
+		return
+	}
+	c.show()
+}
+
+// takeUnshown tells whether it is to be shown now that the connection broke before it was accepted.
+func (c *connection) takeUnshown() bool {
+	c.x.mu.Lock()
+	defer c.x.mu.Unlock()
+	unshown := c.unshown
+	c.unshown = false
+	return unshown
+}
+
+// show has S show the reset, if that is still this connection's: K is closed while there is something unread in it, which is
+// ECONNRESET at the other end.
+func (c *connection) show() {
+	x, hungUp := c.x, c.k.hungUp()
+	x.mu.Lock()
+	mine := x.connection == c
+	held := !hungUp || c.mayBeHeld()
+	if mine {
+		x.leave(broken)
+	}
+	x.mu.Unlock()
+	switch {
+	case !mine: // the program has begun again
+	case held:
+		x.retrack()
+	default:
+		x.forget()
+	}
+	c.k.close()
+	c.ks.Close()
+	c.deliver()
+}
