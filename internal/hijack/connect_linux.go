@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"rumptools/internal/hijack/innernet"
 	"rumptools/internal/hijack/linuxsock"
 	"rumptools/pkg/spclient"
 )
@@ -133,7 +132,7 @@ func (t *trap) inProgress(a *attempt) {
 	e := x.conclude(a, t.host)
 	if e == 0 {
 		x.mu.Lock()
-		x.untold = true
+		x.untold = a
 		x.mu.Unlock()
 		// Who has had an edge of epoll(7) before gets another one.
 		setSendBufferAnew(t.host)
@@ -143,22 +142,30 @@ func (t *trap) inProgress(a *attempt) {
 	t.fail(e)
 }
 
+// awaits tells whether the socket connects by an attempt, and the program waits for what comes of it.
+func (x *socket) awaits(a *attempt) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.attempt == a && a.async == nil
+}
+
 // conclude is settle, unless somebody else has done that.
 func (x *socket) conclude(a *attempt, host int) unix.Errno {
 	x.op.Lock()
 	defer x.op.Unlock()
-	x.mu.Lock()
-	mine, e := x.attempt == a && a.async == nil, a.failed
-	x.mu.Unlock()
-	if mine {
+	if x.awaits(a) {
 		return x.settle(a, host)
 	}
-	// It went on without the program, which is told now.
-	x.tellOnce()
+	x.mu.Lock()
+	e, untold := a.failed, x.untold == a
+	if untold {
+		x.untold = nil // it went on without the program, which is told now
+	}
+	x.mu.Unlock()
 	if e == 0 {
 		e = a.err
 	}
-	if e != 0 {
+	if e != 0 && untold {
 		x.takeError()
 	}
 	return e
@@ -173,23 +180,30 @@ func (t *trap) connected(a *attempt, host int) {
 
 // begin starts a connection, or finds one that was begun before. Without either it is the call's result that it returns.
 func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
-	disconnects := linuxsock.Family(sa) == unix.AF_UNSPEC
-	a, e, again := x.resume(t, disconnects)
-	if !again {
-		return a, e
+	if linuxsock.Family(sa) == unix.AF_UNSPEC {
+		return nil, x.disconnect(t)
 	}
 	x.mu.Lock()
-	shows := x.shows
-	unusable := x.state == dead || shows || x.shut
-	if shows && disconnects {
-		// It can do that itself.
-		x.beginAgain()
-	}
+	state, condition, a := x.state, x.condition, x.attempt
 	x.mu.Unlock()
-	if shows && disconnects {
-		return nil, errnoOf(innernet.Disconnect(t.host))
-	}
-	if unusable {
+	switch {
+	case state == connecting && !x.awaits(a) && nonblocking(t.host):
+		return nil, unix.EALREADY
+	case state == connecting:
+		return a, 0
+	case state == connected && x.tellOnce():
+		return nil, 0
+	case state == connected || state == broken || state == completed || state == listening:
+		return nil, unix.EISCONN
+	case state == dead && condition == speaking:
+		return nil, x.tellRefusal(t.host)
+	case state == dead && x.tellOnce():
+		x.toldByHost(t.host)
+		if e := x.takeError(); e != 0 {
+			return nil, e
+		}
+		return nil, unix.ECONNABORTED
+	case condition != usable:
 		if e := x.replace(t); e != 0 {
 			return nil, e
 		}
@@ -203,59 +217,6 @@ func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 	x.pend(0)
 	ap, ok := linuxsock.Addr(sa)
 	return x.attemptTo(addr, ok && ap.Port() == 0)
-}
-
-// resume is what connect(2) does with a socket that has been connected, or listens, or with a connect that goes on. again
-// tells that it is to begin, as with a new socket.
-func (x *socket) resume(t *trap, disconnects bool) (a *attempt, e unix.Errno, again bool) {
-	x.mu.Lock()
-	state, a, shows := x.state, x.attempt, x.shows
-	x.mu.Unlock()
-	switch state {
-	case connecting:
-		if disconnects && a.async != nil {
-			if e = x.giveUpConnection(t); e == unix.EISCONN {
-				e = unix.EALREADY // it goes on
-			}
-			return nil, e, false
-		}
-		if a.async != nil && nonblocking(t.host) {
-			return nil, unix.EALREADY, false
-		}
-		return a, 0, false
-	case connected:
-		if disconnects {
-			return nil, x.giveUpConnection(t), false
-		}
-		// The first time it is asked, after it has gone on, it tells.
-		if x.tellOnce() {
-			return nil, 0, false
-		}
-		return nil, unix.EISCONN, false
-	case listening:
-		if disconnects {
-			return nil, x.stopListening(t), false
-		}
-		return nil, unix.EISCONN, false
-	case broken:
-		if disconnects && !x.heldElsewhere(t.TID) {
-			return nil, x.replace(t), false
-		}
-		return nil, unix.EISCONN, false
-	case dead:
-		switch {
-		case disconnects:
-		case shows:
-			return nil, x.tellRefusal(t.host), false
-		case x.tellOnce():
-			x.toldByHost(t.host)
-			if e := x.takeError(); e != 0 {
-				return nil, e, false
-			}
-			return nil, unix.ECONNABORTED, false
-		}
-	}
-	return nil, 0, true
 }
 
 // attemptTo begins a connect to an address, NetBSD's. noPort tells that it names no port.
@@ -288,7 +249,7 @@ func (x *socket) attemptTo(addr []byte, noPort bool) (a *attempt, e unix.Errno) 
 		if e == unix.EADDRNOTAVAIL && noPort {
 			e = unix.ECONNREFUSED
 		}
-		if e == 0 && pairs && !x.goesOn(a) {
+		if e == 0 && pairs && x.awaits(a) {
 			a.path = x.s.askPair(ks)
 		}
 		x.mu.Lock()
@@ -314,13 +275,13 @@ func (x *socket) attemptTo(addr []byte, noPort bool) (a *attempt, e unix.Errno) 
 	return a, 0
 }
 
-// tellOnce tells whether a connect that went on has ended, and its program has not called
-// connect(2) again since.
+// tellOnce tells whether a connect went on without the program, which has not called connect(2) again since: the first time that it
+// does, it is told.
 func (x *socket) tellOnce() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	untold := x.untold
-	x.untold = false
+	untold := x.untold != nil
+	x.untold = nil
 	return untold
 }
 
@@ -329,8 +290,8 @@ func (x *socket) settle(a *attempt, host int) unix.Errno {
 	if a.err != 0 {
 		x.mu.Lock()
 		// NetBSD's socket can be connected again only in part; Linux's can.
-		x.leave(fresh)
-		x.beginAgain()
+		x.leave(fresh, usable)
+		x.beginAgain(usable)
 		x.mu.Unlock()
 		a.ks.Close()
 		return a.err
@@ -341,7 +302,7 @@ func (x *socket) settle(a *attempt, host int) unix.Errno {
 	c, e := x.attach(host, a.ks)
 	if e != 0 {
 		x.mu.Lock()
-		x.leave(dead)
+		x.leave(dead, failing)
 		x.mu.Unlock()
 		a.ks.Close()
 		return e
@@ -377,10 +338,7 @@ func (x *socket) established(a *attempt, c *connection, ready func()) {
 func (x *socket) goOn(a *attempt, host int) {
 	x.op.Lock()
 	defer x.op.Unlock()
-	x.mu.Lock()
-	mine := x.attempt == a && a.async == nil
-	x.mu.Unlock()
-	if !mine {
+	if !x.awaits(a) {
 		return
 	}
 	c, e := x.attach(host, a.ks)
@@ -395,7 +353,7 @@ func (x *socket) goOn(a *attempt, host int) {
 	}
 	x.mu.Lock()
 	x.connection = c
-	x.untold = true
+	x.untold = a
 	x.untrack()
 	x.mu.Unlock()
 	var unfill, restore func()
@@ -405,8 +363,6 @@ func (x *socket) goOn(a *attempt, host int) {
 		givenUp := x.attempt != a
 		x.mu.Unlock()
 		if givenUp {
-			a.ks.Close()
-			c.k.close()
 			return
 		}
 		if a.err == 0 {
@@ -415,7 +371,7 @@ func (x *socket) goOn(a *attempt, host int) {
 		}
 		x.pend(a.err)
 		x.mu.Lock()
-		x.leave(dead)
+		x.leave(dead, failing)
 		x.mu.Unlock()
 		a.ks.Close()
 		x.retrack()
@@ -442,16 +398,17 @@ func (x *socket) goOn(a *attempt, host int) {
 // x.op is held.
 func (x *socket) failAttempt(a *attempt, host int, e unix.Errno) {
 	x.s.say("connect %s: %v", describe(a.peer), e)
-	alone := polled(host, 0)&unix.POLLERR == 0
-	if alone {
+	condition := failing
+	if polled(host, 0)&unix.POLLERR == 0 {
 		// It has not been connected to anything whose end it would tell.
 		unix.Shutdown(host, unix.SHUT_RDWR)
+		condition = spent
 	}
 	x.pend(e)
 	x.mu.Lock()
 	a.failed = e
-	x.leave(dead)
-	x.untold, x.hasNoError = true, alone
+	x.leave(dead, condition)
+	x.untold = a
 	x.mu.Unlock()
 	a.ks.Close()
 }
@@ -502,14 +459,15 @@ func (x *socket) fill(host int, k *kept) (size int, unfill, restore func()) {
 func setSendBuffer(fd, size int) { unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, size/2) }
 
 // beginAgain makes it what it was before it was connected or listened, with x.mu held: nothing of that is to act on what it will be.
-func (x *socket) beginAgain() {
+// S is one that has not done that.
+func (x *socket) beginAgain(s condition) {
 	if x.state == broken {
 		// Who has yet to show that closes it.
-		if _, c := x.leave(fresh); c != nil {
+		if _, c := x.leave(fresh, s); c != nil {
 			c.deliver()
 		}
 	}
-	x.state, x.peer, x.untold, x.over = fresh, nil, false, false
+	x.state, x.condition, x.peer, x.untold = fresh, s, nil, nil
 	switch {
 	case x.local != nil:
 		x.state, x.lastName = bound, nil

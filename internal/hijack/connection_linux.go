@@ -43,15 +43,29 @@ func (x *socket) newConnection(ks *spclient.NetSocket, fd int) *connection {
 	return c
 }
 
-// leave takes from a socket what it has of a connection, or of an attempt at one, with x.mu held: it is something else from now on,
-// unless no program holds it any more. The caller closes it.
-func (x *socket) leave(to state) (ks *spclient.NetSocket, c *connection) {
+// leave takes from a socket what it has of a connection, of an attempt at one, or as a listener, with x.mu held: it is something
+// else from now on, unless no program holds it any more, and S is. The caller closes what it returns.
+func (x *socket) leave(to state, s condition) (ks *spclient.NetSocket, c *connection) {
 	ks, c = x.ks, x.connection
-	x.ks, x.connection, x.attempt = nil, nil, nil
+	if x.listener != nil {
+		x.listener.room.Broadcast()
+	}
+	x.ks, x.connection, x.attempt, x.listener = nil, nil, nil, nil
 	if x.state != ended {
-		x.state = to
+		x.state, x.condition = to, s
 	}
 	return ks, c
+}
+
+// shutsWrite is for a connection that the program is about to end its direction of: when both have ended the kernel's socket is
+// closed, and the program may still have S, and ask for its name.
+func (c *connection) shutsWrite() {
+	x, lastName := c.x, c.x.nameOf(c.ks)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.state == connected && x.connection == c {
+		c.shutWrite, x.lastName = true, lastName
+	}
 }
 
 // carry has the bytes carried: by the kernel itself if it can, or else by a pump.
@@ -123,8 +137,7 @@ func (c *connection) finish() {
 	mine := x.connection == c
 	held := mine && c.mayBeHeld()
 	if held {
-		x.leave(broken)
-		x.over = true
+		x.leave(completed, spent)
 	}
 	x.mu.Unlock()
 	switch {
@@ -194,7 +207,7 @@ func (c *connection) show() {
 	mine := x.connection == c
 	held := !hungUp || c.mayBeHeld()
 	if mine {
-		x.leave(broken)
+		x.leave(broken, failing)
 	}
 	x.mu.Unlock()
 	switch {

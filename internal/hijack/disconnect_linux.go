@@ -11,6 +11,38 @@ import (
 // disconnect ends the association of a socket for datagrams of the host's.
 func disconnect(fd int) { innernet.Disconnect(fd) }
 
+// disconnect is connect(2) to nobody of a stream. x.op is held.
+func (x *socket) disconnect(t *trap) unix.Errno {
+	x.mu.Lock()
+	state, condition := x.state, x.condition
+	if condition == speaking {
+		x.beginAgain(speaking)
+	}
+	x.mu.Unlock()
+	switch {
+	case condition == speaking:
+		return errnoOf(innernet.Disconnect(t.host)) // it can do that itself
+	case state == connecting:
+		e := x.giveUpConnection(t)
+		if e == unix.EISCONN {
+			e = unix.EALREADY // it goes on
+		}
+		return e
+	case state == connected:
+		return x.giveUpConnection(t)
+	case state == listening:
+		return x.stopListening(t)
+	case state == broken || state == completed:
+		if x.heldElsewhere(t.TID) {
+			return unix.EISCONN
+		}
+		return x.replace(t)
+	case condition != usable:
+		return x.replace(t)
+	}
+	return 0
+}
+
 // giveUpConnection is connect(2) to nobody of a stream that has a connection, or an attempt that goes on: that is reset, and the socket
 // is as a new one, with the address that it was bound to. A local socket cannot give up its peer: the program gets a TCP socket of the inner network that
 // has done so, as with a refusal. Where another process has S, too, it is EISCONN. x.op is held.
@@ -33,8 +65,8 @@ func (x *socket) giveUpConnection(t *trap) unix.Errno {
 	if a := x.attempt; a != nil {
 		a.failed, size = unix.ECONNRESET, a.size
 	}
-	_, c := x.leave(dead) // until the program has another S
-	x.untold = false
+	_, c := x.leave(dead, failing) // until the program has another S
+	x.untold = nil
 	x.mu.Unlock()
 	lastName := x.nameOf(c.ks)
 	c.ks.Abort()
@@ -50,8 +82,7 @@ func (x *socket) giveUpConnection(t *trap) unix.Errno {
 	}
 	x.mu.Lock()
 	x.lastName = lastName
-	x.beginAgain()
-	x.shows, x.shut = true, false
+	x.beginAgain(speaking)
 	x.mu.Unlock()
 	return 0
 }

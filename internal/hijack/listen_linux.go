@@ -66,7 +66,7 @@ func (t *trap) listen() {
 	}
 	x.mu.Unlock()
 	switch state {
-	case connecting, connected, broken, dead:
+	case connecting, connected, broken, completed, dead:
 		t.fail(unix.EINVAL)
 		return
 	case listening:
@@ -74,7 +74,7 @@ func (t *trap) listen() {
 		return
 	}
 	x.mu.Lock()
-	shut, shows, local := x.shut, x.shows, x.local
+	unusable, local := x.condition != usable, x.local
 	x.mu.Unlock()
 	if local != nil {
 		// Another may listen since this one was bound.
@@ -83,7 +83,7 @@ func (t *trap) listen() {
 			return
 		}
 	}
-	if shut || shows {
+	if unusable {
 		// On Linux it may listen again, but a local socket may not, nor is one of the inner network of use.
 		if e := x.replace(t); e != 0 {
 			t.fail(e)
@@ -104,7 +104,7 @@ func (t *trap) listen() {
 	}
 	if e == 0 {
 		x.mu.Lock()
-		x.state, x.listener, x.deaf = listening, l, false
+		x.state, x.listener = listening, l
 		l.path = x.path
 		x.mu.Unlock()
 		x.s.ends.listener(t.host, heard{x.whenGone(), func() bool { return l.children.Load() > 0 }})
@@ -120,9 +120,7 @@ func (t *trap) listen() {
 // another process has L, too. x.op is held.
 func (x *socket) stopListening(t *trap) unix.Errno {
 	x.mu.Lock()
-	ks := x.ks
-	x.ks = nil
-	x.listener.stop()
+	ks, _ := x.leave(bound, spent)
 	x.mu.Unlock()
 	if ks != nil {
 		ks.Close()
@@ -154,12 +152,6 @@ func (s *supervisor) empty(l int) {
 		}
 		unix.Close(fd)
 	}
-}
-
-// stop says that L is of no use any more, with x.mu held.
-func (l *listener) stop() {
-	l.x.state, l.x.listener, l.x.shut = bound, nil, true
-	l.room.Broadcast()
 }
 
 // maxBacklog is the most connections that wait for a listener (net.core.somaxconn).
@@ -298,9 +290,11 @@ func (l *listener) deafen() {
 		x.mu.Unlock()
 		return
 	}
-	l.stop()
-	x.deaf = true
+	ks, _ := x.leave(bound, deaf)
 	x.mu.Unlock()
+	if ks != nil {
+		ks.Close()
+	}
 	if fd, ok := x.borrow(); ok {
 		unix.Shutdown(fd, unix.SHUT_RDWR)
 		unix.Close(fd)
@@ -314,7 +308,8 @@ func (l *listener) publish(c, ks *spclient.NetSocket) bool {
 	x.optMu.Lock()
 	opts := x.opts.Clone()
 	x.optMu.Unlock()
-	y := &socket{s: x.s, opts: opts, state: connected, ks: c, arrival: &arrival{l: l, from: ks, givenBack: -1}}
+	y := &socket{s: x.s, opts: opts, state: connected, ks: c}
+	y.arrival = &arrival{l: l, from: ks, givenBack: -1}
 	y.standIn = newLocal(y)
 	if ap, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		y.peer = linuxsock.Sockaddr(ap.AddrPort(), x.opts.Domain)
@@ -420,10 +415,10 @@ const deafPause = 100 * time.Millisecond
 func (t *trap) accept() {
 	x := t.sock
 	x.mu.Lock()
-	state, deaf := x.state, x.deaf
+	l, condition := x.listener, x.condition
 	x.mu.Unlock()
-	if state != listening {
-		if deaf {
+	if l == nil {
+		if condition == deaf {
 			time.AfterFunc(deafPause, func() { t.fail(unix.EINVAL) })
 			return
 		}

@@ -30,7 +30,7 @@ func (l *local) named(host int) unix.Errno {
 	gone := x.whenGone()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.path != "" || x.shows {
+	if x.path != "" || x.condition == speaking {
 		return 0
 	}
 	path, err := x.s.ends.bind(host, gone)

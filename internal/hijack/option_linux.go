@@ -22,7 +22,7 @@ func (x *socket) withOptions(isError bool, do func(fd spclient.FD) unix.Errno) (
 		x.mu.Lock()
 		state := x.state
 		x.mu.Unlock()
-		if state == broken || state == dead || isError && state == connecting {
+		if state == broken || state == completed || state == dead || isError && state == connecting {
 			return do(spclient.FD{})
 		}
 		var ks *spclient.NetSocket
@@ -191,7 +191,7 @@ func (t *trap) getsockopt() {
 // S has it no longer. An S that alone has its errors is not asked, for it would lose one.
 func (x *socket) toldByHost(host int) {
 	x.mu.Lock()
-	has := (x.state == broken || x.state == dead) && !x.shows && !x.hasNoError || x.opts.Type == unix.SOCK_DGRAM && x.k != nil
+	has := x.condition == failing || x.opts.Type == unix.SOCK_DGRAM && x.k != nil
 	x.mu.Unlock()
 	if !has {
 		return

@@ -201,13 +201,6 @@ func (x *socket) joined() *pair {
 // the program does not wait: when it is told to wait after all there can be no pair.
 const pairMoment = 100 * time.Millisecond
 
-// goesOn tells whether the program did not wait for a connect.
-func (x *socket) goesOn(a *attempt) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return a.async != nil
-}
-
 // askPair asks, for a socket that has just been connected, for a path to connect S to, "" if
 // there is none.
 func (s *supervisor) askPair(ks *spclient.NetSocket) (path string) {
@@ -289,10 +282,9 @@ func (p *pair) lost() {
 	}
 	x.pend(unix.ECONNRESET)
 	x.mu.Lock()
-	if x.state == connected {
-		x.state = broken
-	}
+	x.leave(broken, spent)
 	x.mu.Unlock()
+	p.ks.Close()
 	p.withS(func(fd int) { unix.Shutdown(fd, unix.SHUT_RDWR) })
 }
 
@@ -343,17 +335,10 @@ func (p *pair) reset() {
 	if lastName != nil {
 		x.lastName = lastName
 	}
-	x.leave(broken)
+	x.leave(broken, failing)
 	x.mu.Unlock()
 	p.withS(func(fd int) { unix.Sendto(fd, []byte{0}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil) })
 	p.ks.Close()
-}
-
-// shutdown tells the kernel's connection that a program ends a direction.
-func (p *pair) shutdown(how int) {
-	if how == unix.SHUT_WR || how == unix.SHUT_RDWR {
-		p.ks.Shutdown(netbsd.SHUT_WR)
-	}
 }
 
 // lingerLook is how soon, and lingerLooks how often at most, it is looked whether

@@ -19,15 +19,11 @@ func (t *trap) refused(a *attempt) bool {
 	x := t.sock
 	x.op.Lock()
 	defer x.op.Unlock()
-	x.mu.Lock()
-	mine := x.attempt == a && a.async == nil
-	x.mu.Unlock()
-	if !mine || !x.showRefusal(t) {
+	if !x.awaits(a) || !x.showRefusal(t) {
 		return false
 	}
 	x.mu.Lock()
-	x.leave(dead)
-	x.untold = true
+	x.untold = a
 	x.mu.Unlock()
 	a.ks.Close()
 	return true
@@ -41,7 +37,7 @@ func (x *socket) showRefused(t *trap) {
 	// Unless a call of the host's has told it.
 	x.toldByHost(t.host)
 	x.mu.Lock()
-	local := x.state == dead && !x.shows
+	local := x.state == dead && x.condition != speaking
 	x.mu.Unlock()
 	x.optMu.Lock()
 	refused := x.opts.Pending == unix.ECONNREFUSED
@@ -70,7 +66,7 @@ func (x *socket) showRefusal(t *trap) bool {
 		return false
 	}
 	x.mu.Lock()
-	x.state, x.shows = dead, true
+	x.leave(dead, speaking)
 	x.mu.Unlock()
 	return true
 }
@@ -80,8 +76,7 @@ func (x *socket) showRefusal(t *trap) bool {
 func (x *socket) tellRefusal(host int) unix.Errno {
 	e := errnoOf(innernet.AgainRefused(host))
 	x.mu.Lock()
-	x.untold = false
-	x.beginAgain()
+	x.beginAgain(speaking)
 	x.mu.Unlock()
 	return e
 }

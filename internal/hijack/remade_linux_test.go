@@ -34,7 +34,7 @@ func TestRemadeStops(t *testing.T) {
 	x := &socket{
 		s:    &supervisor{ctx: t.Context(), conn: conn, machine: conn.Machine(), say: t.Logf},
 		opts: &linuxsock.Socket{Domain: unix.AF_INET, Type: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP},
-		// As stop leaves it.
+		// As leave makes it.
 		state: bound, local: netbsd.SockaddrIn(netip.MustParseAddrPort("10.0.0.1:80")),
 	}
 	remade := make(chan unix.Errno)

@@ -51,7 +51,7 @@ func TestResetGivenUp(t *testing.T) {
 		sup.carriers.Add(1)
 		again := func() {
 			x.mu.Lock()
-			x.beginAgain()
+			x.beginAgain(usable)
 			x.mu.Unlock()
 			unix.Close(s) // which another S has replaced
 			x.mu.Lock()
@@ -63,7 +63,7 @@ func TestResetGivenUp(t *testing.T) {
 			// As giveUpConnection does it.
 			meanwhile = func() {
 				x.mu.Lock()
-				x.leave(dead)
+				x.leave(dead, failing)
 				x.mu.Unlock()
 				k.close()
 				old.deliver()

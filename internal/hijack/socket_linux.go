@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/linuxsock"
+	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
 )
 
@@ -21,10 +22,22 @@ const (
 	bound                   // has a local address
 	connecting              // a connect goes on
 	connected
-	broken // was connected
-	dead   // a connect that went on without the program has failed
+	broken    // was connected
+	completed // was connected, until both directions had ended
+	dead      // a connect that went on without the program has failed, or was given up
 	listening
 	ended // no program holds it any more
+)
+
+// condition is what S is, of a stream.
+type condition int
+
+const (
+	usable   condition = iota // a local socket that can be connected and can listen, or does
+	spent                     // one that cannot any more
+	deaf                      // it is spent, and has listened in a kernel that is lost
+	failing                   // it is spent, and has an error, unless a call of the host's has told that
+	speaking                  // a TCP socket of the inner network, which says by itself what TCP says
 )
 
 // socket is a socket of the programs'.
@@ -43,37 +56,34 @@ type socket struct {
 
 	making sync.Mutex // held while ks is made
 
-	mu    sync.Mutex
-	state state
-	ks    *spclient.NetSocket // the kernel's, nil before it is needed
-	path  string              // where S is reached, "" when it has no name
-	held  holder
-	inode uint32 // of S
+	mu       sync.Mutex
+	state    state
+	ks       *spclient.NetSocket // the kernel's, nil before it is needed
+	path     string              // where S is reached, "" when it has no name
+	held     holder
+	inode    uint32 // of S
+	tracked  int32  // S, with ends, or 0
+	replaced int    // how often the program got another S in its place
 
+	local    []byte // the address that it was bound to, NetBSD's
+	lastName []byte // the address that it had when it broke, or ended, Linux's
+	peer     []byte // the address of the other side, Linux's, when it is known
+
+	stream
 	datagrams
 	k  *kept          // the other end of an S that is not a stream's, nil when there is none
 	nl *netlinkSocket // of sockets of AF_NETLINK
+}
 
+// stream is what a socket has of a stream, with its mu.
+type stream struct {
+	condition  condition   // of S
+	attempt    *attempt    // the connect that goes on
+	untold     *attempt    // one that went on without the program, which has not asked since
 	connection *connection // whose bytes are carried
 	pair       *pair       // what S is joined to instead
 	listener   *listener   // while it listens
 	arrival    *arrival    // of a connection that has come by a listener
-	shut       bool        // L was, by shutdown(2)
-
-	deaf  bool   // it listened in a kernel that is lost
-	local []byte // the address that it was bound to, NetBSD's
-	peer  []byte // the address of the other side, Linux's, when it is known
-
-	lastName []byte // the address that it had when it broke, or ended, Linux's
-	over     bool   // state is broken, for both directions have ended
-
-	attempt  *attempt // the connect that goes on
-	untold   bool     // that has gone on without the program, which has not asked since
-	replaced int      // how often the program got another S in its place
-	shows    bool     // S is a TCP socket of the host's, which shows a refusal
-	tracked  int32    // S, with ends, or 0
-
-	hasNoError bool // S, though a connect that went on has failed
 }
 
 // holder is a descriptor by which S was last seen.
@@ -256,14 +266,10 @@ func (x *socket) untrack() {
 func (x *socket) drop() {
 	x.sendsRest()
 	x.mu.Lock()
-	ks, c := x.leave(ended)
+	ks, c := x.leave(ended, spent)
 	k, path, p := x.k, x.path, x.pair
 	x.k, x.pair = nil, nil
 	x.untrack()
-	if l := x.listener; l != nil {
-		x.listener = nil
-		l.room.Broadcast()
-	}
 	x.mu.Unlock()
 	if c != nil {
 		c.k.close()
@@ -415,12 +421,12 @@ func (t *trap) getsockname() {
 func (t *trap) getpeername() {
 	x := t.sock
 	x.mu.Lock()
-	peer, state, over := x.peer, x.state, x.over
+	peer, state := x.peer, x.state
 	x.mu.Unlock()
 	if state == dead {
 		x.showRefused(t)
 	}
-	if peer == nil || state != connected && !over {
+	if peer == nil || state != connected && state != completed {
 		t.fail(unix.ENOTCONN)
 		return
 	}
@@ -461,55 +467,34 @@ func (x *socket) noAddr() []byte {
 // shutdown is shutdown(2): of a connection it is the host's, which the pump sees, and of a UDP socket of the host's.
 func (t *trap) shutdown() {
 	x := t.sock
+	x.op.Lock()
+	defer x.op.Unlock()
 	x.mu.Lock()
-	how, stream := t.arg(1), x.opts.Type == unix.SOCK_STREAM
-	state, c, p, shows := x.state, x.connection, x.pair, x.shows || x.over
+	how, state, condition, c, p := t.arg(1), x.state, x.condition, x.connection, x.pair
 	x.mu.Unlock()
 	switch {
 	case how < unix.SHUT_RD || how > unix.SHUT_RDWR:
 		t.fail(unix.EINVAL)
-	case state == listening && stream && how != unix.SHUT_WR:
-		x.op.Lock()
-		e := x.stopListening(t)
-		x.op.Unlock()
-		t.done(0, e)
+	case state == listening && how != unix.SHUT_WR:
+		t.done(0, x.stopListening(t))
 	case state == connecting:
 		// Whatever direction: there is nothing yet to end but the attempt.
-		x.op.Lock()
-		x.mu.Lock()
-		over := x.state != connecting
-		x.mu.Unlock()
-		if over {
-			x.op.Unlock()
-			t.shutdown()
-			return
-		}
 		e := x.giveUpConnection(t)
-		x.op.Unlock()
 		if e == unix.EISCONN {
 			e = unix.ENOTCONN
 		}
 		t.done(0, e)
-	case state == connected || state == listening && stream || x.standIn.asUDP() || shows:
-		if p != nil {
-			p.shutdown(how)
-		} else if state == connected && c != nil && how != unix.SHUT_RD {
-			x.shutsWrite(c)
+	case state == connected || state == completed || state == listening || condition == speaking || x.standIn.asUDP():
+		switch {
+		case how == unix.SHUT_RD:
+		case p != nil:
+			p.ks.Shutdown(netbsd.SHUT_WR)
+		case c != nil:
+			c.shutsWrite()
 		}
 		t.native()
 	default:
 		t.fail(unix.ENOTCONN)
-	}
-}
-
-// shutsWrite is for a connection that the program is about to end its direction of: when both have ended the kernel's socket is
-// closed, and the program may still have S, and ask for its name.
-func (x *socket) shutsWrite(c *connection) {
-	lastName := x.nameOf(c.ks)
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.state == connected && x.connection == c {
-		c.shutWrite, x.lastName = true, lastName
 	}
 }
 

@@ -25,8 +25,8 @@ func (x *socket) replace(t *trap) unix.Errno {
 	}
 	x.mu.Lock()
 	p := x.pair
-	x.shut, x.shows, x.hasNoError, x.pair = false, false, false, nil
-	x.beginAgain()
+	x.pair = nil
+	x.beginAgain(usable)
 	x.mu.Unlock()
 	if p != nil {
 		p.end()
