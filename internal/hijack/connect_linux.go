@@ -370,14 +370,14 @@ func (x *socket) goOn(a *attempt, host int) {
 			return
 		}
 		x.pend(a.err)
+		// What it was filled with is unread: S is broken, for poll(2) and all
+		// calls, before it can be written.
+		c.k.close()
 		x.mu.Lock()
 		x.leave(dead, failing)
 		x.mu.Unlock()
 		a.ks.Close()
 		x.retrack()
-		// What it was filled with is unread: S is broken, for poll(2) and all
-		// calls, before it can be written.
-		c.k.close()
 		restore()
 	}
 	x.mu.Lock()

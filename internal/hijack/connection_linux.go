@@ -203,6 +203,7 @@ func (c *connection) takeUnshown() bool {
 // ECONNRESET at the other end.
 func (c *connection) show() {
 	x, hungUp := c.x, c.k.hungUp()
+	c.k.close()
 	x.mu.Lock()
 	mine := x.connection == c
 	held := !hungUp || c.mayBeHeld()
@@ -217,7 +218,6 @@ func (c *connection) show() {
 	default:
 		x.forget()
 	}
-	c.k.close()
 	c.ks.Close()
 	c.deliver()
 }
