@@ -180,6 +180,9 @@ func (t *trap) connected(a *attempt, host int) {
 
 // begin starts a connection, or finds one that was begun before. Without either it is the call's result that it returns.
 func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
+	if len(sa) < 2 {
+		return nil, unix.EINVAL // it has no family
+	}
 	if linuxsock.Family(sa) == unix.AF_UNSPEC {
 		return nil, x.disconnect(t)
 	}

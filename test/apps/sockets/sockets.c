@@ -4022,6 +4022,7 @@ static void nobody(void)
 		}
 		if (how != 1)
 			mine = sockname(fd);
+		say("%s: to what has no family = %s", what, res(connect(fd, &none.sa, 1)));
 		say("%s: to nobody = %s", what, res(connect(fd, &none.sa, sizeof none.sa)));
 		if (how == 2) {
 			void *said;
