@@ -219,11 +219,7 @@ func (l *listener) take(ks *spclient.NetSocket) {
 			}
 		case errors.Is(err, spclient.ErrLost) && x.s.ctx.Err() == nil:
 			var e unix.Errno
-			if ks, e = x.remade(l.listens); e == 0 {
-				x.s.expectPairs(ks)
-				e = linuxsock.Errno(l.listenKernel(ks))
-			}
-			if e != 0 {
+			if ks, e = l.again(); e != 0 {
 				x.s.say("listen again: %v", e)
 				l.deafen()
 				return
@@ -236,6 +232,20 @@ func (l *listener) take(ks *spclient.NetSocket) {
 			time.Sleep(acceptPause)
 		}
 	}
+}
+
+// again makes the kernel's listener in the place of one that was lost with its kernel.
+func (l *listener) again() (*spclient.NetSocket, unix.Errno) {
+	x := l.x
+	ks, e := x.remade(l.listens)
+	if e == 0 && !l.listens() {
+		e = unix.EINVAL // what the socket has in the kernel is not for that any more
+	}
+	if e == 0 {
+		x.s.expectPairs(ks)
+		e = linuxsock.Errno(l.listenKernel(ks))
+	}
+	return ks, e
 }
 
 // acceptPause is how soon it is tried again to accept a connection that the kernel had nothing left for.

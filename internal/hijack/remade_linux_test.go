@@ -4,6 +4,7 @@ package hijack
 
 import (
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -54,5 +55,34 @@ func TestRemadeStops(t *testing.T) {
 	case <-tried:
 	default:
 		t.Error("it was not tried")
+	}
+}
+
+// One that stops while its socket in the next kernel gets the address does not listen there.
+func TestRemadeStopped(t *testing.T) {
+	var x *socket
+	conn := scripted(t, func(call *spclienttest.Call) {
+		switch call.Num {
+		case netbsd.SYS___socket30:
+			call.Reply(3, 0)
+			return
+		case netbsd.SYS_bind:
+			x.mu.Lock()
+			x.leave(bound, spent)
+			x.mu.Unlock()
+		case netbsd.SYS_listen:
+			t.Error("it listens")
+		}
+		call.Reply(0, 0)
+	})
+	x = &socket{
+		s:     &supervisor{ctx: t.Context(), conn: conn, machine: conn.Machine(), say: t.Logf},
+		opts:  &linuxsock.Socket{Domain: unix.AF_INET, Type: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP},
+		state: bound, local: netbsd.SockaddrIn(netip.MustParseAddrPort("10.0.0.1:80")),
+	}
+	l := &listener{x: x, room: sync.NewCond(&x.mu), backlog: 5}
+	x.listener = l
+	if _, e := l.again(); e == 0 {
+		t.Error("it was made again")
 	}
 }
