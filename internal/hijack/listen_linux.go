@@ -307,6 +307,7 @@ func (l *listener) deafen() {
 	}
 	if fd, ok := x.borrow(); ok {
 		unix.Shutdown(fd, unix.SHUT_RDWR)
+		x.s.empty(fd)
 		unix.Close(fd)
 	}
 }
