@@ -68,6 +68,8 @@ func (s *supervisor) expectPairs(ks *spclient.NetSocket) {
 type pair struct {
 	x  *socket
 	ks *spclient.NetSocket
+	// replaced is what the socket's was when S was joined.
+	replaced int
 
 	mu sync.Mutex
 	// m is the listener of an offer, until the connection is accepted, and then
@@ -240,6 +242,7 @@ func (x *socket) joinPair(a *attempt, host int) bool {
 	}
 	p := &pair{x: x, ks: a.ks, m: -1, s: -1, lingers: -1}
 	x.mu.Lock()
+	p.replaced = x.replaced
 	x.state, x.attempt, x.peer, x.pair = connected, nil, a.peer, p
 	path := x.path
 	x.mu.Unlock()
@@ -296,7 +299,7 @@ func (p *pair) withS(do func(fd int)) {
 			unix.Close(fd)
 			return
 		}
-		if p.x.isEnded() || time.Now().After(end) {
+		if p.x.isEnded() || p.isReplaced() || time.Now().After(end) {
 			return
 		}
 	}
@@ -322,7 +325,19 @@ func (p *pair) borrow() (int, bool) {
 		return fd, err == nil
 	}
 	p.mu.Unlock()
-	return p.x.borrow()
+	fd, ok := p.x.borrow()
+	if ok && p.isReplaced() {
+		unix.Close(fd)
+		return -1, false
+	}
+	return fd, ok
+}
+
+// isReplaced tells whether another S is in the place of the one that was joined.
+func (p *pair) isReplaced() bool {
+	p.x.mu.Lock()
+	defer p.x.mu.Unlock()
+	return p.x.replaced != p.replaced
 }
 
 // reset shows a reset by the other end, whose supervisor closes its S when there is
