@@ -24,7 +24,7 @@ type attempt struct {
 	// does not wait: S has its other end already.
 	async func()
 	over  bool
-	// size is S's send buffer, as the host tells it, while S is filled.
+	// size is S's send buffer, as the host tells it, for when S is not filled any more, with the socket's op; 0 if it never was.
 	size int
 
 	// failed, under the socket's lock, is why it is given up, for want of an end for S or by the program, whatever comes of it in the
@@ -360,7 +360,7 @@ func (x *socket) goOn(a *attempt, host int) {
 	x.untrack()
 	x.mu.Unlock()
 	var unfill, restore func()
-	a.size, unfill, restore = x.fill(host, c.k)
+	unfill, restore = x.fill(a, host, c.k)
 	tell := func() {
 		x.mu.Lock()
 		givenUp := x.attempt != a
@@ -428,11 +428,12 @@ func (x *socket) attach(host int, ks *spclient.NetSocket) (*connection, unix.Err
 // fill makes S not writable, as a socket is that connects: with a send buffer of the
 // smallest size some messages of a byte fill it, of which one is the seed. unfill takes so
 // many away that one is left, restore only gives the buffer its size again.
-func (x *socket) fill(host int, k *kept) (size int, unfill, restore func()) {
+func (x *socket) fill(a *attempt, host int, k *kept) (unfill, restore func()) {
 	size, err := unix.GetsockoptInt(host, unix.SOL_SOCKET, unix.SO_SNDBUF)
 	if err != nil {
-		return 0, func() {}, func() {}
+		return func() {}, func() {}
 	}
+	a.size = size
 	unix.SetsockoptInt(host, unix.SOL_SOCKET, unix.SO_SNDBUF, 1)
 	n := 0
 	for n < 64 && unix.Sendto(host, []byte{0}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil) == nil {
@@ -444,7 +445,7 @@ func (x *socket) fill(host int, k *kept) (size int, unfill, restore func()) {
 		}
 		// A copy that is kept meanwhile would keep S, and the connect, when the program gives it up.
 		if s, found := x.borrow(); found {
-			setSendBuffer(s, size)
+			setSendBuffer(s, a.size)
 			unix.Close(s)
 		}
 	}
@@ -455,7 +456,7 @@ func (x *socket) fill(host int, k *kept) (size int, unfill, restore func()) {
 			k.control(func(fd int) { unix.Read(fd, b) })
 		}
 	}
-	return size, unfill, restore
+	return unfill, restore
 }
 
 // setSendBuffer gives a socket of the host's a send buffer of the size that the host tells of one, which is the double of what it is told.

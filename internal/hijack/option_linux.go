@@ -73,15 +73,17 @@ func (t *trap) setsockopt() {
 		t.fail(e)
 		return
 	}
+	host, over := t.hostFor(t.arg(1), t.arg(2))
+	defer over()
 	cork := x.opts.Type == unix.SOCK_STREAM && t.arg(1) == unix.SOL_TCP && t.arg(2) == unix.TCP_CORK
 	set := func(fd spclient.FD) unix.Errno {
 		if !cork {
-			return x.opts.Set(t.s.ctx, t.s.conn, fd, t.host, t.arg(1), t.arg(2), value)
+			return x.opts.Set(t.s.ctx, t.s.conn, fd, host, t.arg(1), t.arg(2), value)
 		}
 		var c carrier
 		x.opts.CorksHere, c = x.corksHere()
 		was := x.opts.Corked()
-		e := x.opts.Set(t.s.ctx, t.s.conn, fd, t.host, t.arg(1), t.arg(2), value)
+		e := x.opts.Set(t.s.ctx, t.s.conn, fd, host, t.arg(1), t.arg(2), value)
 		if on := x.opts.Corked(); c != nil && on != was {
 			c.setCork(on)
 		}
@@ -111,6 +113,34 @@ func (t *trap) setsockopt() {
 	}
 	t.s.say("%d: setsockopt %d %d %d: %v", t.TID, t.arg(0), t.arg(1), t.arg(2), e)
 	t.done(0, e)
+}
+
+// hostFor is the host's socket that has an option for the program: S, or while that is filled another one with the send buffer that
+// the program knows. over is called when the option has been set, or read.
+func (t *trap) hostFor(level, name int) (host int, over func()) {
+	x := t.sock
+	if level != unix.SOL_SOCKET || name != unix.SO_SNDBUF || x.opts.Type != unix.SOCK_STREAM {
+		return t.host, func() {}
+	}
+	x.op.Lock() // S is filled, or not any more, with that
+	x.mu.Lock()
+	a := x.attempt
+	x.mu.Unlock()
+	if a == nil || a.size == 0 {
+		return t.host, x.op.Unlock
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return t.host, x.op.Unlock
+	}
+	setSendBuffer(fd, a.size)
+	return fd, func() {
+		if size, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF); err == nil {
+			a.size = size
+		}
+		unix.Close(fd)
+		x.op.Unlock()
+	}
 }
 
 // asksForControl waits, once the program has asked for control messages, until no call goes on that was made before: what comes from
@@ -167,9 +197,11 @@ func (t *trap) getsockopt() {
 	if isError {
 		x.toldByHost(t.host)
 	}
+	host, over := t.hostFor(t.arg(1), t.arg(2))
+	defer over()
 	var value []byte
 	e := x.withOptions(isError, func(fd spclient.FD) (e unix.Errno) {
-		value, e = x.opts.Get(t.s.ctx, t.s.conn, fd, t.host, t.arg(1), t.arg(2), int(min(n, maxOption)))
+		value, e = x.opts.Get(t.s.ctx, t.s.conn, fd, host, t.arg(1), t.arg(2), int(min(n, maxOption)))
 		return e
 	})
 	if isError {

@@ -4118,11 +4118,20 @@ static void nobody(void)
 	w = sock(SOCK_STREAM | SOCK_NONBLOCK);
 	say("buffer: connect = %s", res(connect(w, &mine.sa, addrlen_of(fam))));
 	say("buffer: shutdown in no direction = %s", res(shutdown(w, 7)));
+	close(w);
+	/* Nor what the program sets meanwhile. */
+	w = sock(SOCK_STREAM | SOCK_NONBLOCK);
+	int size = getint(w, SOL_SOCKET, SO_SNDBUF);
+	say("buffer: connect = %s", res(connect(w, &mine.sa, addrlen_of(fam))));
+	say("buffer: as before: %d", getint(w, SOL_SOCKET, SO_SNDBUF) == size);
+	say("buffer: SO_SNDBUF = %s", res(setint(w, SOL_SOCKET, SO_SNDBUF, 100000)));
+	SAY2("buffer: %d, poll %s", getint(w, SOL_SOCKET, SO_SNDBUF), ready(w, 100));
 	say("buffer: to nobody = %s", res(connect(w, &none.sa, sizeof none.sa)));
 	fcntl(w, F_SETFL, 0);
 	say("buffer: another = %s", res(connect(w, &a.sa, addrlen_of(fam))));
 	s = accept(l, NULL, NULL);
 	fcntl(w, F_SETFL, O_NONBLOCK);
+	say("buffer: %d", getint(w, SOL_SOCKET, SO_SNDBUF));
 	static const char much[64 << 10];
 	say("buffer: send = %s", res(send(w, much, sizeof much, 0)));
 	close(s);
