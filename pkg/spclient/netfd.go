@@ -535,26 +535,27 @@ func (fd *netFD) closeNow(wait bool) error {
 		}
 		w.timerMu.Unlock()
 	}
-	// Calls that are under way end soon, or never.
-	t := time.AfterFunc(answerTime, fd.stop.cancel)
-	fd.life.Lock()
+	if !fd.life.TryLock() {
+		// Calls that are under way end soon, or never.
+		t := time.AfterFunc(answerTime, fd.stop.cancel)
+		fd.life.Lock()
+		t.Stop()
+	}
 	defer fd.life.Unlock()
-	t.Stop()
 	fd.s.net.forget(fd)
+	watched := fd.s.net.watched(fd)
+	if !wait && !watched && fd.postClose() {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
 	// NetBSD's close(2) of what a kqueue watches waits, without letting others have
 	// the processor, for a kevent(2) that is looking at it just now: on a kernel
 	// with one processor, or with EV_ONESHOT, all of it stops (knote_detach in
 	// kern_event.c).
-	if fd.s.net.watched(fd) && fd.s.pausePoll(ctx) == nil {
+	if watched && fd.s.pausePoll(ctx) == nil {
 		defer fd.s.resumePoll()
-	}
-	if !wait {
-		var args netbsd.Args
-		args.Reset(fd.s.machine)
-		args.Int(fd.fd.num)
-		if fd.s.postLater(netbsd.SYS_close, args.Bytes()) {
+		if !wait && fd.postClose() {
 			return nil
 		}
 	}
@@ -572,6 +573,15 @@ func (fd *netFD) closeNow(wait bool) error {
 		}
 		return err
 	}
+}
+
+// postClose has the socket closed in the kernel together with the next call that is made, or
+// soon. It reports whether that will be.
+func (fd *netFD) postClose() bool {
+	var args netbsd.Args
+	args.Reset(fd.s.machine)
+	args.Int(fd.fd.num)
+	return fd.s.postLater(netbsd.SYS_close, args.Bytes())
 }
 
 // raiseLimit raises the number of descriptors that this process can have in the
