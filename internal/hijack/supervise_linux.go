@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,10 +54,17 @@ type Options struct {
 // a millisecond; some here always wait.
 const processors = 4
 
+// garbage is how much of it there may be for what is in use, in percent. A supervisor uses little, and each collection takes
+// room from the stacks, which the next calls need again.
+const garbage = 400
+
 // Supervise is the whole of the supervisor's process, which [Front] has started. It
 // returns when no program is left.
 func Supervise(ctx context.Context, o *Options) {
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), processors))
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbage)
+	}
 	f, err := newFront()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", o.Program, err)

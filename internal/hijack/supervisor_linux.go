@@ -158,7 +158,7 @@ const removeTries = 100
 // longer than most answers. When nobody is left to receive, another one begins; when
 // spare ones are enough, one that has answered ends.
 const (
-	spareReceivers = 2
+	spareReceivers = 4
 	maxReceivers   = 256
 )
 
