@@ -45,8 +45,16 @@ func (x *socket) disconnect(t *trap) unix.Errno {
 
 // giveUpConnection is connect(2) to nobody of a stream that has a connection, or an attempt that goes on: that is reset, and the socket
 // is as a new one, with the address that it was bound to. A local socket cannot give up its peer: the program gets a TCP socket of the inner network that
-// has done so, as with a refusal. Where another process has S, too, it is EISCONN. x.op is held.
+// has done so, as with a refusal. Where another process has S, too, it is EISCONN. An attempt that only other threads wait for is given
+// up without that. x.op is held.
 func (x *socket) giveUpConnection(t *trap) unix.Errno {
+	x.mu.Lock()
+	a, c := x.attempt, x.connection
+	x.mu.Unlock()
+	if a != nil && c == nil {
+		x.giveUpAttempt(a)
+		return 0
+	}
 	net := t.s.innerNet()
 	if net == nil || x.heldElsewhere(t.TID) {
 		return unix.EISCONN
@@ -62,10 +70,10 @@ func (x *socket) giveUpConnection(t *trap) unix.Errno {
 		return unix.EISCONN // a pair, or it has broken at this moment
 	}
 	size := 0
-	if a := x.attempt; a != nil {
+	if a != nil {
 		a.failed, size = unix.ECONNRESET, a.size
 	}
-	_, c := x.leave(dead, failing) // until the program has another S
+	_, c = x.leave(dead, failing) // until the program has another S
 	x.untold = nil
 	x.mu.Unlock()
 	lastName := x.nameOf(c.ks)
@@ -85,4 +93,16 @@ func (x *socket) giveUpConnection(t *trap) unix.Errno {
 	x.beginAgain(speaking)
 	x.mu.Unlock()
 	return 0
+}
+
+// giveUpAttempt gives up an attempt that only other threads wait for: S has nothing of it yet. x.op is held.
+func (x *socket) giveUpAttempt(a *attempt) {
+	lastName := x.nameOf(a.ks)
+	x.mu.Lock()
+	a.failed = unix.ECONNRESET
+	x.leave(fresh, usable)
+	x.lastName = lastName
+	x.beginAgain(usable)
+	x.mu.Unlock()
+	a.ks.Abort()
 }

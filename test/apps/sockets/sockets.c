@@ -3978,6 +3978,16 @@ static void *recv_once(void *fd)
 	return strdup(strcmp(s, "ECONNRESET") == 0 ? "by ECONNRESET" : s);
 }
 
+struct attempt { int fd; const union addr *to; };
+
+static void *connect_once(void *arg)
+{
+	const struct attempt *a = arg;
+	const char *s = res(connect(a->fd, &a->to->sa, addrlen_of(fam)));
+	/* Linux has EPIPE since 6.7. */
+	return strdup(strcmp(s, "EPIPE") == 0 ? "ECONNRESET" : s);
+}
+
 /* Fills a listener with a backlog of 0: NetBSD's lets more wait. */
 enum { CROWD = 4 };
 
@@ -4098,6 +4108,37 @@ static void nobody(void)
 	say("attempt: shutdown again = %s", res(shutdown(w, SHUT_WR)));
 	SAY2("attempt: send = %s, recv = %s", res(send(w, "x", 1, MSG_NOSIGNAL)), received(w, MSG_DONTWAIT));
 	close(w);
+	/* Which another thread waits for, and maybe another process has the socket, too. */
+	for (int how = 0; how < 3; how++) {
+		const char *what = ((const char *[]){"to nobody", "shutdown", "to nobody of a shared one"})[how];
+		pid_t child = 0;
+		w = sock(SOCK_STREAM);
+		if (how == 2 && (child = fork()) == 0) {
+			pause();
+			_exit(0);
+		}
+		struct attempt args = {w, &mine};
+		pthread_t thread;
+		pthread_create(&thread, NULL, connect_once, &args);
+		do {
+			pause_ms(10);
+			now = sockname(w);
+		} while (port_of(&now) == 0);
+		SAY2("attempt: %s = %s", what, how == 1 ? res(shutdown(w, SHUT_RDWR)) : res(connect(w, &none.sa, sizeof none.sa)));
+		void *said;
+		pthread_join(thread, &said);
+		SAY2("attempt: %s: who waits has %s", what, (char *)said);
+		free(said);
+		if (how == 1) /* else the error is told twice, since 6.7 */
+			SAY2("attempt: %s: SO_ERROR %s", what, err(soerror(w)));
+		SAY2("attempt: %s: another = %s", what, res(connect(w, &a.sa, addrlen_of(fam))));
+		close(accept(l, NULL, NULL));
+		close(w);
+		if (child > 0) {
+			kill(child, SIGKILL);
+			waitpid(child, NULL, 0);
+		}
+	}
 	for (int i = 0; i < CROWD; i++)
 		close(before[i]);
 	close(full);
