@@ -5,7 +5,6 @@ package hijack
 import (
 	"bytes"
 	"context"
-	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -33,6 +32,8 @@ type procDir struct {
 	mu sync.Mutex
 	// last is what the files have. To read them would look like a program's opening.
 	last map[string]string
+	// awaited are those of which nobody knows yet what they have; who opens one waits.
+	awaited map[string]*os.File
 
 	dirty atomic.Bool   // something may be new
 	wake  chan struct{} // has a value when it is to be looked at soon
@@ -65,14 +66,13 @@ var hostFiles = []string{"protocols"}
 var ownFiles = []string{"unix"}
 
 // newProcDir makes the directory. It takes the kernel a while to say all that is in its
-// files; as long as it does they are pipes, so that who reads one at once waits. Their other
-// ends are open from the beginning: should this process die, who reads has the end, where who
-// opens would wait for ever.
+// files; as long as it does there are leases on them (F_SETLEASE), so that who opens one at once
+// waits, but not longer than this process lives. Where the host gives none the kernel is waited for.
 func newProcDir(s *supervisor) (*procDir, error) {
 	d := &procDir{
 		s: s, files: procnet.NewReader(s.view, s.ownerOf),
 		path: filepath.Join(s.dir, "net"), wake: make(chan struct{}, 1),
-		last: make(map[string]string), begun: make(chan struct{}), unseen: make(chan struct{}),
+		last: make(map[string]string), awaited: make(map[string]*os.File), begun: make(chan struct{}), unseen: make(chan struct{}),
 	}
 	// Programs of any user read it, whatever the umask.
 	if err := os.Mkdir(d.path, 0o755); err != nil {
@@ -95,7 +95,7 @@ func newProcDir(s *supervisor) (*procDir, error) {
 			return nil, err
 		}
 	}
-	pipes := make(map[string]int)
+	leased := true
 	for _, name := range append(procnet.Names(), ownFiles...) {
 		path := filepath.Join(d.path, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -104,20 +104,20 @@ func newProcDir(s *supervisor) (*procDir, error) {
 		if err := os.Chmod(filepath.Dir(path), 0o755); err != nil {
 			return nil, err
 		}
-		// Whoever is not root must be its writer, too.
-		if err := unix.Mkfifo(path, 0o644); err != nil {
-			return nil, &os.PathError{Op: "mkfifo", Path: path, Err: err}
-		}
-		if err := os.Chmod(path, 0o644); err != nil {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, fileMode)
+		if err != nil {
 			return nil, err
 		}
-		fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return nil, &os.PathError{Op: "open", Path: path, Err: err}
+		d.awaited[name] = f
+		if err := f.Chmod(fileMode); err != nil {
+			return nil, err
 		}
-		pipes[name] = fd
+		leased = lease(f) && leased
 	}
-	go d.run(pipes)
+	if !leased {
+		d.refresh()
+	}
+	go d.run()
 	return d, nil
 }
 
@@ -185,26 +185,23 @@ func (d *procDir) pause(t time.Duration) (goOn bool) {
 	}
 }
 
-func (d *procDir) run(pipes map[string]int) {
+func (d *procDir) run() {
 	// Its start has the processors for itself: all that is asked for here takes longer.
 	select {
 	case <-d.s.ctx.Done():
 	case <-d.unseen:
 	case <-d.begun:
 	}
-	if d.over() || !d.pause(procSettle) {
-		for _, fd := range pipes {
-			unix.Close(fd)
-		}
+	if !d.over() && d.pause(procSettle) {
+		d.refresh()
+	}
+	d.empty()
+	if d.over() {
 		return
 	}
-	if d.refresh() != nil {
-		d.empty()
+	if d.watch() != nil {
+		d.used.Store(1 << 62) // as if it were read all the time
 	}
-	d.mu.Lock()
-	files := maps.Clone(d.last)
-	d.mu.Unlock()
-	d.endAndWatch(pipes, files)
 	for {
 		period := procSeldom
 		if d.inUse() {
@@ -287,7 +284,7 @@ func (s *supervisor) groupsChanged() {
 	defer d.mu.Unlock()
 	for _, name := range []string{"igmp", "igmp6", "dev_mcast"} {
 		if _, ok := d.last[name]; !ok {
-			continue // it is still a pipe
+			continue // nor does anybody know yet
 		}
 		if b, err := d.files.Read(s.ctx, name); err == nil {
 			d.update(name, b)
@@ -300,7 +297,15 @@ func (d *procDir) update(name string, b []byte) error {
 	if old, ok := d.last[name]; ok && old == string(b) {
 		return nil
 	}
-	if err := d.replace(name, b); err != nil {
+	var err error
+	if f := d.awaited[name]; f != nil {
+		delete(d.awaited, name)
+		_, err = f.Write(b)
+		unlease(f)
+	} else {
+		err = d.replace(name, b)
+	}
+	if err != nil {
 		return err
 	}
 	d.last[name] = string(b)
@@ -332,128 +337,44 @@ func (s *supervisor) localSockets() ([]byte, error) {
 	return kept, nil
 }
 
-// replace puts a new file in the place of another, or of a pipe.
+// fileMode has programs of any user read a file.
+const fileMode = 0o444
+
+// replace puts a new file in the place of another.
 func (d *procDir) replace(name string, b []byte) error {
 	tmp := filepath.Join(d.s.dir, "new-"+strings.ReplaceAll(name, "/", "-"))
-	if err := os.WriteFile(tmp, b, 0o444); err != nil {
+	if err := os.WriteFile(tmp, b, fileMode); err != nil {
 		return err
 	}
-	if err := os.Chmod(tmp, 0o444); err != nil {
+	if err := os.Chmod(tmp, fileMode); err != nil {
 		return err
 	}
 	return os.Rename(tmp, filepath.Join(d.path, name))
 }
 
-// empty has nothing in the files that are still pipes, for want of a kernel to say
+// empty has nothing in the files that are still waited for, for want of a kernel to say
 // what: who opens one is not to wait for ever.
 func (d *procDir) empty() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, name := range append(procnet.Names(), ownFiles...) {
-		if _, ok := d.last[name]; !ok {
-			d.replace(name, nil)
-		}
+	for name, f := range d.awaited {
+		delete(d.awaited, name)
+		unlease(f)
 	}
 }
 
-// endAndWatch ends the pipes, whose files have taken their places, and learns from now on of the opening of those.
-func (d *procDir) endAndWatch(pipes map[string]int, files map[string]string) {
-	// First, for this opens them, which is no use of them.
-	serveLate := d.endPipes(pipes, files)
-	go serveLate()
-	if d.watch() != nil {
-		d.used.Store(1 << 62) // as if it were read all the time
+// lease has whoever opens a file wait until unlease, and tells whether the host does that. It would tell of it by a signal.
+func lease(f *os.File) bool {
+	_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK)
+	if err == nil {
+		unix.FcntlInt(f.Fd(), unix.F_SETOWN, 0)
 	}
+	return err == nil
 }
 
-// ending is a pipe whose file has taken its place.
-type ending struct {
-	path int // opened with O_PATH, or -1
-	w    int // our end as long as nobody has come, else -1
-	text string
-	in   int // how much of the text is in the pipe
-}
-
-// endPipes gives those who have opened a pipe what is in the file that has taken its
-// place, and the end. Who has found it just before may come later, and is for serveLate.
-func (d *procDir) endPipes(pipes map[string]int, files map[string]string) (serveLate func()) {
-	var all []*ending
-	for name, fd := range pipes {
-		e := &ending{path: -1, text: files[name]}
-		if path, err := reopen(fd, unix.O_PATH); err == nil {
-			e.path = path
-		}
-		w, err := reopen(fd, unix.O_WRONLY|unix.O_NONBLOCK)
-		// It is in the pipe before this end is closed, whoever comes meanwhile.
-		n, _ := unix.Write(fd, []byte(e.text))
-		unix.Close(fd)
-		if err == nil {
-			e.w, e.in = w, max(n, 0)
-			e.serve()
-		} else {
-			e.w = -1
-		}
-		all = append(all, e)
-	}
-	return func() {
-		for _, pause := range []time.Duration{time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, time.Second} {
-			if !d.pause(pause) {
-				break
-			}
-			for _, e := range all {
-				e.serve()
-			}
-		}
-		for _, e := range all {
-			e.close()
-		}
-	}
-}
-
-// serve ends a pipe for those who have come.
-func (e *ending) serve() {
-	if e.w < 0 {
-		if e.path < 0 {
-			return
-		}
-		// Who waits for it to be opened has the end. It may also be one who had it all, and has not come to the end yet.
-		if w, err := reopen(e.path, unix.O_WRONLY|unix.O_NONBLOCK); err == nil {
-			unix.Close(w)
-		}
-		return
-	}
-	left, err := unix.IoctlGetInt(e.w, unix.TIOCINQ)
-	switch {
-	case polled(e.w, 0)&unix.POLLERR == 0:
-		go writePipe(e.w, e.text[e.in:])
-	case err == nil && left == e.in:
-		// Nobody yet. It stays open with what is in it: were it closed, one who comes just then would have that, and would not
-		// be known to have it.
-		return
-	default:
-		unix.Close(e.w) // and has gone again
-	}
-	e.w = -1
-}
-
-// close gives the pipe up. Who comes just now has what is in it.
-func (e *ending) close() {
-	for _, fd := range []int{e.w, e.path} {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
-	}
-}
-
-// reopen opens once more what a descriptor is.
-func reopen(fd, flags int) (int, error) {
-	return unix.Open("/proc/self/fd/"+strconv.Itoa(fd), flags|unix.O_CLOEXEC, 0)
-}
-
-// writePipe gives a pipe's readers something, and the end. A reader that does not read, or goes, ends it.
-func writePipe(w int, text string) {
-	unix.SetNonblock(w, false)
-	f := os.NewFile(uintptr(w), "pipe")
-	defer f.Close()
-	f.WriteString(text)
+// unlease lets those go on who have opened a file, and closes it.
+func unlease(f *os.File) {
+	// A process that is just being started may have a copy.
+	unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+	f.Close()
 }

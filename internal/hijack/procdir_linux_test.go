@@ -4,19 +4,17 @@ package hijack
 
 import (
 	"context"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// pipesOf makes a directory whose kernel has not said anything yet.
-func pipesOf(t *testing.T) (d *procDir, end func()) {
+// newAwaited makes a directory whose kernel has not said anything yet.
+func newAwaited(t *testing.T) (d *procDir, end func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
@@ -27,44 +25,43 @@ func pipesOf(t *testing.T) (d *procDir, end func()) {
 	return d, cancel
 }
 
-// openNow opens a file, which must not wait.
-func openNow(t *testing.T, path string) *os.File {
-	t.Helper()
-	type opened struct {
-		f   *os.File
-		err error
-	}
-	done := make(chan opened, 1)
-	go func() {
-		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		done <- opened{os.NewFile(uintptr(fd), path), err}
-	}()
-	select {
-	case o := <-done:
-		if o.err != nil {
-			t.Fatal(o.err)
-		}
-		t.Cleanup(func() { o.f.Close() })
-		return o.f
-	case <-time.After(10 * time.Second):
-		t.Fatal("open waits")
-		return nil
-	}
+// hasLease tells whether nobody waits for a file.
+func hasLease(f *os.File) bool {
+	typ, err := unix.FcntlInt(f.Fd(), unix.F_GETLEASE, 0)
+	return err == nil && typ == unix.F_WRLCK
 }
 
-func readAll(t *testing.T, f *os.File) string {
+// read reads a file of the directory's. If that waits it does so already.
+func read(t *testing.T, d *procDir, name string, waits bool) (text <-chan string) {
 	t.Helper()
 	done := make(chan string, 1)
 	go func() {
-		b, _ := io.ReadAll(f)
+		b, err := os.ReadFile(filepath.Join(d.path, name))
+		if err != nil {
+			b = []byte(err.Error())
+		}
 		done <- string(b)
 	}()
+	d.mu.Lock()
+	f := d.awaited[name]
+	d.mu.Unlock()
+	for end := time.Now().Add(10 * time.Second); waits && hasLease(f); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nobody waits for " + name)
+		}
+	}
+	return done
+}
+
+func wantText(t *testing.T, name string, text <-chan string, want string) {
+	t.Helper()
 	select {
-	case s := <-done:
-		return s
+	case got := <-text:
+		if got != want {
+			t.Errorf("%s: %d bytes, want %d", name, len(got), len(want))
+		}
 	case <-time.After(10 * time.Second):
-		t.Fatal("read waits")
-		return ""
+		t.Fatal("who reads " + name + " waits")
 	}
 }
 
@@ -75,125 +72,51 @@ func TestProcDirEnds(t *testing.T) {
 		"nobody is to see it": func(d *procDir, _ func()) { close(d.unseen) },
 	} {
 		t.Run(what, func(t *testing.T) {
-			d, cancel := pipesOf(t)
-			f := openNow(t, filepath.Join(d.path, "tcp"))
+			d, cancel := newAwaited(t)
+			text := read(t, d, "tcp", true)
 			end(d, cancel)
-			if s := readAll(t, f); s != "" {
-				t.Errorf("it has %q", s)
-			}
+			wantText(t, "tcp", text, "")
 		})
 	}
 }
 
-// Who has opened a pipe gets all that is in the file that takes its place, once, however long that is and it takes to
-// read it.
-func TestProcDirPipes(t *testing.T) {
-	d, cancel := pipesOf(t)
-	defer cancel()
-	long := strings.Repeat("0123456789abcdef", 20000)
-	files := map[string]string{"tcp": "short\n", "udp": "", "unix": long}
-	pipes, readers := make(map[string]int), make(map[string]*os.File)
-	for name := range files {
-		path := filepath.Join(d.path, name)
-		readers[name] = openNow(t, path)
-		fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
+// All who have opened a file before the kernel has said what is in it have all of that.
+func TestProcDirAwaited(t *testing.T) {
+	d, _ := newAwaited(t)
+	for name, want := range map[string]string{"tcp": "short\n", "udp": "", "unix": strings.Repeat("0123456789abcdef", 20000)} {
+		readers := []<-chan string{read(t, d, name, true), read(t, d, name, true), read(t, d, name, true)}
+		d.mu.Lock()
+		if err := d.update(name, []byte(want)); err != nil {
+			t.Error(err)
 		}
-		pipes[name] = fd
-	}
-	// Those that newProcDir has opened.
-	close(d.unseen)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		d.endPipes(pipes, files)()
-	}()
-	for name, f := range readers {
-		if name == "tcp" { // it takes its time
-			continue
+		d.mu.Unlock()
+		for _, text := range append(readers, read(t, d, name, false)) {
+			wantText(t, name, text, want)
 		}
-		if s := readAll(t, f); s != files[name] {
-			t.Errorf("%s: %d bytes, want %d", name, len(s), len(files[name]))
-		}
-		f.Close()
-	}
-	<-ended
-	if s := readAll(t, readers["tcp"]); s != files["tcp"] {
-		t.Errorf("tcp: %q", s)
 	}
 }
 
 // What a program does not open is not in use: looking at it takes the supervisor most of its time then.
 func TestProcDirUnused(t *testing.T) {
-	d, cancel := pipesOf(t)
-	defer cancel()
-	pipes, files := make(map[string]int), map[string]string{"tcp": "tcp\n", "udp": "udp\n"}
-	for name, text := range files {
-		fd, err := unix.Open(filepath.Join(d.path, name), unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		pipes[name] = fd
-		if err := d.replace(name, []byte(text)); err != nil {
-			t.Fatal(err)
-		}
+	d, _ := newAwaited(t)
+	if err := d.watch(); err != nil {
+		t.Fatal(err)
 	}
-	close(d.unseen) // those that newProcDir has opened are of no use here
-	d.endAndWatch(pipes, files)
+	for range 2 { // the file itself, and another in its place
+		d.mu.Lock()
+		if err := d.update("tcp", time.Now().AppendFormat(nil, time.StampNano)); err != nil {
+			t.Error(err)
+		}
+		d.mu.Unlock()
+	}
 	time.Sleep(200 * time.Millisecond)
 	if d.inUse() {
 		t.Error("it is in use, and nobody has opened anything")
 	}
-	openNow(t, filepath.Join(d.path, "tcp"))
+	<-read(t, d, "tcp", false)
 	for end := time.Now().Add(10 * time.Second); !d.inUse(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("nobody has noticed that a program opened a file")
 		}
 	}
-}
-
-// Who comes while a pipe is just being ended gets the text once, too, and all of it.
-func TestProcDirLate(t *testing.T) {
-	d := &procDir{s: &supervisor{ctx: t.Context()}}
-	texts := []string{"short\n", strings.Repeat("0123456789abcdef", 20000)}
-	var all sync.WaitGroup
-	for i := range 200 {
-		text := texts[i%2]
-		path := filepath.Join(t.TempDir(), "pipe")
-		if err := unix.Mkfifo(path, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chtimes(path, time.Unix(1, 0), time.Unix(1, 0)); err != nil {
-			t.Fatal(err)
-		}
-		ready := make(chan struct{})
-		all.Go(func() {
-			// It has come when something was written.
-			var st unix.Stat_t
-			for first := true; unix.Stat(path, &st) == nil && st.Mtim.Sec == 1; first = false {
-				if first {
-					close(ready)
-				}
-			}
-			fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			f := os.NewFile(uintptr(fd), path)
-			defer f.Close()
-			time.Sleep(30 * time.Millisecond) // it takes its time
-			if b, err := io.ReadAll(f); err != nil || string(b) != text {
-				t.Errorf("%d bytes, %v, want %d", len(b), err, len(text))
-			}
-		})
-		<-ready
-		all.Go(d.endPipes(map[string]int{"": fd}, map[string]string{"": text}))
-	}
-	all.Wait()
 }

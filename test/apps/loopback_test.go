@@ -63,6 +63,17 @@ for i in range(2):
 	}
 }
 
+// TestProcNetAtOnce: all who read /proc/net as soon as they can, several at a time, find what is in it.
+func TestProcNetAtOnce(t *testing.T) {
+	if server.kernel == "" {
+		t.Skip("is about exec")
+	}
+	const script = "for i in 1 2 3 4; do grep -c lo0: /proc/net/dev & done; wait"
+	if out := server.want(t, find(t, "sh"), "-c", script); out != strings.Repeat("1\n", 4) {
+		t.Errorf("%s", out)
+	}
+}
+
 // TestGroupsShown: the groups that a program has joined are in /proc/net, as soon as it has, until it leaves them.
 func TestGroupsShown(t *testing.T) {
 	if server.kernel == "" {
