@@ -1847,13 +1847,26 @@ static void udp(void)
 	say("of the right one: %s", received(fd, 0));
 	say("sendto another = %s", res(sendto(fd, "aside", 5, 0, &third.sa, addrlen_of(fam))));
 	say("arrives: %s", received(k, 0));
+	/* What has come before stays. */
+	sendto(s, "unread", 6, 0, &c.sa, addrlen_of(fam));
+	say("unread: poll %s", awaits(fd, POLLIN));
 	say("connect to the other = %s", res(connect(fd, &third.sa, addrlen_of(fam))));
+	socklen_t length = sizeof b;
+	b = (union addr){0};
+	say("unread: recvfrom = %s", res(recvfrom(fd, buf, sizeof buf, MSG_DONTWAIT, &b.sa, &length)));
+	say("unread: from the one before it is %s", same(&b, &a));
 	say("write = %s", res(write(fd, "moved", 5)));
 	say("arrives: %s", received(k, 0));
 	sendto(k, "back", 4, 0, &c.sa, addrlen_of(fam));
 	say("read: %s", gets_all(fd, "back"));
+	sendto(k, "unread", 6, 0, &c.sa, addrlen_of(fam));
+	say("unread: poll %s", awaits(fd, POLLIN));
 	union addr none = {.sa.sa_family = AF_UNSPEC};
 	say("AF_UNSPEC = %s", res(connect(fd, &none.sa, sizeof none.sa)));
+	length = sizeof b;
+	b = (union addr){0};
+	say("unread: recvfrom = %s", res(recvfrom(fd, buf, sizeof buf, MSG_DONTWAIT, &b.sa, &length)));
+	say("unread: from the one before it is %s", same(&b, &third));
 	say_names("then", fd);
 	say("send = %s", res(send(fd, "x", 1, 0)));
 	say("shutdown of the unconnected = %s", res(shutdown(fd, SHUT_RDWR)));
