@@ -359,8 +359,7 @@ func (x *socket) goOn(a *attempt, host int) {
 	x.untold = a
 	x.untrack()
 	x.mu.Unlock()
-	var unfill, restore func()
-	unfill, restore = x.fill(a, host, c.k)
+	unfill, restore := x.fill(a, host, c.k)
 	tell := func() {
 		x.mu.Lock()
 		givenUp := x.attempt != a

@@ -279,16 +279,30 @@ func (p *pair) begin() {
 // lost is what comes of the loss of the kernel. A socket that is joined to another one
 // cannot show ECONNRESET to both; it shows the end of both directions.
 func (p *pair) lost() {
-	x := p.x
-	if x.s.ctx.Err() != nil {
-		return
+	if p.x.s.ctx.Err() == nil {
+		p.breaks(spent, func(fd int) { unix.Shutdown(fd, unix.SHUT_RDWR) })
 	}
+}
+
+// reset shows a reset by the other end, whose supervisor closes its S when there is
+// something unread in that.
+func (p *pair) reset() {
+	p.breaks(failing, func(fd int) { unix.Sendto(fd, []byte{0}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil) })
+}
+
+// breaks has the program see that the connection broke, which S is to show.
+func (p *pair) breaks(s condition, show func(fd int)) {
+	x := p.x
 	x.pend(unix.ECONNRESET)
+	lastName := x.nameOf(p.ks)
 	x.mu.Lock()
-	x.leave(broken, spent)
+	if lastName != nil {
+		x.lastName = lastName
+	}
+	x.leave(broken, s)
 	x.mu.Unlock()
+	p.withS(show)
 	p.ks.Close()
-	p.withS(func(fd int) { unix.Shutdown(fd, unix.SHUT_RDWR) })
 }
 
 // withS does something to S. While accept(2) has it nobody does for a moment.
@@ -338,22 +352,6 @@ func (p *pair) isReplaced() bool {
 	p.x.mu.Lock()
 	defer p.x.mu.Unlock()
 	return p.x.replaced != p.replaced
-}
-
-// reset shows a reset by the other end, whose supervisor closes its S when there is
-// something unread in that.
-func (p *pair) reset() {
-	x := p.x
-	x.pend(unix.ECONNRESET)
-	lastName := x.nameOf(p.ks)
-	x.mu.Lock()
-	if lastName != nil {
-		x.lastName = lastName
-	}
-	x.leave(broken, failing)
-	x.mu.Unlock()
-	p.withS(func(fd int) { unix.Sendto(fd, []byte{0}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil) })
-	p.ks.Close()
 }
 
 // lingerLook is how soon, and lingerLooks how often at most, it is looked whether
