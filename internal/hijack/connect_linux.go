@@ -27,8 +27,8 @@ type attempt struct {
 	// size is S's send buffer, as the host tells it, for when S is not filled any more, with the socket's op; 0 if it never was.
 	size int
 
-	// failed, under the socket's lock, is why it is given up, for want of an end for S or by the program, whatever comes of it in the
-	// kernel.
+	// failed, under the socket's lock, is why it has failed for S, for want of an end for that or as the program has given it up,
+	// whatever comes of it in the kernel.
 	failed unix.Errno
 }
 
@@ -304,10 +304,7 @@ func (x *socket) settle(a *attempt, host int) unix.Errno {
 	}
 	c, e := x.attach(host, a.ks)
 	if e != 0 {
-		x.mu.Lock()
-		x.leave(dead, failing)
-		x.mu.Unlock()
-		a.ks.Close()
+		x.endAttempt(a, e, failing)
 		return e
 	}
 	x.established(a, c, func() {})
@@ -345,20 +342,22 @@ func (x *socket) goOn(a *attempt, host int) {
 		return
 	}
 	c, e := x.attach(host, a.ks)
+	if e == 0 {
+		if e = errnoOf(c.k.watch()); e != 0 {
+			c.k.close()
+		}
+	}
+	x.mu.Lock()
+	x.untold = a
+	if e == 0 {
+		x.connection = c
+		x.untrack()
+	}
+	x.mu.Unlock()
 	if e != 0 {
 		x.failAttempt(a, host, e)
 		return
 	}
-	if err := c.k.watch(); err != nil {
-		c.k.close()
-		x.failAttempt(a, host, errnoOf(err))
-		return
-	}
-	x.mu.Lock()
-	x.connection = c
-	x.untold = a
-	x.untrack()
-	x.mu.Unlock()
 	unfill, restore := x.fill(a, host, c.k)
 	tell := func() {
 		x.mu.Lock()
@@ -375,10 +374,7 @@ func (x *socket) goOn(a *attempt, host int) {
 		// What it was filled with is unread: S is broken, for poll(2) and all
 		// calls, before it can be written.
 		c.k.close()
-		x.mu.Lock()
-		x.leave(dead, failing)
-		x.mu.Unlock()
-		a.ks.Close()
+		x.endAttempt(a, a.err, failing)
 		x.retrack()
 		restore()
 	}
@@ -407,10 +403,14 @@ func (x *socket) failAttempt(a *attempt, host int, e unix.Errno) {
 		condition = spent
 	}
 	x.pend(e)
+	x.endAttempt(a, e, condition)
+}
+
+// endAttempt ends an attempt that has failed, which S shows as its condition says, with x.op held. All who wait for it are told.
+func (x *socket) endAttempt(a *attempt, e unix.Errno, s condition) {
 	x.mu.Lock()
 	a.failed = e
-	x.leave(dead, condition)
-	x.untold = a
+	x.leave(dead, s)
 	x.mu.Unlock()
 	a.ks.Close()
 }
