@@ -476,18 +476,14 @@ func (t *trap) tryAccept(l, flags int) bool {
 	t.s.giving.RLock()
 	defer t.s.giving.RUnlock()
 	defer func() { unix.Close(fd) }()
-	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
-	var st unix.Stat_t
-	if err == nil {
-		err = unix.Fstat(fd, &st)
-	}
+	cookie, inode, err := identify(fd)
 	if err != nil {
 		y.drop()
 		t.fail(errnoOf(err))
 		return true
 	}
 	y.mu.Lock()
-	y.cookie, y.inode = cookie, uint32(st.Ino)
+	y.cookie, y.inode = cookie, inode
 	peer := y.peer
 	y.mu.Unlock()
 	t.s.mu.Lock()

@@ -207,21 +207,26 @@ func (t *trap) giveFD(fd int, x *socket, cloexec bool) {
 
 // newSocket makes what is known of a socket S; stand makes what S is.
 func (s *supervisor) newSocket(fd int, opts *linuxsock.Socket, stand func(*socket) standIn) (*socket, unix.Errno) {
-	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+	cookie, inode, err := identify(fd)
 	if err != nil {
 		return nil, errnoOf(err)
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, errnoOf(err)
-	}
-	x := &socket{s: s, cookie: cookie, inode: uint32(st.Ino), opts: opts}
+	x := &socket{s: s, cookie: cookie, inode: inode, opts: opts}
 	x.pingID = uint16(s.serial.Add(1)*40503 + uint64(os.Getpid()))
 	x.standIn = stand(x)
 	s.mu.Lock()
 	s.sockets[cookie] = x
 	s.mu.Unlock()
 	return x, 0
+}
+
+// identify is what a socket of the host's is known by.
+func identify(fd int) (cookie uint64, inode uint32, err error) {
+	var st unix.Stat_t
+	if cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE); err == nil {
+		err = unix.Fstat(fd, &st)
+	}
+	return cookie, uint32(st.Ino), err
 }
 
 // track has the socket end with S, of which nothing else tells.

@@ -40,11 +40,7 @@ func (x *socket) swap(t *trap, fd int) error { return x.swapAt(t, fd, spots(t.TI
 
 // swapAt is swap where S was just now.
 func (x *socket) swapAt(t *trap, fd int, list []spot) error {
-	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
-	var st unix.Stat_t
-	if err == nil {
-		err = unix.Fstat(fd, &st)
-	}
+	cookie, inode, err := identify(fd)
 	if err != nil {
 		unix.Close(fd)
 		return err
@@ -75,7 +71,7 @@ func (x *socket) swapAt(t *trap, fd int, list []spot) error {
 	x.mu.Lock()
 	x.untrack()
 	x.replaced++
-	x.cookie, x.inode, x.path = cookie, uint32(st.Ino), ""
+	x.cookie, x.inode, x.path = cookie, inode, ""
 	x.mu.Unlock()
 	x.track(fd)
 	// The old S leaves the epolls with its last descriptor.
