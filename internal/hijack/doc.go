@@ -20,6 +20,10 @@
 // kernel accepts is a K that is connected to L. Only accept(2) is the supervisor's, for
 // the address: poll(2), the queue and close(2) are the host's.
 //
+// What a stream has by its state is a struct: an attempt, a connection (or a pair), a listener. Whatever ends one of them takes it
+// from the socket by one function (leave), which sets what the socket is then, and what S is. So what still goes on for it
+// finds that it is not the socket's any more.
+//
 // Datagrams: S is a UDP socket in a network namespace of the supervisor's, and K another, that sends to it what comes (inner).
 // Where there may be no such namespace, and for raw sockets, S is a local one that is bound to a path, too, and each
 // sender is a local socket, whose name leads to the sender's address (local). The rest of the package does not ask which

@@ -24,7 +24,7 @@ func newLocal(x *socket) standIn { return &local{x: x} }
 
 func (l *local) track(host int) { l.x.track(host) }
 
-// named binds S to a path, but for one that shows a refusal, and is not for long.
+// named binds S to a path, but for one of the inner network, which is not for long.
 func (l *local) named(host int) unix.Errno {
 	x := l.x
 	gone := x.whenGone()
