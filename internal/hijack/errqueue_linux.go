@@ -5,11 +5,13 @@ package hijack
 import (
 	"net/netip"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/linuxsock"
 	"rumptools/internal/hijack/netview"
+	"rumptools/pkg/netbsd"
 )
 
 // Errors of datagrams are queued for programs that ask for it (IP_RECVERR in ip(7)). What
@@ -24,6 +26,8 @@ type errorEntry struct {
 	to   []byte // whom it was for, Linux's address
 	// control are NetBSD's control messages of the packet that told of it.
 	control []byte
+	// at is when it came into the queue.
+	at time.Time
 }
 
 const (
@@ -62,7 +66,11 @@ func (x *socket) queueError(e unix.Errno) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.queue(errorEntry{linuxsock.GuessedError(x.opts.Domain, e, x.lastTo), append([]byte(nil), x.lastSent...), x.lastTo, nil})
+	x.queue(errorEntry{
+		QueuedError: linuxsock.GuessedError(x.opts.Domain, e, x.lastTo),
+		data:        append([]byte(nil), x.lastSent...),
+		to:          x.lastTo,
+	})
 }
 
 // longestPacket is a length, in bytes with headers, that kernels send a packet of, in fragments.
@@ -128,6 +136,7 @@ func (x *socket) mtuTo(dst netip.Addr) (mtu int, ok bool) {
 // queue puts an error into the queue; x.mu is held.
 func (x *socket) queue(e errorEntry) {
 	if len(x.errors) < maxErrors {
+		e.at = time.Now()
 		x.errors = append(x.errors, e)
 	}
 }
@@ -142,6 +151,16 @@ func (x *socket) nextError() (entry errorEntry, ok bool) {
 	entry = x.errors[0]
 	x.errors = x.errors[1:]
 	return entry, true
+}
+
+// stamped are control and the time, which Linux tells first. Of what was never in our queue it is that of now.
+func (e *errorEntry) stamped(m *netbsd.Machine) []byte {
+	at := e.at
+	if at.IsZero() {
+		at = time.Now()
+	}
+	tv := netbsd.TimevalAt(at)
+	return append(netbsd.AppendCmsg(m, nil, netbsd.SOL_SOCKET, netbsd.SCM_TIMESTAMP, netbsd.Marshal(m, &tv)), e.control...)
 }
 
 // receiveError is recvmsg(2) with MSG_ERRQUEUE.
@@ -161,7 +180,7 @@ func (t *trap) receiveError(m *message) (int, unix.Errno) {
 	}
 	room := int(min(m.controllen, linuxsock.MaxControl))
 	x.optMu.Lock()
-	control, cut := x.opts.FromControl(x.s.machine, entry.control, linuxsock.Incoming{}, room)
+	control, cut := x.opts.FromControl(x.s.machine, entry.stamped(x.s.machine), linuxsock.Incoming{}, room)
 	x.optMu.Unlock()
 	control, cut2 := linuxsock.ErrorControl(control, x.opts.Domain, entry.QueuedError, room)
 	if cut || cut2 {

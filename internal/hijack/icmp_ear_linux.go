@@ -153,7 +153,7 @@ func (x *socket) icmpError(e *linuxsock.ICMPError, control []byte) {
 			to = netip.AddrPortFrom(to.Addr().WithZone(zone), to.Port())
 		}
 	}
-	x.queue(errorEntry{q, data, linuxsock.Sockaddr(to, x.opts.Domain), append([]byte(nil), control...)})
+	x.queue(errorEntry{QueuedError: q, data: data, to: linuxsock.Sockaddr(to, x.opts.Domain), control: append([]byte(nil), control...)})
 	x.mu.Unlock()
 	x.standIn.tell(q.Errno)
 }

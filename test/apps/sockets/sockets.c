@@ -2190,6 +2190,12 @@ static void next_error(const char *what, int fd, const union addr *dead)
 	}
 	say("%s: \"%.*s\", flags %s, to the address: %s", what, (int)n, data, m.msg_flags & MSG_ERRQUEUE ? "MSG_ERRQUEUE" : "none", same(&to, dead));
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+		if (c->cmsg_level == SOL_SOCKET) {
+			struct timeval tv;
+			memcpy(&tv, CMSG_DATA(c), sizeof tv);
+			say("%s: SOL_SOCKET, type %d: %s", what, c->cmsg_type, labs(time(NULL) - tv.tv_sec) < 10 ? "about now" : "another time");
+			continue;
+		}
 		if (c->cmsg_type == (fam == AF_INET6 ? IPV6_HOPLIMIT : IP_TTL)) {
 			say("%s: level %d, type %d, length %d", what, c->cmsg_level, c->cmsg_type, (int)c->cmsg_len);
 			continue;
@@ -2234,6 +2240,7 @@ static void errqueue(void)
 		}
 		/* The error is the next call's, and stays in the queue. */
 		timeout_of(fd, SO_RCVTIMEO, 5000);
+		setint(fd, SOL_SOCKET, SO_TIMESTAMP, 1);
 		sendto(fd, "again", 5, 0, connects ? NULL : &dead.sa, connects ? 0 : addrlen_of(fam));
 		socklen_t len = sizeof b;
 		say("%s: recvfrom = %s", how, res(recvfrom(fd, data, sizeof data, 0, &b.sa, &len)));
