@@ -194,14 +194,18 @@ func (x *socket) abandonDatagrams() {
 // tellsErrors is called when options of a socket have changed: of what is sent by a loan
 // nobody here knows, as the queue of errors needs it.
 func (x *socket) tellsErrors() {
+	if !x.queuesErrors() {
+		return
+	}
+	// Who has it lends now, and may not have seen the option.
+	x.lending.gate.Lock()
+	defer x.lending.gate.Unlock()
 	x.mu.Lock()
 	l := x.lending.loan
 	x.mu.Unlock()
-	if l == nil || l.k == nil || x.lendable(l.k) {
+	if l == nil || l.k == nil {
 		return
 	}
-	x.lending.gate.Lock()
-	defer x.lending.gate.Unlock()
 	x.takeBack()
 	x.byCalls()
 }

@@ -85,7 +85,7 @@ func (x *socket) turnAway(k *kept) {
 			rest = append(rest, b[:n])
 		}
 		if found {
-			unix.Sendto(s, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+			fillTurning(s)
 		}
 		disconnect(fd)
 		unix.Connect(fd, &unix.SockaddrUnix{Name: path})
@@ -93,6 +93,17 @@ func (x *socket) turnAway(k *kept) {
 	k.resumeReading()
 	for _, b := range rest {
 		x.sendDatagram(b, nil, 0, noControl)
+	}
+}
+
+// fillTurning has S send the datagram that who turns away from it holds then. An error that S has already, and the program has
+// not been told, is this call's first: another takes its place.
+func fillTurning(s int) {
+	for {
+		err := unix.Sendto(s, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+		if err != unix.ECONNRESET && err != unix.EINTR {
+			return
+		}
 	}
 }
 
@@ -139,7 +150,7 @@ func (l *local) turnFrom() {
 		}
 	}
 	if x.hasError() { // the program has not been told meanwhile
-		unix.Sendto(s, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+		fillTurning(s)
 		disconnect(fd)
 	}
 	disconnect(s)
