@@ -43,9 +43,9 @@ type arrival struct {
 	counted atomic.Bool         // that it has ended
 
 	// The socket's mu guards these.
-	key       string // by which it is, or was, offered
+	key       string // by which it is offered, "" once it is accepted
+	ticket    *kept  // our end of what is in L, if that is not S
 	givenBack int    // S while it is given back to L, else -1
-	ticket    *kept  // our end of what is in L then
 }
 
 // listen is listen(2).
@@ -551,7 +551,7 @@ func (t *trap) nextAccepted(l, flags int) (y *socket, fd int, err error) {
 			unix.Close(fd) // of somebody else
 			continue
 		}
-		if accepted := y.regain(); accepted >= 0 {
+		if accepted := y.redeem(); accepted >= 0 {
 			unix.Close(fd)
 			// Who had accepted it may have asked for the other.
 			unix.SetNonblock(accepted, flags&unix.SOCK_NONBLOCK != 0)
@@ -577,49 +577,42 @@ func (t *trap) nextAccepted(l, flags int) (y *socket, fd int, err error) {
 	}
 }
 
-// giveBack puts a connection that was accepted, but for which the program has no
-// descriptor left, into L again, with a ticket for it.
-func (y *socket) giveBack(accepted int) bool {
-	a := y.arrival
-	y.mu.Lock()
-	a.givenBack = accepted
-	y.mu.Unlock()
-	fd, key, err := y.introduce(unix.SOCK_NONBLOCK)
+// issueTicket puts into L what stands for a connection that has no K there.
+func (y *socket) issueTicket(flags int) error {
+	fd, key, err := y.introduce(flags)
 	if err != nil {
-		y.regain()
-		return false
+		return err
 	}
 	ticket, err := y.s.ends.keep(fd, func() {
-		// The ticket is void with L.
+		// It is void with L.
 		if y.s.take(key) != nil {
 			y.abandon()
 		}
 	})
 	if err != nil {
 		if y.s.take(key) != nil {
-			y.regain()
-			return false
+			return err
 		}
-		return true // it was accepted already
+		return nil // it was accepted already
 	}
 	y.mu.Lock()
-	waits := a.givenBack >= 0 && a.key == key
+	waits := y.arrival.key == key
 	if waits {
-		a.ticket = ticket
+		y.arrival.ticket = ticket
 	}
 	y.mu.Unlock()
 	if !waits {
 		ticket.close()
 	}
-	return true
+	return nil
 }
 
-// takeBack takes what was given back to L, or -1.
-func (y *socket) regain() (accepted int) {
+// redeem says that what stands for a connection in L has been accepted, or is void. The result is S if it was given back, else -1.
+func (y *socket) redeem() (accepted int) {
 	a := y.arrival
 	y.mu.Lock()
 	accepted, ticket := a.givenBack, a.ticket
-	a.givenBack, a.ticket = -1, nil
+	a.key, a.ticket, a.givenBack = "", nil, -1
 	y.mu.Unlock()
 	if ticket != nil {
 		ticket.close()
@@ -627,9 +620,21 @@ func (y *socket) regain() (accepted int) {
 	return accepted
 }
 
+// giveBack puts a connection that was accepted, but for which the program has no
+// descriptor left, into L again, with a ticket for it.
+func (y *socket) giveBack(accepted int) bool {
+	y.mu.Lock()
+	y.arrival.givenBack = accepted
+	y.mu.Unlock()
+	if y.issueTicket(unix.SOCK_NONBLOCK) != nil {
+		y.redeem()
+		return false
+	}
+	return true
+}
+
 // abandon resets a connection that nobody has accepted, be it given back or not.
 func (y *socket) abandon() {
-	accepted := y.regain()
 	y.mu.Lock()
 	ks := y.ks
 	y.mu.Unlock()
@@ -637,7 +642,4 @@ func (y *socket) abandon() {
 		ks.Abort()
 	}
 	y.gone()
-	if accepted >= 0 {
-		unix.Close(accepted)
-	}
 }

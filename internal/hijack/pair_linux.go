@@ -75,8 +75,6 @@ type pair struct {
 	// m is the listener of an offer, until the connection is accepted, and then
 	// -1; s is what was accepted before the program asked for it, else -1.
 	m, s int
-	// ticket is our end of what is in L.
-	ticket *kept
 	// lingers is a copy of S as long as its close is to be a reset, else -1.
 	lingers int
 
@@ -111,60 +109,12 @@ func (y *socket) offerPair(c *spclient.NetSocket) bool {
 	y.mu.Lock()
 	y.pair = p
 	y.mu.Unlock()
-	p.issueTicket()
+	if y.issueTicket(0) != nil {
+		y.arrival.dequeue()
+		y.abandon()
+	}
 	p.begin()
 	return true
-}
-
-// issueTicket puts a ticket for the connection into L.
-func (p *pair) issueTicket() {
-	y := p.x
-	fd, key, err := y.introduce(0)
-	if err != nil {
-		y.arrival.dequeue()
-		p.abandon()
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	// The ticket is void with L.
-	p.ticket, err = y.s.ends.keep(fd, func() {
-		if y.s.take(key) != nil {
-			p.abandon()
-		}
-	})
-	if err != nil {
-		if y.s.take(key) != nil {
-			y.arrival.dequeue()
-		}
-		go p.abandon()
-	} else if p.m < 0 {
-		// It was accepted already.
-		p.closeOffer()
-	}
-}
-
-// abandon ends a pair that nobody has accepted: that M is closed resets the other end.
-func (p *pair) abandon() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.closeOffer()
-	if p.s >= 0 {
-		unix.Close(p.s)
-		p.s = -1
-	}
-}
-
-// closeOffer closes M and the ticket; p.mu is held.
-func (p *pair) closeOffer() {
-	if p.m >= 0 {
-		unix.Close(p.m)
-		p.m = -1
-	}
-	if p.ticket != nil {
-		p.ticket.close()
-		p.ticket = nil
-	}
 }
 
 // accept gives the program's end, of which M has only one.
@@ -176,7 +126,10 @@ func (p *pair) accept() (int, error) {
 		fd, err = p.take()
 	}
 	p.s = -1
-	p.closeOffer()
+	if p.m >= 0 {
+		unix.Close(p.m)
+		p.m = -1
+	}
 	return fd, err
 }
 
@@ -457,12 +410,11 @@ func (y *socket) pairEnded(p *pair) {
 	}
 }
 
-// end ends what is left of a pair.
+// end ends what is left of a pair. If nobody has accepted it the end of M resets the other end.
 func (p *pair) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.closeOffer()
-	for _, fd := range []*int{&p.s, &p.lingers} {
+	for _, fd := range []*int{&p.m, &p.s, &p.lingers} {
 		if *fd >= 0 {
 			unix.Close(*fd)
 			*fd = -1

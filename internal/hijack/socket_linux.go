@@ -290,6 +290,11 @@ func (x *socket) drop() {
 	if p != nil {
 		p.end()
 	}
+	if x.arrival != nil {
+		if accepted := x.redeem(); accepted >= 0 {
+			unix.Close(accepted)
+		}
+	}
 	if path != "" {
 		unix.Unlink(path)
 	}
