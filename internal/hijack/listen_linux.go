@@ -636,10 +636,19 @@ func (y *socket) giveBack(accepted int) bool {
 // abandon resets a connection that nobody has accepted, be it given back or not.
 func (y *socket) abandon() {
 	y.mu.Lock()
-	ks := y.ks
+	ks, p := y.ks, y.pair
 	y.mu.Unlock()
 	if ks != nil {
 		ks.Abort()
+	}
+	if p != nil {
+		// The other end's supervisor is to show that.
+		if accepted := y.redeem(); accepted >= 0 {
+			go func() {
+				awaitByte(accepted)
+				unix.Close(accepted)
+			}()
+		}
 	}
 	y.gone()
 }

@@ -357,18 +357,23 @@ func (p *pair) linger(fd int) {
 			break
 		}
 	}
-	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	for end := time.Now().Add(lingerWait); ; {
-		left := time.Until(end)
-		if n, err := unix.Poll(fds, max(int(left.Milliseconds()), 0)); err != unix.EINTR || n > 0 || left <= 0 {
-			break
-		}
-	}
+	awaitByte(fd)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.lingers == fd {
 		unix.Close(fd)
 		p.lingers = -1
+	}
+}
+
+// awaitByte waits until something is unread in an S whose close is to be a reset.
+func awaitByte(fd int) {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for end := time.Now().Add(lingerWait); ; {
+		left := time.Until(end)
+		if n, err := unix.Poll(fds, max(int(left.Milliseconds()), 0)); err != unix.EINTR || n > 0 || left <= 0 {
+			return
+		}
 	}
 }
 

@@ -199,13 +199,10 @@ func TestPair(t *testing.T) {
 }
 
 // TestPairPassed: an end that waits for who receives it is not closed.
-func TestPairPassed(t *testing.T) {
-	python := find(t, "python3")
-	want := succeeds(t, onHost(python, "passed.py"), limit)
-	if got := pairKernel(t).want(t, python, "passed.py"); got != want {
-		t.Errorf("got\n%swant\n%s", got, want)
-	}
-}
+func TestPairPassed(t *testing.T) { pairKernel(t).asOnHost(t, "passed.py") }
+
+// TestPairEMFILE: one for which accept(2) had no descriptor ends with its listener.
+func TestPairEMFILE(t *testing.T) { pairKernel(t).asOnHost(t, "emfile.py") }
 
 // TestPairLost: programs that are joined see the end when their kernel is lost.
 func TestPairLost(t *testing.T) {

@@ -20,3 +20,4 @@ try:
     print('closed', s.recv(9))
 except ConnectionResetError as e:
     print('closed', e)
+print('end')

@@ -27,13 +27,18 @@ func asOnHost(t *testing.T, script string, args ...string) {
 	if server.kernel == "" {
 		t.Skip("is about exec")
 	}
+	server.asOnHost(t, script, args...)
+}
+
+func (h *host) asOnHost(t *testing.T, script string, args ...string) {
+	t.Helper()
 	python := find(t, "python3")
 	args = append([]string{script}, args...)
 	want := succeeds(t, onHost(python, args...), limit)
 	if !strings.HasSuffix(want, "\nend\n") {
 		t.Fatalf("on the host: %q", want)
 	}
-	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(server.want(t, python, args...), "\n")); diff != "" {
+	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(h.want(t, python, args...), "\n")); diff != "" {
 		t.Error(diff)
 	}
 }
