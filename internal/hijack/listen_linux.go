@@ -345,17 +345,13 @@ func (l *listener) publish(c, ks *spclient.NetSocket) bool {
 // publishCarried puts a connection into L whose bytes are carried between K and the
 // kernel. What is put into L is the K.
 func (y *socket) publishCarried(ks *spclient.NetSocket) bool {
-	fail := func() {
-		ks.Abort()
-		y.arrival.dequeue()
-		y.forget()
-	}
 	// Who accepts it may give it up at once, but not before it is carried.
 	y.op.Lock()
 	defer y.op.Unlock()
 	fd, _, err := y.introduce(0)
 	if err != nil {
-		fail()
+		y.arrival.dequeue()
+		y.abandon()
 		// Without a descriptor or a name L listens all the same.
 		return !errors.Is(err, errDeaf)
 	}
