@@ -133,13 +133,18 @@ func (p *pair) accept() (int, error) {
 	return fd, err
 }
 
+// take accepts what M has, with p.mu held. The ticket has left room for it, which another thread may use for a moment.
 func (p *pair) take() (int, error) {
 	if p.m < 0 {
 		return -1, unix.ECONNABORTED
 	}
-	for {
+	for end := time.Now().Add(acceptTime); ; {
 		fd, _, err := unix.Accept4(p.m, unix.SOCK_CLOEXEC)
-		if err != unix.EINTR {
+		switch {
+		case err == unix.EINTR:
+		case isShort(err) && time.Now().Before(end):
+			time.Sleep(acceptLook)
+		default:
 			return fd, err
 		}
 	}
@@ -272,7 +277,7 @@ func (p *pair) withS(do func(fd int)) {
 	}
 }
 
-// How long accept(2) may take to give the program an S that it has taken, and how often it is looked whether it has.
+// How long accept(2) may take to take an S, and to give it to the program, and how often it is looked whether it can, or has.
 const (
 	acceptTime = 5 * time.Second
 	acceptLook = 5 * time.Millisecond

@@ -5,6 +5,7 @@ package hijack
 import (
 	"os"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -37,4 +38,45 @@ func TestPairReplaced(t *testing.T) {
 	if did != 1 {
 		t.Error("it was done to another S")
 	}
+}
+
+// An end of a pair is accepted also if there is no descriptor for it for a moment: its ticket is gone.
+func TestPairScarce(t *testing.T) {
+	m, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, err := autobind(m)
+	if err == nil {
+		err = unix.Listen(m, 1)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(s)
+	if err := unix.Connect(s, &unix.SockaddrUnix{Name: name}); err != nil {
+		t.Fatal(err)
+	}
+	var usual unix.Rlimit
+	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &usual); err != nil {
+		t.Fatal(err)
+	}
+	p := &pair{m: m, s: -1, lingers: -1}
+	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, &unix.Rlimit{Max: usual.Max}, nil); err != nil {
+		t.Fatal(err)
+	}
+	restored := make(chan error)
+	time.AfterFunc(20*time.Millisecond, func() { restored <- unix.Prlimit(0, unix.RLIMIT_NOFILE, &usual, nil) })
+	fd, err := p.accept()
+	if err := <-restored; err != nil {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(fd)
 }
