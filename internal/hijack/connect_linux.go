@@ -371,10 +371,13 @@ func (x *socket) goOn(a *attempt, host int) {
 			return
 		}
 		x.pend(a.err)
+		x.endAttempt(a, a.err, spent)
 		// What it was filled with is unread: S is broken, for poll(2) and all
 		// calls, before it can be written.
 		c.k.close()
-		x.endAttempt(a, a.err, failing)
+		x.mu.Lock()
+		x.condition = failing // and not before, for who asks whether S still has the error
+		x.mu.Unlock()
 		x.retrack()
 		restore()
 	}

@@ -3,11 +3,13 @@
 package hijack
 
 import (
+	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/linuxsock"
+	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient/spclienttest"
 )
 
@@ -47,5 +49,51 @@ func TestConcludeScarce(t *testing.T) {
 	first, second := x.conclude(a, -1), x.conclude(a, -1)
 	if first == 0 || second != first || x.state != dead || x.ks != nil {
 		t.Errorf("%v, %v, state %d", first, second, x.state)
+	}
+}
+
+// Who sees by S that a connect has failed finds the socket such a one: S shows it last.
+func TestFailureShownLast(t *testing.T) {
+	var s int
+	closes, early := 0, false
+	conn := scripted(t, func(call *spclienttest.Call) {
+		if call.Num == netbsd.SYS_close {
+			closes++
+			early = polled(s, 0)&unix.POLLERR != 0
+		}
+		call.Reply(3, 0)
+	})
+	sup := &supervisor{ctx: t.Context(), conn: conn, machine: conn.Machine(), say: t.Logf}
+	var err error
+	if sup.hub, err = newHub(filepath.Join(t.TempDir(), "hub")); err != nil {
+		t.Fatal(err)
+	}
+	defer sup.hub.close()
+	if sup.ends, err = newEnds(sup); err != nil {
+		t.Fatal(err)
+	}
+	defer sup.ends.close()
+	if s, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(s)
+	x := &socket{s: sup, opts: &linuxsock.Socket{Domain: unix.AF_INET, Type: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP}}
+	ks, e := x.kernel()
+	if e != 0 {
+		t.Fatal(e)
+	}
+	a := &attempt{ks: ks}
+	x.state, x.attempt = connecting, a
+	x.goOn(a, s)
+	if a.async == nil || polled(s, unix.POLLOUT) != 0 {
+		t.Fatal("it does not go on")
+	}
+	a.err = unix.ECONNREFUSED
+	a.async()
+	if closes != 1 || early {
+		t.Errorf("the kernel's socket is closed %d times, S shows it before: %v", closes, early)
+	}
+	if polled(s, 0)&unix.POLLERR == 0 || x.state != dead || x.condition != failing || !x.hasError() {
+		t.Errorf("state %d, condition %d, error %v", x.state, x.condition, x.hasError())
 	}
 }
