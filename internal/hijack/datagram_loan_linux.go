@@ -210,6 +210,26 @@ func (x *socket) tellsErrors() {
 	x.byCalls()
 }
 
+// sendsBefore sends what S has sent before an option is set, which is not for that.
+func (x *socket) sendsBefore(level, name int) {
+	if x.opts.Type == unix.SOCK_STREAM || x.nl != nil || !linuxsock.OfSent(level, name) {
+		return
+	}
+	g := &x.lending
+	g.gate.Lock()
+	defer g.gate.Unlock()
+	x.mu.Lock()
+	sends, never := x.state == connected, g.never
+	x.mu.Unlock()
+	if !sends {
+		return // by calls only
+	}
+	x.sendRest()
+	if never {
+		x.byCalls()
+	}
+}
+
 // sendsRest sends what S has sent before it was closed.
 func (x *socket) sendsRest() {
 	if x.opts.Type == unix.SOCK_STREAM || x.nl != nil {

@@ -75,6 +75,7 @@ func (t *trap) setsockopt() {
 	}
 	host, over := t.hostFor(t.arg(1), t.arg(2))
 	defer over()
+	x.sendsBefore(t.arg(1), t.arg(2))
 	cork := x.opts.Type == unix.SOCK_STREAM && t.arg(1) == unix.SOL_TCP && t.arg(2) == unix.TCP_CORK
 	set := func(fd spclient.FD) unix.Errno {
 		if !cork {

@@ -155,7 +155,7 @@ b.setsockopt(socket.IPPROTO_IP, 12, 1) # IP_RECVTTL
 for ttl in 11, 12, 13, 14, 15:
     a.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
     a.send(b"ttl %d" % ttl)
-    time.sleep(0.05)
+    time.sleep(0.1)
 before = None
 for i in range(5):
     if i == 3:
@@ -171,5 +171,17 @@ for i in range(5):
     later = i < 2 or now - before > 0.04
     before = now
     print(data, struct.unpack("i", told[socket.IPPROTO_IP, socket.IP_TTL]), flags & ~socket.MSG_CMSG_CLOEXEC, addr == a.getsockname(), later)
+# An option is not for what has been sent before.
+a, b = udp(), udp()
+a.connect(b.getsockname())
+b.setsockopt(socket.IPPROTO_IP, 12, 1) # IP_RECVTTL
+for ttl in range(1, 61):
+    a.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+    a.send(bytes([ttl]))
+good = 0
+for i in range(60):
+    data, control, flags, addr = b.recvmsg(100, 100)
+    good += struct.unpack("i", control[0][2])[0] == data[0]
+print("sent with their options:", good)
 print(len(os.listdir("/proc/self/fd")) < 100)
 print("datagrams: end")

@@ -94,6 +94,37 @@ var patient = map[optionKey]bool{
 	{unix.SOL_TCP, unix.TCP_KEEPCNT}:        true,
 }
 
+// ofSent are options that say how datagrams are sent.
+var ofSent = map[optionKey]bool{
+	{unix.SOL_SOCKET, unix.SO_BROADCAST}:      true,
+	{unix.SOL_SOCKET, unix.SO_DONTROUTE}:      true,
+	{unix.SOL_SOCKET, unix.SO_BINDTODEVICE}:   true,
+	{unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX}:  true,
+	{unix.SOL_SOCKET, unix.SO_NO_CHECK}:       true,
+	{unix.SOL_IP, unix.IP_TOS}:                true,
+	{unix.SOL_IP, unix.IP_TTL}:                true,
+	{unix.SOL_IP, unix.IP_HDRINCL}:            true,
+	{unix.SOL_IP, unix.IP_OPTIONS}:            true,
+	{unix.SOL_IP, unix.IP_MTU_DISCOVER}:       true,
+	{unix.SOL_IP, unix.IP_MULTICAST_IF}:       true,
+	{unix.SOL_IP, unix.IP_MULTICAST_TTL}:      true,
+	{unix.SOL_IP, unix.IP_MULTICAST_LOOP}:     true,
+	{unix.SOL_IPV6, unix.IPV6_UNICAST_HOPS}:   true,
+	{unix.SOL_IPV6, unix.IPV6_TCLASS}:         true,
+	{unix.SOL_IPV6, unix.IPV6_CHECKSUM}:       true,
+	{unix.SOL_IPV6, unix.IPV6_PKTINFO}:        true,
+	{unix.SOL_IPV6, unix.IPV6_MTU}:            true,
+	{unix.SOL_IPV6, unix.IPV6_MTU_DISCOVER}:   true,
+	{unix.SOL_IPV6, unix.IPV6_DONTFRAG}:       true,
+	{unix.SOL_IPV6, unix.IPV6_MULTICAST_IF}:   true,
+	{unix.SOL_IPV6, unix.IPV6_MULTICAST_HOPS}: true,
+	{unix.SOL_IPV6, unix.IPV6_MULTICAST_LOOP}: true,
+	{unix.SOL_UDP, unix.UDP_NO_CHECK6_TX}:     true,
+}
+
+// OfSent tells whether an option says how datagrams are sent, so that it is not for those that have been sent before.
+func OfSent(level, name int) bool { return ofSent[optionKey{level, name}] }
+
 // Waits tells whether the kernel need not be asked about an option as long as it has no socket: of a TCP
 // socket's, Set finds what is wrong with a value, and the kernel is told with [Socket.Preparation].
 func (s *Socket) Waits(level, name int) bool { return s.isTCP() && patient[optionKey{level, name}] }
