@@ -241,6 +241,9 @@ func (l *loan) Err() error {
 // EndSend implements [lend.Stream].
 func (l *loan) EndSend() { _ = l.so.Shutdown(netbsd.SHUT_WR) }
 
+// Close implements [lend.Stream]. The socket is closed by its client, soon, and until then nobody looks at it.
+func (l *loan) Close() { l.ep.Close() }
+
 // Unsent implements [lend.Stream]. To the kernel itself nothing has been sent that has not arrived, for the
 // receiver may have no room for segments that it is to look at, and a reset is none.
 func (l *loan) Unsent() bool {

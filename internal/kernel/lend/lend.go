@@ -26,6 +26,9 @@ type Stream interface {
 	// EndSend tells the peer that no more will come (shutdown(2) of the sending
 	// half).
 	EndSend()
+	// Close ends both directions, as Linux does when a program closes its socket: what the program sent still leaves, but the
+	// connection is reset if something has come in that Recv has not given, or comes later.
+	Close()
 	// Corked reports whether nothing but full segments is to leave (TCP_CORK).
 	Corked() bool
 	// Full tells how many of n bytes Send may take so that only full segments leave.

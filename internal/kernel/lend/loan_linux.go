@@ -560,10 +560,13 @@ func (l *Loan) finishUp() {
 		l.reset()
 		return
 	}
-	if !l.sent {
-		l.sent = true
+	switch {
+	case l.hup:
+		l.stream.Close()
+	case !l.sent:
 		l.stream.EndSend()
 	}
+	l.sent = true
 	if l.hup || l.heard {
 		l.end(Closed, nil)
 	}
