@@ -3,8 +3,6 @@
 package hijack
 
 import (
-	"slices"
-
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/linuxsock"
@@ -106,12 +104,7 @@ func (x *socket) dissociate(host int, ks *spclient.NetSocket) unix.Errno {
 	}
 	if keeps&sysproxy.KeepPort == 0 {
 		x.mu.Lock()
-		x.state = fresh
-		if keeps&sysproxy.KeepAddress != 0 {
-			x.local = slices.Concat(x.local[:portAt], []byte{0, 0}, x.local[portAt+2:])
-		} else {
-			x.local = nil
-		}
+		x.state, x.local = fresh, x.boundTo()
 		x.mu.Unlock()
 	}
 	x.disconnectKernel(ks, keeps)

@@ -31,6 +31,10 @@ func (t *trap) bind() {
 		return
 	}
 	asked := x.linuxAddr(addr)
+	if e := x.bindAnew(); e != 0 {
+		t.fail(e)
+		return
+	}
 	ks, e := x.kernel()
 	if e == 0 {
 		e = x.listened(asked)
@@ -71,6 +75,28 @@ func (t *trap) bind() {
 	t.s.changed()
 	t.s.say("%d: bind %d %s: %v", t.TID, t.arg(0), describe(sa), e)
 	t.done(0, e)
+}
+
+// bindAnew is EINVAL when a stream has a port. One that has had a port which Linux chose for it, until it was connected or listened
+// no more, may be bound to another address than it has kept.
+func (x *socket) bindAnew() unix.Errno {
+	if x.opts.Type != unix.SOCK_STREAM {
+		return 0 // the kernel says it
+	}
+	port := x.localPort()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case x.state == bound && port == 0:
+		if x.ks != nil {
+			x.ks.Close()
+		}
+		x.state, x.ks, x.local = fresh, nil, nil
+	case x.state == bound || x.state == connecting || x.state == connected || x.state == listening,
+		x.state == completed && x.peer != nil:
+		return unix.EINVAL
+	}
+	return 0
 }
 
 // askedFor is what is a socket's own of an address that it is bound to, which is Linux's: the rest the kernel chooses.

@@ -3,12 +3,14 @@
 package hijack
 
 import (
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/linuxsock"
 	"rumptools/pkg/spclient"
+	"rumptools/pkg/sysproxy"
 )
 
 // attempt is a connect in the kernel.
@@ -66,7 +68,7 @@ func (t *trap) connect() {
 	x.op.Lock()
 	a, e := x.begin(t, sa)
 	x.op.Unlock()
-	if e != 0 || a == nil {
+	if a == nil {
 		t.s.say("%d: connect %d %s: %v", t.TID, t.arg(0), describe(sa), e)
 		t.done(0, e)
 		return
@@ -108,11 +110,15 @@ func (t *trap) connect() {
 			return false
 		}
 	}
+	late := unix.EINPROGRESS
+	if e != 0 {
+		late = e
+	}
 	// It goes on in the background then; whether the program comes back to it is not
 	// known.
 	w.expire = func(host int) {
 		x.goOn(a, host)
-		t.fail(unix.EINPROGRESS)
+		t.fail(late)
 	}
 	w.interrupted = func(e unix.Errno, host int) {
 		x.goOn(a, host)
@@ -178,7 +184,7 @@ func (t *trap) connected(a *attempt, host int) {
 	t.done(0, e)
 }
 
-// begin starts a connection, or finds one that was begun before. Without either it is the call's result that it returns.
+// begin starts a connection, or finds one that was begun before (EALREADY). Without either it is the call's result that it returns.
 func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 	if len(sa) < 2 {
 		return nil, unix.EINVAL // it has no family
@@ -190,22 +196,18 @@ func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 	state, condition, a := x.state, x.condition, x.attempt
 	x.mu.Unlock()
 	switch {
-	case state == connecting && !x.awaits(a) && nonblocking(t.host):
+	case state == connecting && nonblocking(t.host):
 		return nil, unix.EALREADY
 	case state == connecting:
-		return a, 0
+		return a, unix.EALREADY
 	case state == connected && x.tellOnce():
 		return nil, 0
-	case state == connected || state == broken || state == completed || state == listening:
-		return nil, unix.EISCONN
 	case state == dead && condition == speaking:
 		return nil, x.tellRefusal(t.host)
-	case state == dead && x.tellOnce():
-		x.toldByHost(t.host)
-		if e := x.takeError(); e != 0 {
-			return nil, e
-		}
-		return nil, unix.ECONNABORTED
+	case (state == dead || state == broken || state == completed) && x.tellOnce():
+		return nil, x.tellFailure(t)
+	case state == connected || state == broken || state == completed || state == listening:
+		return nil, unix.EISCONN
 	case condition != usable:
 		if e := x.replace(t); e != 0 {
 			return nil, e
@@ -286,6 +288,26 @@ func (x *socket) tellOnce() bool {
 	untold := x.untold != nil
 	x.untold = nil
 	return untold
+}
+
+// tellFailure is the first connect(2) after an attempt that went on without the program and has come to nothing, or whose connection
+// has ended meanwhile: it tells that, and then the socket is as a new one.
+func (x *socket) tellFailure(t *trap) unix.Errno {
+	x.toldByHost(t.host)
+	e := x.takeError()
+	if e == 0 {
+		e = unix.ECONNABORTED
+	}
+	x.mu.Lock()
+	_, c := x.leave(dead, x.condition)
+	x.mu.Unlock()
+	if c != nil {
+		c.deliver()
+	}
+	if !x.heldElsewhere(t.TID) {
+		x.replace(t) // or the next connect does
+	}
+	return e
 }
 
 // settle makes of S what the attempt has come to, with x.op held.
@@ -474,13 +496,28 @@ func (x *socket) beginAgain(s condition) {
 		}
 	}
 	x.state, x.condition, x.peer, x.untold = fresh, s, nil, nil
+	if sa := x.linuxAddr(x.local); portOf(sa) != 0 {
+		x.local, x.lastName = x.boundTo(), sa
+	}
 	switch {
 	case x.local != nil:
-		x.state, x.lastName = bound, nil
+		x.state = bound
 	case x.lastName != nil:
 		// It shows the port, which it has no longer.
 		port := x.lastName[2:4]
 		x.lastName = x.noAddr()
 		copy(x.lastName[2:], port)
 	}
+}
+
+// boundTo is what stays of the address that the socket was bound to when it is connected, or listens, no more, with x.mu held: what
+// bind(2) has named of it, NetBSD's, nil when that is nothing.
+func (x *socket) boundTo() []byte {
+	switch {
+	case x.keeps&sysproxy.KeepPort != 0:
+		return x.local
+	case x.keeps&sysproxy.KeepAddress != 0:
+		return slices.Concat(x.local[:portAt], []byte{0, 0}, x.local[portAt+2:])
+	}
+	return nil
 }

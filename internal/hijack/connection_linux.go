@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
 )
 
@@ -18,13 +19,16 @@ type connection struct {
 	k  *kept
 
 	carried   atomic.Bool   // there is something to carry
+	inOrder   atomic.Bool   // the kernel's socket does not linger, nor reset
 	delivered chan struct{} // closed when nothing is left
 
 	// The socket's mu guards these.
 	carrier     carrier // nil before it is carried
 	closedEarly bool    // by the programs, before there was a carrier
-	shutWrite   bool    // the program has ended its direction
-	unshown     bool    // it broke before it was accepted, and is shown then
+	// The program has ended its direction, or will hear nothing of the other any more.
+	shutWrite, shutRead bool
+	heard               bool // the peer had ended its direction before the latter
+	unshown             bool // it broke before it was accepted, and is shown then
 }
 
 // A carrier carries a connection's bytes between K and the kernel.
@@ -57,14 +61,41 @@ func (x *socket) leave(to state, s condition) (ks *spclient.NetSocket, c *connec
 	return ks, c
 }
 
-// shutsWrite is for a connection that the program is about to end its direction of: when both have ended the kernel's socket is
-// closed, and the program may still have S, and ask for its name.
-func (c *connection) shutsWrite() {
-	x, lastName := c.x, c.x.nameOf(c.ks)
+// shuts is for a connection of which the program is about to end directions, as shutdown(2) has them: when both have ended the
+// kernel's socket is closed, and the program may still have S, and ask for its name.
+func (c *connection) shuts(how int) {
+	x, lastName, ended := c.x, c.x.nameOf(c.ks), c.k.hasEnded()
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.state == connected && x.connection == c {
+	if x.state != connected || x.connection != c {
+		x.mu.Unlock()
+		return
+	}
+	c.heard = c.heard || ended && !c.shutRead
+	c.shutRead = c.shutRead || how != unix.SHUT_WR
+	if how != unix.SHUT_RD {
 		c.shutWrite, x.lastName = true, lastName
+	}
+	both := c.shutWrite && (c.shutRead || ended)
+	x.mu.Unlock()
+	if both {
+		c.unlinger()
+	}
+}
+
+// unlinger has the kernel's socket close in good order, whatever SO_LINGER says. A connection both directions of which have ended
+// looks like one that its program has closed.
+func (c *connection) unlinger() {
+	x := c.x
+	x.optMu.Lock()
+	defer x.optMu.Unlock()
+	if on, _ := x.opts.Linger(); !on {
+		return
+	}
+	err := c.ks.Use(func(fd spclient.FD) error {
+		return x.s.conn.SetsockoptStruct(x.s.ctx, fd, netbsd.SOL_SOCKET, netbsd.SO_LINGER, &netbsd.Linger{})
+	})
+	if err == nil {
+		c.inOrder.Store(true)
 	}
 }
 
@@ -133,11 +164,15 @@ func (c *connection) mayBeHeld() bool { return c.shutWrite && c.x.tracked != 0 }
 func (c *connection) finish() {
 	x := c.x
 	c.ks.Release()
+	ended := c.k.hasEnded()
 	x.mu.Lock()
 	mine := x.connection == c
 	held := mine && c.mayBeHeld()
 	if held {
 		x.leave(completed, spent)
+		if c.heard || ended && !c.shutRead {
+			x.peer = nil // Linux tells it no more once both have ended their directions
+		}
 	}
 	x.mu.Unlock()
 	switch {
@@ -200,17 +235,28 @@ func (c *connection) takeUnshown() bool {
 }
 
 // show has S show the reset, if that is still this connection's: K is closed while there is something unread in it, which is
-// ECONNRESET at the other end.
+// ECONNRESET at the other end. Of a peer that had ended its direction before, TCP tells that end for good, and EPIPE to who
+// writes, as an S does whose K is closed with nothing unread.
 func (c *connection) show() {
-	x, hungUp := c.x, c.k.hungUp()
+	x, hungUp, after := c.x, c.k.hungUp(), c.k.hasEnded()
+	s := failing
+	if after {
+		s = spent
+		c.k.settle()
+	}
 	c.k.close()
+	x.optMu.Lock()
 	x.mu.Lock()
 	mine := x.connection == c
 	held := !hungUp || c.mayBeHeld()
 	if mine {
-		x.leave(broken, failing)
+		x.leave(broken, s)
+		if after && !c.shutWrite {
+			x.opts.Pending = unix.EPIPE
+		}
 	}
 	x.mu.Unlock()
+	x.optMu.Unlock()
 	switch {
 	case !mine: // the program has begun again
 	case held:

@@ -36,6 +36,15 @@ func (x *socket) disconnect(t *trap) unix.Errno {
 		if x.heldElsewhere(t.TID) {
 			return unix.EISCONN
 		}
+		x.toldByHost(t.host)
+		if net := t.s.innerNet(); x.hasError() && net != nil {
+			// The program is still told that.
+			fd, err := net.Disconnected()
+			if err != nil {
+				return errnoOf(err)
+			}
+			return x.speak(t, fd)
+		}
 		return x.replace(t)
 	case condition != usable:
 		return x.replace(t)
@@ -84,12 +93,20 @@ func (x *socket) giveUpConnection(t *trap) unix.Errno {
 		// The other S is to have what the program has seen of this one.
 		setSendBuffer(t.host, size)
 	}
+	x.mu.Lock()
+	x.lastName = lastName
+	x.mu.Unlock()
+	return x.speak(t, fd)
+}
+
+// speak puts a TCP socket of the inner network that has just been disconnected in the place of S. x.op is held.
+func (x *socket) speak(t *trap, fd int) unix.Errno {
 	if err := x.swap(t, fd); err != nil {
 		x.retrack() // it has no peer
 		return errnoOf(err)
 	}
+	x.pend(0)
 	x.mu.Lock()
-	x.lastName = lastName
 	x.beginAgain(speaking)
 	x.mu.Unlock()
 	return 0

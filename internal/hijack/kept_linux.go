@@ -169,6 +169,12 @@ func (k *kept) broken() (broken bool) {
 	return broken
 }
 
+// hasEnded tells whether the programs can read the end of the stream.
+func (k *kept) hasEnded() (ended bool) {
+	k.control(func(fd int) { ended = unix.Sendto(fd, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil) == unix.EPIPE })
+	return ended
+}
+
 // shutdownWrite lets the programs read the end of the stream.
 func (k *kept) shutdownWrite() { k.control(func(fd int) { unix.Shutdown(fd, unix.SHUT_WR) }) }
 

@@ -120,11 +120,17 @@ func (t *trap) listen() {
 // another process has L, too. x.op is held.
 func (x *socket) stopListening(t *trap) unix.Errno {
 	x.mu.Lock()
+	lastName := x.lastName
 	ks, _ := x.leave(bound, spent)
 	x.mu.Unlock()
 	if ks != nil {
+		lastName = x.nameOf(ks)
 		ks.Close()
 	}
+	x.mu.Lock()
+	x.lastName = lastName
+	x.beginAgain(spent)
+	x.mu.Unlock()
 	e := errnoOf(unix.Shutdown(t.host, unix.SHUT_RD))
 	if e == 0 {
 		x.s.empty(t.host)

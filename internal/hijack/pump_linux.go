@@ -129,7 +129,7 @@ func (p *pump) resets() bool {
 	p.x.optMu.Lock()
 	defer p.x.optMu.Unlock()
 	on, seconds := p.x.opts.Linger()
-	return on && seconds == 0
+	return on && seconds == 0 && !p.inOrder.Load()
 }
 
 // drain waits until the kernel has sent all, before a close that would drop the rest.

@@ -481,6 +481,7 @@ func (t *trap) shutdown() {
 	defer x.op.Unlock()
 	x.mu.Lock()
 	how, state, condition, c, p := t.arg(1), x.state, x.condition, x.connection, x.pair
+	stands := state == connected || state == completed && x.peer != nil
 	x.mu.Unlock()
 	switch {
 	case how < unix.SHUT_RD || how > unix.SHUT_RDWR:
@@ -494,16 +495,23 @@ func (t *trap) shutdown() {
 			e = unix.ENOTCONN
 		}
 		t.done(0, e)
-	case state == connected || state == completed || state == listening || condition == speaking || x.standIn.asUDP():
+	case stands || state == listening || condition == speaking || x.standIn.asUDP():
 		switch {
-		case how == unix.SHUT_RD:
-		case p != nil:
-			p.ks.Shutdown(netbsd.SHUT_WR)
 		case c != nil:
-			c.shutsWrite()
+			c.shuts(how)
+		case p != nil && how != unix.SHUT_RD:
+			p.ks.Shutdown(netbsd.SHUT_WR)
 		}
+		x.tellOnce() // it stands, for connect(2), too
 		t.native()
 	default:
+		if x.opts.Type == unix.SOCK_STREAM && condition == usable {
+			// It wakes who polls all the same, and the next to come of the socket needs another S.
+			unix.Shutdown(t.host, how)
+			x.mu.Lock()
+			x.condition = spent
+			x.mu.Unlock()
+		}
 		t.fail(unix.ENOTCONN)
 	}
 }

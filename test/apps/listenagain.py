@@ -7,8 +7,10 @@ import socket
 import sys
 import time
 
-with socket.create_server((sys.argv[1], 0), backlog=8) as l:
+# A port that Linux chooses is the socket's no longer when it ceases to listen.
+with socket.create_server((sys.argv[1], 0)) as l:
     to = l.getsockname()
+with socket.create_server(to, backlog=8) as l:
     told, tell = os.pipe()
     ended, end = os.pipe()
     if os.fork() == 0:

@@ -1,0 +1,94 @@
+package apps
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestWalk has walk.py do the same on the host and under exec: what no section of sockets.c has thought of.
+func TestWalk(t *testing.T) {
+	if server.kernel == "" {
+		t.Skip("compares exec with the host")
+	}
+	if os.Getenv("APPS_SERVER") != "" {
+		t.Skip("the order of what comes of a call is rumpd's")
+	}
+	const each = 10
+	walks := 3 * each
+	if os.Getenv("APPS") == "all" {
+		walks = 30 * each
+	}
+	python := find(t, "python3")
+	for first := 0; first < walks; first += each {
+		t.Run(fmt.Sprint(first), func(t *testing.T) {
+			t.Parallel()
+			args := []string{"walk.py", fmt.Sprint(first), fmt.Sprint(first + each)}
+			host := start(t, onHost(python, args...)).finish(2 * limit).Stdout
+			transcript := filepath.Join(t.TempDir(), "host")
+			if err := os.WriteFile(transcript, []byte(host), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			exec := start(t, server.command(nil, python, append(args, transcript)...)).finish(6 * limit).Stdout
+			want, got := strings.Split(host, "walk "), strings.Split(exec, "walk ")
+			if len(want) != each+2 || len(got) != len(want) {
+				t.Fatalf("the host made %d walks, exec %d:\n%s", len(want)-2, len(got)-2, exec)
+			}
+			for i, walk := range want {
+				if at, differs := apart(strings.Split(walk, "\n"), strings.Split(got[i], "\n")); differs {
+					t.Errorf("walk %s\nhost\t%s\nexec\t%s", strings.Join(strings.Split(walk, "\n")[:at], "\n"),
+						strings.Split(walk, "\n")[at], strings.Split(got[i], "\n")[at])
+				}
+			}
+		})
+	}
+}
+
+// TestClosed: what is sent to a peer that has closed just before resets the connection.
+func TestClosed(t *testing.T) {
+	if os.Getenv("APPS_SERVER") != "" {
+		t.Skip("NetBSD's kernel takes what comes until its socket is closed, some milliseconds later")
+	}
+	beside(t, "closed", nil)
+}
+
+var walkCall = regexp.MustCompile(`^(s\d+ (?:send|recv|peek|recvmsg)) \d+ = ([A-Z]+)$`)
+
+// apart finds where a walk under exec leaves that on the host, but for what rumpctl(1) says of streams.
+func apart(host, exec []string) (at int, differs bool) {
+	for i, want := range host {
+		if i == len(exec) || want == exec[i] {
+			continue
+		}
+		h, e := walkCall.FindStringSubmatch(want), walkCall.FindStringSubmatch(exec[i])
+		switch {
+		case h != nil && e != nil && h[1] == e[1] && slices.Contains([]string{"ENOTCONN", "EPIPE"}, h[2]) &&
+			slices.Contains([]string{"EINVAL", "ENOTCONN"}, e[2]):
+			// It is not connected, and a local socket says that in its own words.
+		case h != nil && e != nil && h[1] == e[1] && h[2] == "ECONNRESET" && e[2] == "EPIPE", withoutError(want, exec[i]):
+			return 0, false // what comes next differs, too
+		default:
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// withoutError tells whether two lines of what poll(2) says differ only by POLLERR of sockets whose peer has ended its direction
+// before the connection was reset.
+func withoutError(host, exec string) bool {
+	h, e := strings.Fields(host), strings.Fields(exec)
+	if !strings.HasPrefix(host, "    ") || len(h) != len(e) {
+		return false
+	}
+	for i := range h {
+		if h[i] != e[i] && (!strings.HasSuffix(h[i], "R") || strings.Replace(h[i], "E", "", 1) != e[i]) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,241 @@
+# walk.py FIRST LAST [TRANSCRIPT]: a random walk over TCP sockets for each number from FIRST up to LAST, always the same one. It
+# prints what every call says, and what poll(2) says of all sockets then. With the TRANSCRIPT of another run it waits a while for
+# poll(2) to say what it said there, and ends the walk when it does not.
+import ctypes
+import errno
+import fcntl
+import os
+import random
+import select
+import signal
+import socket
+import struct
+import sys
+import termios
+import time
+
+STEPS = 40
+SOON = 5  # seconds
+EVENTS = (select.POLLIN, "I"), (select.POLLOUT, "O"), (select.POLLERR, "E"), (select.POLLHUP, "H"), (select.POLLRDHUP, "R")
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Elsewhere(Exception):
+    """The other run came to something else."""
+
+
+class Walk:
+    def __init__(self, number, expected):
+        self.random = random.Random(number)
+        self.expected = expected  # what the other run printed, or None
+        self.printed = 0
+        self.family = socket.AF_INET if number % 3 else socket.AF_INET6
+        self.host = "127.0.0.1" if number % 3 else "::1"
+        self.sockets = {}
+        self.connected = set()  # those that are, or were
+        self.made = 0
+        self.ports = {}  # of listeners and what is bound, with names
+
+    def say(self, line):
+        print(line)
+        self.printed += 1
+
+    def call(self, what, function):
+        try:
+            result = function()
+        except OSError as e:
+            result = errno.errorcode.get(e.errno, e.errno)
+        self.say(f"{what} = {result}")
+        want = None
+        if self.expected is not None and self.printed < len(self.expected):
+            want = self.expected[self.printed]
+        end = time.monotonic() + (SOON if want else 0.002)
+        while (got := self.poll()) != want and time.monotonic() < end:
+            time.sleep(0.001)
+        self.say(got)
+        if want and got != want:
+            raise Elsewhere
+
+    def poll(self):
+        p = select.poll()
+        for s in self.sockets.values():
+            p.register(s, select.POLLIN | select.POLLOUT | select.POLLRDHUP)
+        told = dict(p.poll(0))
+        return "    " + " ".join(f"{name}:" + "".join(c for bit, c in EVENTS if told.get(s.fileno(), 0) & bit)
+                                 for name, s in self.sockets.items())
+
+    def add(self, s, wait):
+        name = f"s{self.made}"
+        self.made += 1
+        self.sockets[name] = s
+        s.setblocking(wait)
+        # The former is for what does not come: poll(2) has been waited for. The latter is connect(2)'s, too.
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 50_000))
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 1, 0))
+        return name
+
+    def new(self):
+        wait = self.random.random() < 0.4
+        name = self.add(socket.socket(self.family, socket.SOCK_STREAM), wait)
+        self.say(f"{name} = {'blocking' if wait else 'non-blocking'} socket")
+
+    def remember(self, s):
+        port = s.getsockname()[1]
+        if port not in self.ports:
+            self.ports[port] = f"p{len(self.ports)}"
+
+    def port(self):
+        return self.random.choice(list(self.ports.items()))
+
+    def connection(self):
+        listener = socket.socket(self.family, socket.SOCK_STREAM)
+        listener.bind((self.host, 0))
+        listener.listen(2)
+        self.remember(listener)
+        client = socket.socket(self.family, socket.SOCK_STREAM)
+        client.connect(listener.getsockname())
+        server, _ = listener.accept()
+        names = [self.add(s, self.random.random() < 0.4) for s in (listener, client, server)]
+        self.connected.update(names[1:])
+        self.say("{} listens, {} is connected to {}".format(*names))
+
+    def step(self):
+        r = self.random
+        if len(self.sockets) < 2 or len(self.sockets) < 6 and r.random() < 0.12:
+            return self.new()
+        name, s = r.choice(list(self.sockets.items()))
+        r.choices([f for f, _ in STEP], [n for _, n in STEP])[0](self, name, s)
+
+    def bind(self, name, s):
+        if name not in self.connected:
+            self.call(f"{name} bind", lambda: (s.bind((self.host, 0)), self.remember(s))[0])
+
+    def bind_again(self, name, s):
+        if self.ports:
+            port, which = self.port()
+            self.call(f"{name} bind {which}", lambda: s.bind((self.host, port)))
+
+    def listen(self, name, s):
+        n = self.random.choice([0, 1, 2, 5])
+        self.call(f"{name} listen {n}", lambda: (s.listen(n), self.remember(s))[0])
+
+    def connect(self, name, s):
+        if self.ports:
+            port, which = self.port()
+            self.connected.add(name)
+            self.call(f"{name} connect {which}", lambda: s.connect((self.host, port)))
+
+    def connect_nowhere(self, name, s):
+        self.call(f"{name} connect port 9", lambda: s.connect((self.host, 9)))
+
+    def connect_nobody(self, name, s):
+        def unspec():
+            if libc.connect(s.fileno(), bytes(16), 16):
+                raise OSError(ctypes.get_errno(), "connect")
+        self.connected.discard(name)
+        self.call(f"{name} connect nobody", unspec)
+
+    def accept(self, name, s):
+        wait = self.random.random() < 0.4
+
+        def accepted():
+            other = self.add(s.accept()[0], wait)
+            self.connected.add(other)
+            return other
+        self.call(f"{name} accept", accepted)
+
+    def connect_and_accept(self, name, s):
+        if len(self.sockets) < 8:
+            self.connection()
+
+    def send(self, name, s):
+        data = self.random.randbytes(4) * self.random.choice([1, 10, 1000])
+        self.call(f"{name} send {len(data)}", lambda: s.send(data))
+
+    def recv(self, name, s):
+        n, flags = self.random.choice([1, 16, 65536]), self.random.choice([0, 0, 0, socket.MSG_PEEK])
+
+        def received():
+            b = s.recv(n, flags)
+            return f"{len(b)} {b[:4].hex()}"
+        self.call(f"{name} {'peek' if flags else 'recv'} {n}", received)
+
+    def recvmsg(self, name, s):
+        def received():
+            b, _, flags, _ = s.recvmsg(100, 100)
+            return f"{len(b)} {b[:4].hex()} {flags}"
+        self.call(f"{name} recvmsg 100", received)
+
+    def shutdown(self, name, s):
+        # A socket that is not connected yet remembers that for its connection, and a listener for those that it accepts.
+        how = self.random.choice([socket.SHUT_WR, socket.SHUT_WR, socket.SHUT_RDWR])
+        if s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            how = socket.SHUT_RDWR
+            self.connected.discard(name)
+        elif name not in self.connected or how == socket.SHUT_RDWR and self.waiting(s):
+            return
+        self.call(f"{name} shutdown {('RD', 'WR', 'RDWR')[how]}", lambda: s.shutdown(how))
+
+    def close(self, name, s):
+        del self.sockets[name]
+        self.call(f"{name} close", s.close)
+
+    def dup(self, name, s):
+        if len(self.sockets) < 8:
+            copy = self.add(socket.socket(fileno=os.dup(s.fileno())), s.getblocking())
+            if name in self.connected:
+                self.connected.add(copy)
+            self.say(f"{copy} = dup {name}")
+
+    def linger(self, name, s):
+        self.call(f"{name} linger", lambda: s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)))
+
+    def reuse(self, name, s):
+        self.call(f"{name} reuse", lambda: s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1))
+
+    def getpeername(self, name, s):
+        self.call(f"{name} peer", lambda: self.ports.get(s.getpeername()[1], "a port"))
+
+    def error(self, name, s):
+        self.call(f"{name} SO_ERROR", lambda: errno.errorcode.get(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), 0))
+
+    def listens(self, name, s):
+        self.call(f"{name} SO_ACCEPTCONN", lambda: s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+    def waiting(self, s):
+        return struct.unpack("i", fcntl.ioctl(s, termios.FIONREAD, bytes(4)))[0]
+
+    def fionread(self, name, s):
+        self.call(f"{name} FIONREAD", lambda: self.waiting(s))
+
+
+# What is done, and how often.
+STEP = [
+    (Walk.bind, 6), (Walk.bind_again, 3), (Walk.listen, 11), (Walk.connect, 16), (Walk.connect_nowhere, 4), (Walk.connect_nobody, 3),
+    (Walk.accept, 16), (Walk.connect_and_accept, 6), (Walk.send, 16), (Walk.recv, 17), (Walk.recvmsg, 2), (Walk.shutdown, 8),
+    (Walk.close, 7), (Walk.dup, 2), (Walk.linger, 3), (Walk.reuse, 4), (Walk.getpeername, 4), (Walk.error, 4), (Walk.listens, 1),
+    (Walk.fionread, 3),
+]
+
+signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+transcripts = {}
+if len(sys.argv) > 3:
+    with open(sys.argv[3]) as f:
+        for line in f.read().splitlines():
+            if line.startswith("walk "):
+                transcript = transcripts[line] = []
+            else:
+                transcript.append(line)
+first, last = int(sys.argv[1]), int(sys.argv[2])
+for number in range(first, last):
+    print("walk", number)
+    walk = Walk(number, transcripts.get(f"walk {number}"))
+    try:
+        for _ in range(STEPS):
+            walk.step()
+    except Elsewhere:
+        pass
+    for s in walk.sockets.values():
+        s.close()
+print("walk end")
