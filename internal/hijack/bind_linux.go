@@ -95,6 +95,10 @@ func (x *socket) bindAnew() unix.Errno {
 	case x.state == bound || x.state == connecting || x.state == connected || x.state == listening,
 		x.state == completed && x.peer != nil:
 		return unix.EINVAL
+	case x.local != nil && (x.ks != nil || x.keeps&sysproxy.KeepPort != 0):
+		return unix.EINVAL
+	case x.local != nil:
+		x.local, x.lastName = nil, x.linuxAddr(x.local)
 	}
 	return 0
 }
@@ -159,6 +163,9 @@ func (x *socket) clashes(sa []byte) bool {
 		}
 		y.mu.Lock()
 		local, listens := y.local, y.state == listening
+		if local != nil && y.ks == nil && y.opts.Type == unix.SOCK_STREAM {
+			local = y.boundTo() // its connection is no more
+		}
 		y.mu.Unlock()
 		if local == nil {
 			continue

@@ -299,7 +299,11 @@ func (x *socket) tellFailure(t *trap) unix.Errno {
 		e = unix.ECONNABORTED
 	}
 	x.mu.Lock()
-	_, c := x.leave(dead, x.condition)
+	c := x.connection
+	if c != nil {
+		x.leave(dead, failing) // who has yet to show that closes K
+	}
+	x.state = dead
 	x.mu.Unlock()
 	if c != nil {
 		c.deliver()
@@ -489,14 +493,14 @@ func setSendBuffer(fd, size int) { unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.
 // beginAgain makes it what it was before it was connected or listened, with x.mu held: nothing of that is to act on what it will be.
 // S is one that has not done that.
 func (x *socket) beginAgain(s condition) {
-	if x.state == broken {
+	if x.state == broken && x.connection != nil {
 		// Who has yet to show that closes it.
-		if _, c := x.leave(fresh, s); c != nil {
-			c.deliver()
-		}
+		_, c := x.leave(fresh, s)
+		c.deliver()
 	}
 	x.state, x.condition, x.peer, x.untold = fresh, s, nil, nil
-	if sa := x.linuxAddr(x.local); portOf(sa) != 0 {
+	// One that has been bound since has its port yet.
+	if sa := x.linuxAddr(x.local); x.ks == nil && portOf(sa) != 0 {
 		x.local, x.lastName = x.boundTo(), sa
 	}
 	switch {

@@ -56,6 +56,9 @@ func TestClosed(t *testing.T) {
 	beside(t, "closed", nil)
 }
 
+// TestAgain: what is bound to an address again, or connected, after a connection has come to nothing.
+func TestAgain(t *testing.T) { beside(t, "again", nil) }
+
 var walkCall = regexp.MustCompile(`^(s\d+ (?:send|recv|peek|recvmsg)) \d+ = ([A-Z]+)$`)
 
 // apart finds where a walk under exec leaves that on the host, but for what rumpctl(1) says of streams.

@@ -1,0 +1,105 @@
+# again.py: what becomes of the address of a socket whose connection has come to nothing.
+import ctypes
+import errno
+import select
+import socket
+import struct
+
+libc = ctypes.CDLL(None, use_errno=True)
+LINGER = struct.pack("ii", 1, 0)
+HOST = "127.0.0.1"
+
+
+def said(what, function):
+    try:
+        result = function()
+    except OSError as e:
+        result = errno.errorcode[e.errno]
+    print(f"again: {what} = {result}")
+
+
+def nobody(s):
+    if libc.connect(s.fileno(), bytes(16), 16):
+        raise OSError(ctypes.get_errno(), "connect")
+
+
+def awaits(s, events):
+    poll = select.poll()
+    poll.register(s, events)
+    poll.poll(5000)
+
+
+def bound(port=0):
+    s = socket.socket()
+    s.bind((HOST, port))
+    return s, s.getsockname()[1]
+
+
+def connection():
+    client = socket.create_connection(listener.getsockname())
+    return client, listener.accept()[0]
+
+
+def reset(peer):
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
+    peer.close()
+
+
+listener = socket.socket()
+listener.bind((HOST, 0))
+listener.listen(10)
+
+# A port of Linux's own choice is free when an attempt has failed, and the program's choice is not.
+for chosen in False, True:
+    what = "the program's port" if chosen else "Linux's port"
+    s, port = bound()
+    if chosen:
+        s.close()
+        s, port = bound(port)
+    s.setblocking(False)
+    said(f"{what}: connect", lambda: s.connect((HOST, 9)))
+    awaits(s, select.POLLIN)
+    other = socket.socket()
+    said(f"{what}: another's bind", lambda: other.bind((HOST, port)))
+    other.close()
+    said(f"{what}: bind", lambda: s.bind((HOST, 0)))
+    s.close()
+
+# What has been bound again stays so.
+s = socket.socket()
+s.setblocking(False)
+said("connect", lambda: s.connect((HOST, 9)))
+awaits(s, select.POLLIN)
+said("bind", lambda: s.bind((HOST, 0)))
+name = s.getsockname()
+said("connect", lambda: s.connect(listener.getsockname()))
+said("the name is as before", lambda: s.getsockname() == name)
+said("bind", lambda: s.bind(listener.getsockname()))
+s.setblocking(True)
+said("connect", lambda: s.connect(listener.getsockname()))
+said("the peer has the name", lambda: listener.accept()[1] == name)
+s.close()
+
+# Of a socket that was reset, too, and its port is free when it is closed.
+s, peer = connection()
+reset(peer)
+awaits(s, 0)
+said("reset: bind", lambda: s.bind((HOST, 0)))
+name = s.getsockname()
+said("reset: to nobody", lambda: nobody(s))
+said("reset: the name is as before", lambda: s.getsockname() == name)
+said("reset: bind", lambda: s.bind((HOST, 0)))
+s.close()
+s = socket.socket()
+said("reset: another's bind", lambda: s.bind(name))
+s.close()
+
+# shutdown(2) of what is bound only takes nothing from it.
+s, port = bound()
+said("shutdown", lambda: s.shutdown(socket.SHUT_RDWR))
+said("to nobody", lambda: nobody(s))
+said("the port is as before", lambda: s.getsockname()[1] == port)
+said("bind", lambda: s.bind((HOST, 0)))
+s.close()
+
+print("again: end")
