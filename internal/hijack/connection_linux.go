@@ -160,17 +160,25 @@ func (c *connection) hungUp() {
 // been shut down.
 func (c *connection) mayBeHeld() bool { return c.shutWrite && c.x.tracked != 0 }
 
+// peerEnded tells whether the peer has ended its direction, and not only the program that.
+func (c *connection) peerEnded() bool {
+	ended := c.k.hasEnded()
+	c.x.mu.Lock()
+	defer c.x.mu.Unlock()
+	return c.heard || ended && !c.shutRead
+}
+
 // finish closes both sides after all has been said.
 func (c *connection) finish() {
 	x := c.x
 	c.ks.Release()
-	ended := c.k.hasEnded()
+	ended := c.peerEnded()
 	x.mu.Lock()
 	mine := x.connection == c
 	held := mine && c.mayBeHeld()
 	if held {
 		x.leave(completed, spent)
-		if c.heard || ended && !c.shutRead {
+		if ended {
 			x.peer = nil // Linux tells it no more once both have ended their directions
 		}
 	}
@@ -238,7 +246,7 @@ func (c *connection) takeUnshown() bool {
 // ECONNRESET at the other end. Of a peer that had ended its direction before, TCP tells that end for good, and EPIPE to who
 // writes, as an S does whose K is closed with nothing unread.
 func (c *connection) show() {
-	x, hungUp, after := c.x, c.k.hungUp(), c.k.hasEnded()
+	x, hungUp, after := c.x, c.k.hungUp(), c.peerEnded()
 	s := failing
 	if after {
 		s = spent

@@ -1,4 +1,4 @@
-# again.py: what becomes of the address of a socket whose connection has come to nothing.
+# again.py: what becomes of the address of a socket whose connection has come to nothing, and of one that does not read any more.
 import ctypes
 import errno
 import select
@@ -43,6 +43,10 @@ def connection():
 def reset(peer):
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
     peer.close()
+
+
+def error(s):
+    return errno.errorcode.get(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), 0)
 
 
 listener = socket.socket()
@@ -102,4 +106,15 @@ said("the port is as before", lambda: s.getsockname()[1] == port)
 said("bind", lambda: s.bind((HOST, 0)))
 s.close()
 
+# Who reads no more is told of a reset nevertheless.
+for how in "SO_ERROR", "recv":
+    s, peer = connection()
+    s.shutdown(socket.SHUT_RD)
+    reset(peer)
+    awaits(s, 0)
+    if how == "recv":
+        said("SHUT_RD: recv", lambda: s.recv(1))
+        said("SHUT_RD: recv", lambda: s.recv(1))
+    said("SHUT_RD: SO_ERROR", lambda: error(s))
+    s.close()
 print("again: end")

@@ -56,7 +56,7 @@ func TestClosed(t *testing.T) {
 	beside(t, "closed", nil)
 }
 
-// TestAgain: what is bound to an address again, or connected, after a connection has come to nothing.
+// TestAgain: what is bound to an address again, or connected, after a connection has come to nothing, and what does not read any more.
 func TestAgain(t *testing.T) { beside(t, "again", nil) }
 
 var walkCall = regexp.MustCompile(`^(s\d+ (?:send|recv|peek|recvmsg)) \d+ = ([A-Z]+)$`)
