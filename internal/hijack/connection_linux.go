@@ -170,9 +170,7 @@ func (c *connection) peerEnded() bool {
 
 // finish closes both sides after all has been said.
 func (c *connection) finish() {
-	x := c.x
-	c.ks.Release()
-	ended := c.peerEnded()
+	x, ended := c.x, c.peerEnded()
 	x.mu.Lock()
 	mine := x.connection == c
 	held := mine && c.mayBeHeld()
@@ -183,6 +181,8 @@ func (c *connection) finish() {
 		}
 	}
 	x.mu.Unlock()
+	// Not before, or a call that comes meanwhile would find it closed.
+	c.ks.Release()
 	switch {
 	case held:
 		x.retrack()

@@ -13,30 +13,34 @@ import (
 const maxOption = 64 << 10
 
 // withOptions does something with the options and the kernel's descriptor, of which that of
-// a connection that broke is gone; once more if it breaks at that moment. An error of
+// a connection that broke, or ended, is gone; once more if it does at that moment. An error of
 // a socket that connects is for who waits for that.
 func (x *socket) withOptions(isError bool, do func(fd spclient.FD) unix.Errno) (e unix.Errno) {
 	x.optMu.Lock()
 	defer x.optMu.Unlock()
 	for range 2 {
 		x.mu.Lock()
-		state := x.state
+		state, ks := x.state, x.ks
 		x.mu.Unlock()
 		if state == broken || state == completed || state == dead || isError && state == connecting {
 			return do(spclient.FD{})
 		}
-		var ks *spclient.NetSocket
-		x.optMu.Unlock() // which kernel takes
-		ks, e = x.kernel()
-		x.optMu.Lock()
-		if e != 0 {
-			return e
+		if ks == nil || ks.Lost() {
+			x.optMu.Unlock() // which kernel takes
+			ks, e = x.kernel()
+			x.optMu.Lock()
+			if e != 0 {
+				return e
+			}
 		}
 		err := ks.Use(func(fd spclient.FD) error {
 			e = do(fd)
 			return nil
 		})
 		if err == nil {
+			if e == unix.ECONNRESET && state == connected && !isError {
+				e = do(spclient.FD{}) // it has just ended there
+			}
 			break
 		}
 		e = linuxsock.Errno(err)

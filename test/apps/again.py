@@ -117,4 +117,18 @@ for how in "SO_ERROR", "recv":
         said("SHUT_RD: recv", lambda: s.recv(1))
     said("SHUT_RD: SO_ERROR", lambda: error(s))
     s.close()
+# The options of a connection whose two directions have just ended are the program's.
+failed = 0
+for i in range(100):
+    client, server = connection()
+    server.shutdown(socket.SHUT_RDWR)
+    client.shutdown(socket.SHUT_WR)
+    try:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError:
+        failed += 1
+    client.close()
+    server.close()
+print("again: setsockopt failed", failed, "times")
 print("again: end")
