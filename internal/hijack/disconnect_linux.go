@@ -29,7 +29,11 @@ func (x *socket) disconnect(t *trap) unix.Errno {
 		}
 		return e
 	case state == connected:
-		return x.giveUpConnection(t)
+		e := x.giveUpConnection(t)
+		if e == unix.EISCONN && !x.isConnected() {
+			return x.disconnect(t) // it has just ended by itself
+		}
+		return e
 	case state == listening:
 		return x.stopListening(t)
 	case state == broken || state == completed:
@@ -50,6 +54,12 @@ func (x *socket) disconnect(t *trap) unix.Errno {
 		return x.replace(t)
 	}
 	return 0
+}
+
+func (x *socket) isConnected() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.state == connected
 }
 
 // giveUpConnection is connect(2) to nobody of a stream that has a connection, or an attempt that goes on: that is reset, and the socket

@@ -131,4 +131,18 @@ for i in range(100):
     client.close()
     server.close()
 print("again: setsockopt failed", failed, "times")
+# One that ends at this moment is given up, too.
+failed = 0
+for i in range(100):
+    client, server = connection()
+    client.shutdown(socket.SHUT_RDWR)
+    if i % 2:
+        server.close()
+    try:
+        nobody(client)
+    except OSError:
+        failed += 1
+    client.close()
+    server.close()
+print("again: connect to nobody failed", failed, "times")
 print("again: end")
