@@ -83,6 +83,7 @@ func (x *socket) bindAnew() unix.Errno {
 	if x.opts.Type != unix.SOCK_STREAM {
 		return 0 // the kernel says it
 	}
+	x.shown()
 	port := x.localPort()
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -299,15 +299,8 @@ func (x *socket) tellFailure(t *trap) unix.Errno {
 		e = unix.ECONNABORTED
 	}
 	x.mu.Lock()
-	c := x.connection
-	if c != nil {
-		x.leave(dead, failing) // who has yet to show that closes K
-	}
 	x.state = dead
 	x.mu.Unlock()
-	if c != nil {
-		c.deliver()
-	}
 	if !x.heldElsewhere(t.TID) {
 		x.replace(t) // or the next connect does
 	}

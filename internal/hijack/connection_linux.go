@@ -275,3 +275,14 @@ func (c *connection) show() {
 	c.ks.Close()
 	c.deliver()
 }
+
+// shown waits until S shows that its connection has broken, which is a moment after that is known. Then the socket has nothing of the
+// connection.
+func (x *socket) shown() {
+	x.mu.Lock()
+	state, c := x.state, x.connection
+	x.mu.Unlock()
+	if state == broken && c != nil {
+		<-c.delivered
+	}
+}

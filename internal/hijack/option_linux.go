@@ -227,6 +227,7 @@ func (t *trap) getsockopt() {
 // toldByHost forgets an error that S has, too, if a call of the host's has told it: then
 // S has it no longer. An S that alone has its errors is not asked, for it would lose one.
 func (x *socket) toldByHost(host int) {
+	x.shown()
 	x.mu.Lock()
 	has := x.condition == failing || x.opts.Type == unix.SOCK_DGRAM && x.k != nil
 	x.mu.Unlock()
