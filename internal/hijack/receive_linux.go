@@ -154,6 +154,9 @@ func (t *trap) receive(m *message, flags int, done finished) {
 		for {
 			part := m.behind(have)
 			n, e := t.receiveNow(host, &part, flags)
+			if e == unix.EAGAIN && waits && t.sock.shutRead(host) {
+				e = t.putMessage(m, nil, nil, 0) // nothing comes any more, and nobody waits for it
+			}
 			have += n
 			switch {
 			case e == unix.EAGAIN && (have == 0 || all):
@@ -180,6 +183,11 @@ func (t *trap) receive(m *message, flags int, done finished) {
 		return try(w.fd)
 	}
 	t.s.waits.park(w, unix.EPOLLIN, timeout)
+}
+
+// shutRead tells whether a socket for datagrams has been shut down for reading.
+func (x *socket) shutRead(host int) bool {
+	return x.opts.Type == unix.SOCK_DGRAM && x.nl == nil && polled(host, unix.POLLRDHUP)&unix.POLLRDHUP != 0
 }
 
 // receiveNow takes what is there.

@@ -165,6 +165,13 @@ func (t *trap) send(m *message, flags int, finished finished) {
 		done(0, e)
 		return
 	}
+	x.mu.Lock()
+	mute := x.shutWrite
+	x.mu.Unlock()
+	if mute {
+		done(0, unix.EPIPE)
+		return
+	}
 	done(x.sendSegments(data, to, kernelFlags, out))
 }
 

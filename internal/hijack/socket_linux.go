@@ -503,6 +503,11 @@ func (t *trap) shutdown() {
 			p.ks.Shutdown(netbsd.SHUT_WR)
 		}
 		x.tellOnce() // it stands, for connect(2), too
+		if x.opts.Type != unix.SOCK_STREAM && how != unix.SHUT_RD {
+			x.mu.Lock()
+			x.shutWrite = true
+			x.mu.Unlock()
+		}
 		t.native()
 	default:
 		if x.opts.Type == unix.SOCK_STREAM && condition == usable {

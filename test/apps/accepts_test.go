@@ -13,6 +13,17 @@ func TestEMFILE(t *testing.T) { asOnHost(t, "emfile.py") }
 // TestShared: a listener that another process has, too, ends for both when one shuts it down, and for who is connected to it.
 func TestShared(t *testing.T) { asOnHost(t, "shared.py") }
 
+// TestClosed: what is sent to a peer that has closed just before resets the connection.
+func TestClosed(t *testing.T) {
+	if os.Getenv("APPS_SERVER") != "" {
+		t.Skip("NetBSD's kernel takes what comes until its socket is closed, some milliseconds later")
+	}
+	beside(t, "closed", nil)
+}
+
+// TestWakes: who waits for what comes to a socket is woken when another thread shuts it down.
+func TestWakes(t *testing.T) { asOnHost(t, "wakes.py") }
+
 // TestStrangers: a connection that is not the kernel's and has come to where connections wait hides none that is.
 func TestStrangers(t *testing.T) {
 	twoKernels(t)

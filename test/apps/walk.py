@@ -1,4 +1,4 @@
-# walk.py FIRST LAST [TRANSCRIPT]: a random walk over TCP sockets for each number from FIRST up to LAST, always the same one. It
+# walk.py tcp|udp FIRST LAST [TRANSCRIPT]: a random walk over sockets for each number from FIRST up to LAST, always the same one. It
 # prints what every call says, and what poll(2) says of all sockets then. With the TRANSCRIPT of another run it waits a while for
 # poll(2) to say what it said there, and ends the walk when it does not.
 import ctypes
@@ -26,6 +26,9 @@ class Elsewhere(Exception):
 
 
 class Walk:
+    kind = None  # SOCK_STREAM or SOCK_DGRAM
+    choice = []  # of what is done, and how often
+
     def __init__(self, number, expected):
         self.random = random.Random(number)
         self.expected = expected  # what the other run printed, or None
@@ -77,7 +80,7 @@ class Walk:
 
     def new(self):
         wait = self.random.random() < 0.4
-        name = self.add(socket.socket(self.family, socket.SOCK_STREAM), wait)
+        name = self.add(socket.socket(self.family, self.kind), wait)
         self.say(f"{name} = {'blocking' if wait else 'non-blocking'} socket")
 
     def remember(self, s):
@@ -88,37 +91,17 @@ class Walk:
     def port(self):
         return self.random.choice(list(self.ports.items()))
 
-    def connection(self):
-        listener = socket.socket(self.family, socket.SOCK_STREAM)
-        listener.bind((self.host, 0))
-        listener.listen(2)
-        self.remember(listener)
-        client = socket.socket(self.family, socket.SOCK_STREAM)
-        client.connect(listener.getsockname())
-        server, _ = listener.accept()
-        names = [self.add(s, self.random.random() < 0.4) for s in (listener, client, server)]
-        self.connected.update(names[1:])
-        self.say("{} listens, {} is connected to {}".format(*names))
-
     def step(self):
         r = self.random
         if len(self.sockets) < 2 or len(self.sockets) < 6 and r.random() < 0.12:
             return self.new()
         name, s = r.choice(list(self.sockets.items()))
-        r.choices([f for f, _ in STEP], [n for _, n in STEP])[0](self, name, s)
-
-    def bind(self, name, s):
-        if name not in self.connected:
-            self.call(f"{name} bind", lambda: (s.bind((self.host, 0)), self.remember(s))[0])
+        r.choices([f for f, _ in self.choice], [n for _, n in self.choice])[0](self, name, s)
 
     def bind_again(self, name, s):
         if self.ports:
             port, which = self.port()
             self.call(f"{name} bind {which}", lambda: s.bind((self.host, port)))
-
-    def listen(self, name, s):
-        n = self.random.choice([0, 1, 2, 5])
-        self.call(f"{name} listen {n}", lambda: (s.listen(n), self.remember(s))[0])
 
     def connect(self, name, s):
         if self.ports:
@@ -126,28 +109,12 @@ class Walk:
             self.connected.add(name)
             self.call(f"{name} connect {which}", lambda: s.connect((self.host, port)))
 
-    def connect_nowhere(self, name, s):
-        self.call(f"{name} connect port 9", lambda: s.connect((self.host, 9)))
-
     def connect_nobody(self, name, s):
         def unspec():
             if libc.connect(s.fileno(), bytes(16), 16):
                 raise OSError(ctypes.get_errno(), "connect")
         self.connected.discard(name)
         self.call(f"{name} connect nobody", unspec)
-
-    def accept(self, name, s):
-        wait = self.random.random() < 0.4
-
-        def accepted():
-            other = self.add(s.accept()[0], wait)
-            self.connected.add(other)
-            return other
-        self.call(f"{name} accept", accepted)
-
-    def connect_and_accept(self, name, s):
-        if len(self.sockets) < 8:
-            self.connection()
 
     def send(self, name, s):
         data = self.random.randbytes(4) * self.random.choice([1, 10, 1000])
@@ -167,16 +134,6 @@ class Walk:
             return f"{len(b)} {b[:4].hex()} {flags}"
         self.call(f"{name} recvmsg 100", received)
 
-    def shutdown(self, name, s):
-        # A socket that is not connected yet remembers that for its connection, and a listener for those that it accepts.
-        how = self.random.choice([socket.SHUT_WR, socket.SHUT_WR, socket.SHUT_RDWR])
-        if s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            how = socket.SHUT_RDWR
-            self.connected.discard(name)
-        elif name not in self.connected or how == socket.SHUT_RDWR and self.waiting(s):
-            return
-        self.call(f"{name} shutdown {('RD', 'WR', 'RDWR')[how]}", lambda: s.shutdown(how))
-
     def close(self, name, s):
         del self.sockets[name]
         self.call(f"{name} close", s.close)
@@ -188,9 +145,6 @@ class Walk:
                 self.connected.add(copy)
             self.say(f"{copy} = dup {name}")
 
-    def linger(self, name, s):
-        self.call(f"{name} linger", lambda: s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)))
-
     def reuse(self, name, s):
         self.call(f"{name} reuse", lambda: s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1))
 
@@ -200,9 +154,6 @@ class Walk:
     def error(self, name, s):
         self.call(f"{name} SO_ERROR", lambda: errno.errorcode.get(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), 0))
 
-    def listens(self, name, s):
-        self.call(f"{name} SO_ACCEPTCONN", lambda: s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
-
     def waiting(self, s):
         return struct.unpack("i", fcntl.ioctl(s, termios.FIONREAD, bytes(4)))[0]
 
@@ -210,27 +161,129 @@ class Walk:
         self.call(f"{name} FIONREAD", lambda: self.waiting(s))
 
 
-# What is done, and how often.
-STEP = [
-    (Walk.bind, 6), (Walk.bind_again, 3), (Walk.listen, 11), (Walk.connect, 16), (Walk.connect_nowhere, 4), (Walk.connect_nobody, 3),
-    (Walk.accept, 16), (Walk.connect_and_accept, 6), (Walk.send, 16), (Walk.recv, 17), (Walk.recvmsg, 2), (Walk.shutdown, 8),
-    (Walk.close, 7), (Walk.dup, 2), (Walk.linger, 3), (Walk.reuse, 4), (Walk.getpeername, 4), (Walk.error, 4), (Walk.listens, 1),
-    (Walk.fionread, 3),
-]
+class Streams(Walk):
+    kind = socket.SOCK_STREAM
+
+    def connection(self):
+        listener = socket.socket(self.family, socket.SOCK_STREAM)
+        listener.bind((self.host, 0))
+        listener.listen(2)
+        self.remember(listener)
+        client = socket.socket(self.family, socket.SOCK_STREAM)
+        client.connect(listener.getsockname())
+        server, _ = listener.accept()
+        names = [self.add(s, self.random.random() < 0.4) for s in (listener, client, server)]
+        self.connected.update(names[1:])
+        self.say("{} listens, {} is connected to {}".format(*names))
+
+    def bind(self, name, s):
+        if name not in self.connected:
+            self.call(f"{name} bind", lambda: (s.bind((self.host, 0)), self.remember(s))[0])
+
+    def listen(self, name, s):
+        n = self.random.choice([0, 1, 2, 5])
+        self.call(f"{name} listen {n}", lambda: (s.listen(n), self.remember(s))[0])
+
+    def connect_nowhere(self, name, s):
+        self.call(f"{name} connect port 9", lambda: s.connect((self.host, 9)))
+
+    def accept(self, name, s):
+        wait = self.random.random() < 0.4
+
+        def accepted():
+            other = self.add(s.accept()[0], wait)
+            self.connected.add(other)
+            return other
+        self.call(f"{name} accept", accepted)
+
+    def connect_and_accept(self, name, s):
+        if len(self.sockets) < 8:
+            self.connection()
+
+    def shutdown(self, name, s):
+        # A socket that is not connected yet remembers that for its connection, and a listener for those that it accepts.
+        how = self.random.choice([socket.SHUT_WR, socket.SHUT_WR, socket.SHUT_RDWR])
+        if s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            how = socket.SHUT_RDWR
+            self.connected.discard(name)
+        elif name not in self.connected or how == socket.SHUT_RDWR and self.waiting(s):
+            return
+        self.call(f"{name} shutdown {('RD', 'WR', 'RDWR')[how]}", lambda: s.shutdown(how))
+
+    def linger(self, name, s):
+        self.call(f"{name} linger", lambda: s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)))
+
+    def listens(self, name, s):
+        self.call(f"{name} SO_ACCEPTCONN", lambda: s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+    choice = [
+        (bind, 6), (Walk.bind_again, 3), (listen, 11), (Walk.connect, 16), (connect_nowhere, 4), (Walk.connect_nobody, 3),
+        (accept, 16), (connect_and_accept, 6), (Walk.send, 16), (Walk.recv, 17), (Walk.recvmsg, 2), (shutdown, 8),
+        (Walk.close, 7), (Walk.dup, 2), (linger, 3), (Walk.reuse, 4), (Walk.getpeername, 4), (Walk.error, 4), (listens, 1),
+        (Walk.fionread, 3),
+    ]
+
+
+class Datagrams(Walk):
+    kind = socket.SOCK_DGRAM
+
+    def bind(self, name, s):
+        host = self.random.choice([self.host, self.host, ""])
+        self.call(f"{name} bind to {host or 'any'}", lambda: (s.bind((host, 0)), self.remember(s))[0])
+
+    def sendto(self, name, s):
+        port, which = self.port() if self.ports and self.random.random() < 0.8 else (9, "port 9")
+        data = self.random.randbytes(4) * self.random.choice([0, 1, 10, 300])
+        self.call(f"{name} sendto {which} {len(data)}", lambda: s.sendto(data, (self.host, port)))
+
+    def send(self, name, s):
+        # One without a peer has an address all the same from then on, but not in the kernel.
+        if name in self.connected:
+            super().send(name, s)
+
+    def recvfrom(self, name, s):
+        n = self.random.choice([10, 5000])
+
+        def received():
+            b, a = s.recvfrom(n)
+            return f"{len(b)} {b[:4].hex()} from {a and self.ports.get(a[1], 'a port')}"
+        self.call(f"{name} recvfrom {n}", received)
+
+    def shutdown(self, name, s):
+        if name in self.connected:
+            how = self.random.choice([socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR])
+            self.call(f"{name} shutdown {('RD', 'WR', 'RDWR')[how]}", lambda: s.shutdown(how))
+
+    def getsockname(self, name, s):
+        def address():
+            host, port = s.getsockname()[:2]
+            return f"{host} {port and self.ports.get(port, 'a port')}"
+        self.call(f"{name} name", address)
+
+    def reuse_port(self, name, s):
+        self.call(f"{name} SO_REUSEPORT", lambda: s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1))
+
+    choice = [
+        (bind, 10), (Walk.bind_again, 4), (Walk.connect, 14), (Walk.connect_nobody, 5), (sendto, 18), (send, 14), (recvfrom, 14),
+        (Walk.recv, 10), (Walk.recvmsg, 3), (getsockname, 5), (Walk.getpeername, 4), (Walk.error, 5), (shutdown, 3), (Walk.close, 6),
+        (Walk.dup, 3), (Walk.reuse, 3), (reuse_port, 2), (Walk.fionread, 4),
+    ]
+
 
 signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 transcripts = {}
-if len(sys.argv) > 3:
-    with open(sys.argv[3]) as f:
+kind = {"tcp": Streams, "udp": Datagrams}[sys.argv[1]]
+if len(sys.argv) > 4:
+    with open(sys.argv[4]) as f:
         for line in f.read().splitlines():
             if line.startswith("walk "):
                 transcript = transcripts[line] = []
             else:
                 transcript.append(line)
-first, last = int(sys.argv[1]), int(sys.argv[2])
+first, last = int(sys.argv[2]), int(sys.argv[3])
 for number in range(first, last):
     print("walk", number)
-    walk = Walk(number, transcripts.get(f"walk {number}"))
+    walk = kind(number, transcripts.get(f"walk {number}"))
     try:
         for _ in range(STEPS):
             walk.step()

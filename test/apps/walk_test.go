@@ -19,41 +19,42 @@ func TestWalk(t *testing.T) {
 		t.Skip("the order of what comes of a call is rumpd's")
 	}
 	const each = 10
-	walks := 3 * each
+	times := 1
 	if os.Getenv("APPS") == "all" {
-		walks = 30 * each
+		times = 10
 	}
-	python := find(t, "python3")
-	for first := 0; first < walks; first += each {
-		t.Run(fmt.Sprint(first), func(t *testing.T) {
-			t.Parallel()
-			args := []string{"walk.py", fmt.Sprint(first), fmt.Sprint(first + each)}
-			host := start(t, onHost(python, args...)).finish(2 * limit).Stdout
-			transcript := filepath.Join(t.TempDir(), "host")
-			if err := os.WriteFile(transcript, []byte(host), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			exec := start(t, server.command(nil, python, append(args, transcript)...)).finish(6 * limit).Stdout
-			want, got := strings.Split(host, "walk "), strings.Split(exec, "walk ")
-			if len(want) != each+2 || len(got) != len(want) {
-				t.Fatalf("the host made %d walks, exec %d:\n%s", len(want)-2, len(got)-2, exec)
-			}
-			for i, walk := range want {
-				if at, differs := apart(strings.Split(walk, "\n"), strings.Split(got[i], "\n")); differs {
-					t.Errorf("walk %s\nhost\t%s\nexec\t%s", strings.Join(strings.Split(walk, "\n")[:at], "\n"),
-						strings.Split(walk, "\n")[at], strings.Split(got[i], "\n")[at])
-				}
-			}
-		})
+	for _, kind := range []struct {
+		name  string
+		walks int
+	}{{"tcp", 3 * each * times}, {"udp", 6 * each * times}} {
+		for first := 0; first < kind.walks; first += each {
+			t.Run(fmt.Sprintf("%s %d", kind.name, first), func(t *testing.T) {
+				t.Parallel()
+				walks(t, kind.name, first, each)
+			})
+		}
 	}
 }
 
-// TestClosed: what is sent to a peer that has closed just before resets the connection.
-func TestClosed(t *testing.T) {
-	if os.Getenv("APPS_SERVER") != "" {
-		t.Skip("NetBSD's kernel takes what comes until its socket is closed, some milliseconds later")
+func walks(t *testing.T, kind string, first, n int) {
+	python := find(t, "python3")
+	args := []string{"walk.py", kind, fmt.Sprint(first), fmt.Sprint(first + n)}
+	host := start(t, onHost(python, args...)).finish(2 * limit).Stdout
+	transcript := filepath.Join(t.TempDir(), "host")
+	if err := os.WriteFile(transcript, []byte(host), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	beside(t, "closed", nil)
+	exec := start(t, server.command(nil, python, append(args, transcript)...)).finish(6 * limit).Stdout
+	want, got := strings.Split(host, "walk "), strings.Split(exec, "walk ")
+	if len(want) != n+2 || len(got) != len(want) {
+		t.Fatalf("the host made %d walks, exec %d:\n%s", len(want)-2, len(got)-2, exec)
+	}
+	for i := range want {
+		host, exec := strings.Split(want[i], "\n"), strings.Split(got[i], "\n")
+		if at, differs := apart(host, exec); differs {
+			t.Errorf("walk %s\nhost\t%s\nexec\t%s", strings.Join(host[:at], "\n"), host[at], exec[at])
+		}
+	}
 }
 
 // TestAgain: what is bound to an address again, or connected, after a connection has come to nothing, and what does not read any more.
