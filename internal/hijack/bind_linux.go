@@ -98,9 +98,9 @@ func (x *socket) bindAnew() unix.Errno {
 		return unix.EINVAL
 	case x.local != nil && (x.ks != nil || x.keeps&sysproxy.KeepPort != 0):
 		return unix.EINVAL
-	case x.local != nil:
-		x.local, x.lastName = nil, x.linuxAddr(x.local)
 	}
+	x.releasePort()
+	x.local = nil
 	return 0
 }
 

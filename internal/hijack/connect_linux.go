@@ -492,11 +492,10 @@ func (x *socket) beginAgain(s condition) {
 		c.deliver()
 	}
 	x.state, x.condition, x.peer, x.untold = fresh, s, nil, nil
-	// One that has been bound since has its port yet.
-	if sa := x.linuxAddr(x.local); x.ks == nil && portOf(sa) != 0 {
-		x.local, x.lastName = x.boundTo(), sa
-	}
+	x.releasePort()
 	switch {
+	case x.local != nil && x.keeps&sysproxy.KeepPort != 0:
+		x.state, x.lastName = bound, nil
 	case x.local != nil:
 		x.state = bound
 	case x.lastName != nil:
@@ -504,6 +503,17 @@ func (x *socket) beginAgain(s condition) {
 		port := x.lastName[2:4]
 		x.lastName = x.noAddr()
 		copy(x.lastName[2:], port)
+	}
+}
+
+// releasePort gives up a port that Linux has chosen, with x.mu held, unless the socket has been bound since. getsockname(2) tells it
+// all the same.
+func (x *socket) releasePort() {
+	if sa := x.linuxAddr(x.local); x.ks == nil && portOf(sa) != 0 && x.keeps&sysproxy.KeepPort == 0 {
+		x.local = x.boundTo()
+		if x.lastName == nil {
+			x.lastName = sa
+		}
 	}
 }
 

@@ -33,6 +33,7 @@ type ends struct {
 	in  *os.File
 
 	reading sync.Mutex // held while what inotify has told is acted on
+	hearing sync.Mutex // held while the ends of listeners are
 
 	mu     sync.Mutex
 	acting map[chan struct{}]bool // hang-ups that are acted on; each is closed when it has been
@@ -374,6 +375,9 @@ func (e *ends) accepted() {
 // hear finds the listeners that are gone, and tells whether one of the others has
 // connections.
 func (e *ends) hear() (busy bool) {
+	// Who catches up waits for another who has found the same.
+	e.hearing.Lock()
+	defer e.hearing.Unlock()
 	e.mu.Lock()
 	if e.closed || len(e.heard) == 0 {
 		e.mu.Unlock()

@@ -449,7 +449,7 @@ func (t *trap) accept() {
 			return
 		}
 	}
-	if t.tryAccept(t.host, flags) {
+	if t.tryAccept(t.host, flags, t.release) {
 		return
 	}
 	if nonblocking(t.host) {
@@ -458,12 +458,13 @@ func (t *trap) accept() {
 	}
 	timeout := hostTimeout(t.host, unix.SO_RCVTIMEO)
 	w := &wait{t: t, expire: func(int) { t.fail(unix.EAGAIN) }}
-	w.try = func() bool { return t.tryAccept(w.fd, flags) }
+	w.try = func() bool { return t.tryAccept(w.fd, flags, func() { t.s.waits.letGo(w) }) }
 	t.s.waits.park(w, unix.EPOLLIN, timeout)
 }
 
-// tryAccept answers with a connection, if there is one.
-func (t *trap) tryAccept(l, flags int) bool {
+// tryAccept answers with a connection, if there is one. Before that the copy of L is let go: the program may close L at once, and
+// connect to where it was.
+func (t *trap) tryAccept(l, flags int, letGo func()) bool {
 	if !t.s.l.Valid(&t.Call) {
 		return true // its thread is gone, and the connection is for another
 	}
@@ -502,6 +503,7 @@ func (t *trap) tryAccept(l, flags int) bool {
 			return true
 		}
 	}
+	letGo()
 	num, err := t.s.l.ReturnFD(&t.Call, fd, flags&unix.SOCK_CLOEXEC != 0)
 	if err != nil {
 		if !y.giveBack(fd) {

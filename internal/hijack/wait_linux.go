@@ -187,7 +187,9 @@ func (ws *waits) wake(w *wait) {
 			w.busy = false
 			if answered {
 				ws.remove(w)
-				unix.Close(w.fd)
+				if w.fd >= 0 {
+					unix.Close(w.fd)
+				}
 			}
 			late := w.late
 			ws.mu.Unlock()
@@ -230,10 +232,24 @@ func (ws *waits) remove(w *wait) {
 		unix.Close(w.status)
 		w.status = -1
 	}
-	if !ws.closed {
+	ws.unwatch(w)
+}
+
+// unwatch has nobody be told of what a call waits for any more, with the lock held.
+func (ws *waits) unwatch(w *wait) {
+	if !ws.closed && w.fd >= 0 {
 		// The file is open elsewhere, which would keep it in the epoll.
 		unix.EpollCtl(ws.ep.fd, unix.EPOLL_CTL_DEL, w.fd, nil)
 	}
+}
+
+// letGo closes the copy of what a call waits for, when it is about to be answered by who tries it.
+func (ws *waits) letGo(w *wait) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.unwatch(w)
+	unix.Close(w.fd)
+	w.fd = -1
 }
 
 // end takes a call out that is not being tried, and tells whether it was in. The

@@ -21,6 +21,9 @@ func TestClosed(t *testing.T) {
 	beside(t, "closed", nil)
 }
 
+// TestRefuses: a listener is gone when it has been closed.
+func TestRefuses(t *testing.T) { asOnHost(t, "refuses.py") }
+
 // TestWakes: who waits for what comes to a socket is woken when another thread shuts it down.
 func TestWakes(t *testing.T) { asOnHost(t, "wakes.py") }
 

@@ -1,6 +1,6 @@
 # walk.py tcp|udp FIRST LAST [TRANSCRIPT]: a random walk over sockets for each number from FIRST up to LAST, always the same one. It
-# prints what every call says, and what poll(2) says of all sockets then. With the TRANSCRIPT of another run it waits a while for
-# poll(2) to say what it said there, and ends the walk when it does not.
+# prints what every call says, and what poll(2) and FIONREAD say of all sockets then. With the TRANSCRIPT of another run it waits a
+# while for them to say what they said there, and ends the walk when they do not.
 import ctypes
 import errno
 import fcntl
@@ -28,6 +28,7 @@ class Elsewhere(Exception):
 class Walk:
     kind = None  # SOCK_STREAM or SOCK_DGRAM
     choice = []  # of what is done, and how often
+    not_over = []  # of it what is not done with a socket that has been shut down in both directions
 
     def __init__(self, number, expected):
         self.random = random.Random(number)
@@ -36,7 +37,10 @@ class Walk:
         self.family = socket.AF_INET if number % 3 else socket.AF_INET6
         self.host = "127.0.0.1" if number % 3 else "::1"
         self.sockets = {}
+        self.same = {}  # what a copy is of
+        self.told = {}  # what the last line has said
         self.connected = set()  # those that are, or were
+        self.over = set()  # those that have been shut down in both directions
         self.made = 0
         self.ports = {}  # of listeners and what is bound, with names
 
@@ -53,10 +57,12 @@ class Walk:
         want = None
         if self.expected is not None and self.printed < len(self.expected):
             want = self.expected[self.printed]
-        end = time.monotonic() + (SOON if want else 0.002)
-        while (got := self.poll()) != want and time.monotonic() < end:
+        time.sleep(0.002)  # for what is on its way and cannot be seen
+        end = time.monotonic() + SOON
+        while (got := self.poll()) != want and want and time.monotonic() < end:
             time.sleep(0.001)
         self.say(got)
+        self.told = dict(part.split(":") for part in got.split())
         if want and got != want:
             raise Elsewhere
 
@@ -65,7 +71,7 @@ class Walk:
         for s in self.sockets.values():
             p.register(s, select.POLLIN | select.POLLOUT | select.POLLRDHUP)
         told = dict(p.poll(0))
-        return "    " + " ".join(f"{name}:" + "".join(c for bit, c in EVENTS if told.get(s.fileno(), 0) & bit)
+        return "    " + " ".join(f"{name}:" + "".join(c for bit, c in EVENTS if told.get(s.fileno(), 0) & bit) + self.waiting(s)
                                  for name, s in self.sockets.items())
 
     def add(self, s, wait):
@@ -96,7 +102,12 @@ class Walk:
         if len(self.sockets) < 2 or len(self.sockets) < 6 and r.random() < 0.12:
             return self.new()
         name, s = r.choice(list(self.sockets.items()))
-        r.choices([f for f, _ in self.choice], [n for _, n in self.choice])[0](self, name, s)
+        step = r.choices([f for f, _ in self.choice], [n for _, n in self.choice])[0]
+        if self.original(name) not in self.over or step not in self.not_over:
+            step(self, name, s)
+
+    def original(self, name):
+        return self.same.get(name, name)
 
     def bind_again(self, name, s):
         if self.ports:
@@ -106,14 +117,14 @@ class Walk:
     def connect(self, name, s):
         if self.ports:
             port, which = self.port()
-            self.connected.add(name)
+            self.connected.add(self.original(name))
             self.call(f"{name} connect {which}", lambda: s.connect((self.host, port)))
 
     def connect_nobody(self, name, s):
         def unspec():
             if libc.connect(s.fileno(), bytes(16), 16):
                 raise OSError(ctypes.get_errno(), "connect")
-        self.connected.discard(name)
+        self.connected.discard(self.original(name))
         self.call(f"{name} connect nobody", unspec)
 
     def send(self, name, s):
@@ -141,12 +152,8 @@ class Walk:
     def dup(self, name, s):
         if len(self.sockets) < 8:
             copy = self.add(socket.socket(fileno=os.dup(s.fileno())), s.getblocking())
-            if name in self.connected:
-                self.connected.add(copy)
+            self.same[copy] = self.original(name)
             self.say(f"{copy} = dup {name}")
-
-    def reuse(self, name, s):
-        self.call(f"{name} reuse", lambda: s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1))
 
     def getpeername(self, name, s):
         self.call(f"{name} peer", lambda: self.ports.get(s.getpeername()[1], "a port"))
@@ -155,10 +162,10 @@ class Walk:
         self.call(f"{name} SO_ERROR", lambda: errno.errorcode.get(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), 0))
 
     def waiting(self, s):
-        return struct.unpack("i", fcntl.ioctl(s, termios.FIONREAD, bytes(4)))[0]
-
-    def fionread(self, name, s):
-        self.call(f"{name} FIONREAD", lambda: self.waiting(s))
+        try:
+            return str(struct.unpack("i", fcntl.ioctl(s, termios.FIONREAD, bytes(4)))[0] or "")
+        except OSError:
+            return ""  # it listens
 
 
 class Streams(Walk):
@@ -177,7 +184,7 @@ class Streams(Walk):
         self.say("{} listens, {} is connected to {}".format(*names))
 
     def bind(self, name, s):
-        if name not in self.connected:
+        if self.original(name) not in self.connected:
             self.call(f"{name} bind", lambda: (s.bind((self.host, 0)), self.remember(s))[0])
 
     def listen(self, name, s):
@@ -201,13 +208,15 @@ class Streams(Walk):
             self.connection()
 
     def shutdown(self, name, s):
-        # A socket that is not connected yet remembers that for its connection, and a listener for those that it accepts.
+        # A socket that is not connected remembers that for its connection, and a listener for those that it accepts.
         how = self.random.choice([socket.SHUT_WR, socket.SHUT_WR, socket.SHUT_RDWR])
         if s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             how = socket.SHUT_RDWR
-            self.connected.discard(name)
-        elif name not in self.connected or how == socket.SHUT_RDWR and self.waiting(s):
+            self.connected.discard(self.original(name))
+        elif "H" in self.told.get(name, "H") or how == socket.SHUT_RDWR and self.waiting(s):
             return
+        elif how == socket.SHUT_RDWR:
+            self.over.add(self.original(name))
         self.call(f"{name} shutdown {('RD', 'WR', 'RDWR')[how]}", lambda: s.shutdown(how))
 
     def linger(self, name, s):
@@ -219,9 +228,9 @@ class Streams(Walk):
     choice = [
         (bind, 6), (Walk.bind_again, 3), (listen, 11), (Walk.connect, 16), (connect_nowhere, 4), (Walk.connect_nobody, 3),
         (accept, 16), (connect_and_accept, 6), (Walk.send, 16), (Walk.recv, 17), (Walk.recvmsg, 2), (shutdown, 8),
-        (Walk.close, 7), (Walk.dup, 2), (linger, 3), (Walk.reuse, 4), (Walk.getpeername, 4), (Walk.error, 4), (listens, 1),
-        (Walk.fionread, 3),
+        (Walk.close, 7), (Walk.dup, 2), (linger, 3), (Walk.getpeername, 4), (Walk.error, 4), (listens, 1),
     ]
+    not_over = [shutdown, Walk.bind_again, Walk.getpeername, Walk.connect_nobody]
 
 
 class Datagrams(Walk):
@@ -238,7 +247,7 @@ class Datagrams(Walk):
 
     def send(self, name, s):
         # One without a peer has an address all the same from then on, but not in the kernel.
-        if name in self.connected:
+        if self.original(name) in self.connected:
             super().send(name, s)
 
     def recvfrom(self, name, s):
@@ -250,7 +259,7 @@ class Datagrams(Walk):
         self.call(f"{name} recvfrom {n}", received)
 
     def shutdown(self, name, s):
-        if name in self.connected:
+        if self.original(name) in self.connected:
             how = self.random.choice([socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR])
             self.call(f"{name} shutdown {('RD', 'WR', 'RDWR')[how]}", lambda: s.shutdown(how))
 
@@ -260,13 +269,16 @@ class Datagrams(Walk):
             return f"{host} {port and self.ports.get(port, 'a port')}"
         self.call(f"{name} name", address)
 
+    def reuse(self, name, s):
+        self.call(f"{name} reuse", lambda: s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1))
+
     def reuse_port(self, name, s):
         self.call(f"{name} SO_REUSEPORT", lambda: s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1))
 
     choice = [
         (bind, 10), (Walk.bind_again, 4), (Walk.connect, 14), (Walk.connect_nobody, 5), (sendto, 18), (send, 14), (recvfrom, 14),
         (Walk.recv, 10), (Walk.recvmsg, 3), (getsockname, 5), (Walk.getpeername, 4), (Walk.error, 5), (shutdown, 3), (Walk.close, 6),
-        (Walk.dup, 3), (Walk.reuse, 3), (reuse_port, 2), (Walk.fionread, 4),
+        (Walk.dup, 3), (reuse, 3), (reuse_port, 2),
     ]
 
 
