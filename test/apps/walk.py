@@ -43,6 +43,7 @@ class Walk:
         self.over = set()  # those that have been shut down in both directions
         self.made = 0
         self.ports = {}  # of listeners and what is bound, with names
+        self.own = {}  # ports, of those by their names
 
     def say(self, line):
         print(line)
@@ -89,8 +90,9 @@ class Walk:
         name = self.add(socket.socket(self.family, self.kind), wait)
         self.say(f"{name} = {'blocking' if wait else 'non-blocking'} socket")
 
-    def remember(self, s):
+    def remember(self, name, s):
         port = s.getsockname()[1]
+        self.own.setdefault(self.original(name), set()).add(port)
         if port not in self.ports:
             self.ports[port] = f"p{len(self.ports)}"
 
@@ -117,6 +119,8 @@ class Walk:
     def connect(self, name, s):
         if self.ports:
             port, which = self.port()
+            if port in self.own.get(self.original(name), ()):
+                return  # what comes to itself has an order of its own
             self.connected.add(self.original(name))
             self.call(f"{name} connect {which}", lambda: s.connect((self.host, port)))
 
@@ -175,21 +179,21 @@ class Streams(Walk):
         listener = socket.socket(self.family, socket.SOCK_STREAM)
         listener.bind((self.host, 0))
         listener.listen(2)
-        self.remember(listener)
         client = socket.socket(self.family, socket.SOCK_STREAM)
         client.connect(listener.getsockname())
         server, _ = listener.accept()
         names = [self.add(s, self.random.random() < 0.4) for s in (listener, client, server)]
         self.connected.update(names[1:])
+        self.remember(names[0], listener)
         self.say("{} listens, {} is connected to {}".format(*names))
 
     def bind(self, name, s):
         if self.original(name) not in self.connected:
-            self.call(f"{name} bind", lambda: (s.bind((self.host, 0)), self.remember(s))[0])
+            self.call(f"{name} bind", lambda: (s.bind((self.host, 0)), self.remember(name, s))[0])
 
     def listen(self, name, s):
         n = self.random.choice([0, 1, 2, 5])
-        self.call(f"{name} listen {n}", lambda: (s.listen(n), self.remember(s))[0])
+        self.call(f"{name} listen {n}", lambda: (s.listen(n), self.remember(name, s))[0])
 
     def connect_nowhere(self, name, s):
         self.call(f"{name} connect port 9", lambda: s.connect((self.host, 9)))
@@ -238,7 +242,7 @@ class Datagrams(Walk):
 
     def bind(self, name, s):
         host = self.random.choice([self.host, self.host, ""])
-        self.call(f"{name} bind to {host or 'any'}", lambda: (s.bind((host, 0)), self.remember(s))[0])
+        self.call(f"{name} bind to {host or 'any'}", lambda: (s.bind((host, 0)), self.remember(name, s))[0])
 
     def sendto(self, name, s):
         port, which = self.port() if self.ports and self.random.random() < 0.8 else (9, "port 9")
