@@ -164,9 +164,6 @@ func (x *socket) clashes(sa []byte) bool {
 		}
 		y.mu.Lock()
 		local, listens := y.local, y.state == listening
-		if local != nil && y.ks == nil && y.opts.Type == unix.SOCK_STREAM {
-			local = y.boundTo() // its connection is no more
-		}
 		y.mu.Unlock()
 		if local == nil {
 			continue

@@ -110,9 +110,9 @@ func (t *trap) connect() {
 			return false
 		}
 	}
-	late := unix.EINPROGRESS
-	if e != 0 {
-		late = e
+	late := e // of an attempt that was begun before
+	if late == 0 {
+		late = unix.EINPROGRESS
 	}
 	// It goes on in the background then; whether the program comes back to it is not
 	// known.

@@ -55,9 +55,7 @@ func (x *socket) leave(to state, s condition) (ks *spclient.NetSocket, c *connec
 		x.listener.room.Broadcast()
 	}
 	x.ks, x.connection, x.attempt, x.listener = nil, nil, nil, nil
-	if to != completed {
-		x.releasePort()
-	}
+	x.releasePort()
 	if x.state != ended {
 		x.state, x.condition = to, s
 	}
