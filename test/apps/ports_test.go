@@ -21,6 +21,10 @@ func TestUnread(t *testing.T) { asOnHost(t, "unread.py", find(t, "ss"), find(t, 
 // TestPorts: who may have the port of another socket is as on the host.
 func TestPorts(t *testing.T) { asOnHost(t, "ports.py") }
 
+// TestReused: an end's port may be used again for the same peer, and who asks there is told whether somebody listens, although a
+// connection of the same two ends is remembered.
+func TestReused(t *testing.T) { asOnHost(t, "reused.py") }
+
 // asOnHost runs a program of Python's on the host and under exec, which are to print the same.
 func asOnHost(t *testing.T, script string, args ...string) {
 	t.Helper()

@@ -49,13 +49,17 @@ func Errno(err error) unix.Errno {
 
 // UseErrno is Errno of a call that was given an address. From where no address of
 // this host's leads to the destination NetBSD says EADDRNOTAVAIL, for it chooses
-// the address before the way; Linux says ENETUNREACH.
+// the address before the way; Linux says ENETUNREACH. EADDRINUSE, of a connection whose two
+// ends another one has, is EADDRNOTAVAIL there.
 func UseErrno(use Use, err error) unix.Errno {
-	errno := Errno(err)
-	if use != Bind && errno == unix.EADDRNOTAVAIL {
+	switch errno := Errno(err); {
+	case use != Bind && errno == unix.EADDRNOTAVAIL:
 		return unix.ENETUNREACH
+	case use == Connect && errno == unix.EADDRINUSE:
+		return unix.EADDRNOTAVAIL
+	default:
+		return errno
 	}
-	return errno
 }
 
 // isLost tells whether an error is that of a kernel that is lost.

@@ -107,7 +107,11 @@ func (so *tcpSocket) start(remote endpoint, nic tcpip.NICID) error {
 		}
 	}
 	err := so.ep.Connect(tcpip.FullAddress{NIC: nic, Addr: engineAddr(remote.addr), Port: remote.port})
-	if _, ok := err.(*tcpip.ErrConnectStarted); !ok {
+	switch err.(type) {
+	case *tcpip.ErrConnectStarted:
+	case *tcpip.ErrBadLocalAddress:
+		return netbsd.EADDRINUSE // another connection has the same two ends
+	default:
 		return tcpErrno(err)
 	}
 	so.anonPort = so.anonPort || so.local.port == 0

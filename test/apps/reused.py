@@ -1,0 +1,49 @@
+"""The same two ends once more: while their connection stands, and when it has been closed by the server, which remembers it for a time."""
+import errno
+import socket
+
+
+def connect(family, name, to):
+    s = socket.socket(family)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.settimeout(8)
+    s.bind(name)
+    try:
+        s.connect(to)
+    except TimeoutError:
+        s.close()
+        return None, "no answer"
+    except OSError as e:
+        s.close()
+        return None, errno.errorcode[e.errno]
+    return s, "connected"
+
+
+def listen(family, to):
+    s = socket.socket(family)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(to)
+    s.listen()
+    return s
+
+
+for family, address in (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"):
+    listener = listen(family, (address, 0))
+    to = listener.getsockname()
+    client, how = connect(family, (address, 0), to)
+    server, name = listener.accept()
+    print(how)
+    print("while it stands:", connect(family, name, to)[1])
+    server.close()
+    print("at the end:", client.recv(1))
+    client.close()
+    listener.close()
+    print("nobody listens:", connect(family, name, to)[1])
+    listener = listen(family, to)
+    client, how = connect(family, name, to)
+    print("somebody does:", how)
+    listener.accept()[0].send(b"hello")
+    print(client.recv(10))
+    client.close()
+    listener.close()
+print("end")
