@@ -195,9 +195,7 @@ func (l *etherLink) deliver(frame []byte, kind tcpip.PacketType) {
 	if handled {
 		return
 	}
-	l.s.refuseReused(l.ifp.NICID, proto, packet[:min(len(packet), snoopLen)], func() *stack.PacketBuffer {
-		return stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(packet)})
-	})
+	l.s.forgetTimeWait(l.ifp.NICID, proto, packet[:min(len(packet), snoopLen)])
 	view := buffer.NewView(len(frame))
 	if transit {
 		// While it forwards IPv4 the engine reads a header whose memory it

@@ -79,11 +79,7 @@ func (l *loopLink) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) 
 			c.ipackets.Add(1)
 			c.ibytes.Add(size)
 			if !l.s.isUnready(pkt.NetworkProtocolNumber, head) {
-				l.s.refuseReused(l.ifp.NICID, pkt.NetworkProtocolNumber, head, func() *stack.PacketBuffer {
-					p := in.Clone()
-					p.RXChecksumValidated = true
-					return p
-				})
+				l.s.forgetTimeWait(l.ifp.NICID, pkt.NetworkProtocolNumber, head)
 				d.DeliverNetworkPacket(pkt.NetworkProtocolNumber, in)
 			}
 		}

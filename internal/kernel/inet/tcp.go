@@ -544,6 +544,9 @@ func (so *tcpSocket) Close() error {
 	}
 	over := waiter.NewFunctionEntry(math.MaxUint16, func(waiter.EventMask) { forget() })
 	so.wq.EventRegister(&over)
+	if port != nil {
+		s.sockets.updateTCP(port, func() { port.closed = true })
+	}
 	so.mu.Unlock()
 
 	for _, c := range queue {

@@ -19,6 +19,8 @@ type tcpPort struct {
 	owner *tcpSocket
 	// end is the socket once it is connected, or about to be.
 	end *tcpSocket
+	// closed says that the program has closed the socket.
+	closed bool
 }
 
 // claimTCP adds a claim to a port, unless others are in its way: EADDRINUSE.
@@ -63,6 +65,14 @@ func (t *socketTable) updateTCP(p *tcpPort, change func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	change()
+}
+
+// closedTCP tells whether the program has closed the socket of an endpoint.
+func (t *socketTable) closedTCP(port uint16, ep *tcp.Endpoint) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	i := slices.IndexFunc(t.tcp[port], func(p *tcpPort) bool { return p.ep == ep })
+	return i >= 0 && t.tcp[port][i].closed
 }
 
 // releaseTCP ends a claim.

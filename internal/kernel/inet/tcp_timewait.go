@@ -3,40 +3,26 @@ package inet
 import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
-	"gvisor.dev/gvisor/pkg/tcpip/header/parse"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 
 	"rumptools/pkg/netbsd"
 )
 
-// refuseReused answers a request for a connection that one in TIME_WAIT is in the way of, and that nobody listens for: with a
-// reset, as tcp_input does, which forgets the old connection first. The engine would give the request to a listener, but without
-// one drops it, and the peer asks in vain until TIME_WAIT is over. It runs on the path of packets: head is the first bytes of one
-// that a link is about to give to the engine, whole copies all of it.
-func (s *Stack) refuseReused(nic tcpip.NICID, proto tcpip.NetworkProtocolNumber, head []byte, whole func() *stack.PacketBuffer) {
+// forgetTimeWait ends what is left of a connection, which its program has closed, when another one of the same two ends is asked
+// for, as tcp_input does. The engine itself only gives the request to a listener, if it is past what the old connection has
+// received: where nobody listens, or so much came that the new sequence numbers are not past it, it drops the request, and the
+// peer asks in vain until TIME_WAIT is over. It runs on the path of packets: head is the first bytes of one that a link is about
+// to give to the engine.
+func (s *Stack) forgetTimeWait(nic tcpip.NICID, proto tcpip.NetworkProtocolNumber, head []byte) {
 	id, ok := connectionRequest(proto, head)
 	if !ok {
 		return
 	}
 	old, ok := s.net.FindTransportEndpoint(proto, tcp.ProtocolNumber, id, nic).(*tcp.Endpoint)
-	if !ok || old.EndpointState() != tcp.StateTimeWait {
-		return
-	}
-	anyone := stack.TransportEndpointID{LocalPort: id.LocalPort, LocalAddress: id.LocalAddress}
-	if l, ok := s.net.FindTransportEndpoint(proto, tcp.ProtocolNumber, anyone, nic).(*tcp.Endpoint); ok && l.EndpointState() == tcp.StateListen {
-		return
-	}
-	pkt := whole()
-	defer pkt.DecRef()
-	pkt.NICID, pkt.NetworkProtocolNumber = nic, proto
-	if proto == header.IPv4ProtocolNumber {
-		ok = parse.IPv4(pkt)
-	} else {
-		_, _, _, _, ok = parse.IPv6(pkt)
-	}
-	if ok && parse.TCP(pkt) {
-		s.net.TransportProtocolInstance(tcp.ProtocolNumber).HandleUnknownDestinationPacket(id, pkt)
+	if ok && old.EndpointState() == tcp.StateTimeWait && s.sockets.closedTCP(id.LocalPort, old) {
+		// To the peer, which waits for another number, the reset that this sends says nothing.
+		old.Abort()
 	}
 }
 

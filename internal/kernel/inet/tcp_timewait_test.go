@@ -1,7 +1,12 @@
 package inet
 
 import (
+	"sync"
 	"testing"
+
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 
 	"rumptools/pkg/netbsd"
 )
@@ -53,4 +58,41 @@ func TestTCPTimeWaitRefuses(t *testing.T) {
 			l.Close()
 		})
 	}
+}
+
+// TestTCPTimeWaitStale: a connection begins also where one before has carried so much that the new sequence numbers are not past
+// its, as on a request that comes once more.
+func TestTCPTimeWaitStale(t *testing.T) {
+	seg := newSegment()
+	a, b := host(t, seg.join(), "10.0.0.1/24"), host(t, seg.join(), "10.0.0.2/24")
+	var mu sync.Mutex
+	var request []byte
+	answers := 0
+	seg.sniff = func(frame []byte) {
+		packet := frame[header.EthernetMinimumSize:]
+		if header.Ethernet(frame).Type() != ipv4.ProtocolNumber || header.IPv4(packet).TransportProtocol() != header.TCPProtocolNumber {
+			return
+		}
+		flags := header.TCP(packet[header.IPv4MinimumSize:]).Flags()
+		mu.Lock()
+		defer mu.Unlock()
+		if _, ok := connectionRequest(ipv4.ProtocolNumber, packet); ok {
+			request = frame
+		} else if flags.Contains(header.TCPFlagSyn | header.TCPFlagAck) {
+			answers++
+		}
+	}
+	l := listener(t, b, "10.0.0.2:80", 5)
+	c := dial(t, a, "10.0.0.2:80")
+	srv, _ := accept(t, l)
+	srv.Close() // first: it is the one that waits
+	readAll(t, c, -1)
+	c.Close()
+	eventually(t, "only TIME_WAIT is left", func() bool { return srv.(*tcpSocket).ep.EndpointState() == tcp.StateTimeWait })
+	b.ifByName["shmif0"].link.(*etherLink).input(request)
+	eventually(t, "there is a second answer", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return answers == 2
+	})
 }
