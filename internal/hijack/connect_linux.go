@@ -208,24 +208,26 @@ func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 		return nil, x.tellFailure(t)
 	case state == connected || state == broken || state == completed || state == listening:
 		return nil, unix.EISCONN
+	}
+	addr, e := x.address(linuxsock.Connect, sa)
+	switch {
+	case e != 0 || addr == nil:
+		return nil, e
+	case x.barred(server):
+		return nil, unix.EINVAL
 	case condition != usable:
 		if e := x.replace(t); e != 0 {
 			return nil, e
 		}
 	}
-	addr, e := x.address(linuxsock.Connect, sa)
-	if e != 0 || addr == nil {
-		return nil, e
-	}
 	// Should what listens there have been closed just now.
 	x.s.ends.catchUp()
 	x.pend(0)
-	ap, ok := linuxsock.Addr(sa)
-	return x.attemptTo(addr, ok && ap.Port() == 0)
+	return x.attemptTo(addr)
 }
 
-// attemptTo begins a connect to an address, NetBSD's. noPort tells that it names no port.
-func (x *socket) attemptTo(addr []byte, noPort bool) (a *attempt, e unix.Errno) {
+// attemptTo begins a connect to an address, NetBSD's.
+func (x *socket) attemptTo(addr []byte) (a *attempt, e unix.Errno) {
 	var b begun
 	pairs := x.s.pairs()
 	if !pairs {
@@ -249,10 +251,13 @@ func (x *socket) attemptTo(addr []byte, noPort bool) (a *attempt, e unix.Errno) 
 		pairs = pairs && x.s.expectPair(ks)
 		b.over, b.err = ks.StartConnect(addr)
 	}
+	if !b.over {
+		x.plays(client)
+	}
 	finish := func(err error) {
 		e := x.useErrno(linuxsock.Connect, err, addr)
-		if e == unix.EADDRNOTAVAIL && noPort {
-			e = unix.ECONNREFUSED
+		if e == 0 || e == unix.ECONNREFUSED {
+			x.plays(client)
 		}
 		if e == 0 && pairs && x.awaits(a) {
 			a.path = x.s.askPair(ks)

@@ -65,12 +65,12 @@ func (t *trap) listen() {
 		l.room.Broadcast()
 	}
 	x.mu.Unlock()
-	switch state {
-	case connecting, connected, broken, completed, dead:
-		t.fail(unix.EINVAL)
-		return
-	case listening:
+	switch {
+	case state == listening:
 		t.done(0, linuxsock.Errno(l.listenKernel(ks)))
+		return
+	case state != fresh && state != bound, x.barred(client):
+		t.fail(unix.EINVAL)
 		return
 	}
 	x.mu.Lock()
@@ -105,6 +105,7 @@ func (t *trap) listen() {
 	if e == 0 {
 		x.mu.Lock()
 		x.state, x.listener = listening, l
+		x.roles |= server
 		l.path = x.path
 		x.mu.Unlock()
 		x.s.ends.listener(t.host, heard{x.whenGone(), func() bool { return l.children.Load() > 0 }})
@@ -326,7 +327,7 @@ func (l *listener) publish(c, ks *spclient.NetSocket) bool {
 	opts := x.opts.Clone()
 	x.optMu.Unlock()
 	y := &socket{s: x.s, opts: opts, state: connected, ks: c}
-	y.arrival = &arrival{l: l, from: ks, givenBack: -1}
+	y.arrival, y.roles = &arrival{l: l, from: ks, givenBack: -1}, client
 	y.standIn = newLocal(y)
 	if ap, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		y.peer = linuxsock.Sockaddr(ap.AddrPort(), x.opts.Domain)

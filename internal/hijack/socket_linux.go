@@ -84,6 +84,7 @@ type stream struct {
 	pair       *pair       // what S is joined to instead
 	listener   *listener   // while it listens
 	arrival    *arrival    // of a connection that has come by a listener
+	roles      role        // all that it has had
 }
 
 // holder is a descriptor by which S was last seen.

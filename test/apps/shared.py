@@ -41,11 +41,13 @@ for family, address in (socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1'):
                 print(name + 'shutdown =', attempt(l.shutdown, socket.SHUT_RDWR), flush=True)
                 print(name + 'recv of who was connected =', recv(c), flush=True)
                 if then == 'connect':
-                    print(name + 'connect =', attempt(l.connect, other.getsockname()), flush=True)
-                    a, peer = other.accept()
-                    a.send(b'after')
-                    print(name + 'recv =', recv(l), flush=True)
-                    a.close()
+                    said = attempt(l.connect, other.getsockname())
+                    print(name + 'connect =', said, flush=True)
+                    if said is None:  # newer hosts refuse it to what has listened
+                        a, peer = other.accept()
+                        a.send(b'after')
+                        print(name + 'recv =', recv(l), flush=True)
+                        a.close()
                 os.write(tell, b'.')
                 if shared:
                     os.waitpid(child, 0)

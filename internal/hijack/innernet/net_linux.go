@@ -34,6 +34,9 @@ type Net struct {
 	mu      sync.Mutex
 	gone    map[uint64]func() // by cookies
 	closed  bool
+
+	roles     sync.Once // guards rolesLast
+	rolesLast bool
 }
 
 // New makes a network. It fails where nobody may have one. overrun is called when the host could not tell of the ends of

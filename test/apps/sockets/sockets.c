@@ -4090,14 +4090,17 @@ static void nobody(void)
 		close(s);
 		say("%s: after the peer's close: %s", what, received(fd, 0));
 		say("%s: to nobody = %s", what, res(connect(fd, &none.sa, sizeof none.sa)));
-		say("%s: listen = %s", what, res(listen(fd, 1)));
-		now = sockname(second);
-		int c = connected(&now);
-		s = accept(second, NULL, NULL);
-		write(c, "z", 1);
-		say("%s: accepted: %s", what, received(s, 0));
-		close(s);
-		close(c);
+		int listens = listen(fd, 1);
+		say("%s: listen = %s", what, res(listens));
+		if (listens == 0) { /* newer hosts refuse it to what has connected */
+			now = sockname(second);
+			int c = connected(&now);
+			s = accept(second, NULL, NULL);
+			write(c, "z", 1);
+			say("%s: accepted: %s", what, received(s, 0));
+			close(s);
+			close(c);
+		}
 		close(fd);
 		close(second);
 		close(ep);
