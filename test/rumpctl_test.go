@@ -100,6 +100,26 @@ func TestList(t *testing.T) {
 	want(t, "", "rumpctl", "halt")
 }
 
+// A kernel that is stopped accepts connections and says nothing: no command waits
+// for ever.
+func TestHung(t *testing.T) {
+	k := startKernel(t, "amd64")
+	if err := k.Cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("commands", func(t *testing.T) {
+		for _, command := range []string{"status", "halt"} {
+			t.Run(command, func(t *testing.T) {
+				t.Parallel()
+				r := runProgram(t, "", "rumpctl", command, "--server", k.URL)
+				if want := "rumpctl: rump kernel at " + k.URL + ": no answer in time\n"; r.Code != 1 || r.Stdout != "" || r.Stderr != want {
+					t.Errorf("exit %d, %q, %q, want %q", r.Code, r.Stdout, r.Stderr, want)
+				}
+			})
+		}
+	})
+}
+
 func TestSysctl(t *testing.T) {
 	runtimeDir(t)
 	for _, machine := range []string{"amd64", "powerpc"} {

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -13,7 +12,6 @@ import (
 	"rumptools/internal/ping"
 	"rumptools/internal/registry"
 	"rumptools/internal/signals"
-	"rumptools/pkg/spclient"
 )
 
 // program is the name in messages, and that kernels show for this process.
@@ -72,18 +70,12 @@ func run(ctx context.Context, o *options, events <-chan ping.Event) (int, error)
 		return 1, err
 	}
 	conn, err := registry.Dial(ctx, o.server, program)
-	if dial, ok := errors.AsType[*spclient.DialError](err); ok && errors.Is(err, context.DeadlineExceeded) {
-		return 1, fmt.Errorf("rump kernel at %s: no answer in time", dial.URL)
-	}
 	if err != nil {
 		return 1, err
 	}
 	sock, err := ping.Open(ctx, conn, p)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return 1, fmt.Errorf("rump kernel at %s: no answer in time", conn.URL())
-	}
 	if err != nil {
-		return 1, err
+		return 1, registry.Late(conn.URL(), err)
 	}
 	return ping.Run(context.Background(), p, sock, events, os.Stdout, os.Stderr), nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 
 	"github.com/spf13/cobra"
@@ -63,7 +64,10 @@ func haltCommand() *cobra.Command {
 }
 
 func haltOne(cmd *cobra.Command, name string, howto int32) error {
-	c, err := registry.Dial(cmd.Context(), name, program)
+	// One that is stopped accepts connections and never says a word.
+	ctx, cancel := context.WithTimeout(cmd.Context(), registry.HaltTime)
+	defer cancel()
+	c, err := registry.Dial(ctx, name, program)
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func statusCommand() *cobra.Command {
 			defer c.Close()
 			st, err := readStatus(ctx, c)
 			if err != nil {
-				return err
+				return registry.Late(c.URL(), err)
 			}
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), st)

@@ -37,5 +37,21 @@ func Dial(ctx context.Context, said, program string) (*spclient.Conn, error) {
 	if errors.Is(err, spclient.ErrNoKernel) {
 		return nil, fmt.Errorf("%w: start one with \"rumpctl start\" or set %s", err, ServerEnv)
 	}
-	return c, err
+	return c, Late(url, err)
 }
+
+// Late says of an error that is a context's deadline whose answer it was that did
+// not come in time. Other errors it returns as they are.
+func Late(url string, err error) error {
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return &lateError{url}
+}
+
+type lateError struct {
+	url string
+}
+
+func (e *lateError) Error() string { return fmt.Sprintf("rump kernel at %s: no answer in time", e.url) }
+func (e *lateError) Unwrap() error { return context.DeadlineExceeded }

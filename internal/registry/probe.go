@@ -117,14 +117,14 @@ func List(ctx context.Context) ([]Kernel, error) {
 	return kernels, errors.Join(errs...)
 }
 
-// haltTime is how long a halted kernel may take to be gone.
-const haltTime = 5 * time.Second
+// HaltTime is how long a halted kernel may take to be gone.
+const HaltTime = 5 * time.Second
 
 // Halt ends the kernel behind c, as reboot(8) with that howto, and waits until
 // it has closed the connection and let go of its socket, and, where the host
 // tells and unless the kernel only halts (RB_HALT), until its process has ended.
 func Halt(ctx context.Context, c *spclient.Conn, howto int32) error {
-	ctx, cancel := context.WithTimeout(ctx, haltTime)
+	ctx, cancel := context.WithTimeout(ctx, HaltTime)
 	defer cancel()
 	url := c.URL()
 	u, err := sysproxy.ParseURL(url)
@@ -139,18 +139,18 @@ func Halt(ctx context.Context, c *spclient.Conn, howto int32) error {
 	}
 	// A kernel that goes quickly may go before its answer is read.
 	if err := c.Reboot(ctx, howto); err != nil && !errors.Is(err, spclient.ErrLost) {
-		return err
+		return Late(url, err)
 	}
 	select {
 	case <-c.Done():
 	case <-ctx.Done():
-		return fmt.Errorf("rump kernel at %s: still there after %v", url, haltTime)
+		return fmt.Errorf("rump kernel at %s: still there after %v", url, HaltTime)
 	}
 	if err := awaitRefusal(ctx, u); err != nil {
-		return fmt.Errorf("rump kernel at %s: still serving after %v", url, haltTime)
+		return fmt.Errorf("rump kernel at %s: still serving after %v", url, HaltTime)
 	}
 	if err := ended(ctx); err != nil {
-		return fmt.Errorf("rump kernel at %s: its process is still there after %v", url, haltTime)
+		return fmt.Errorf("rump kernel at %s: its process is still there after %v", url, HaltTime)
 	}
 	return nil
 }
