@@ -148,6 +148,25 @@ func TestSysctl(t *testing.T) {
 	}
 }
 
+// What could not be written is told of once, whatever should have followed it.
+func TestSysctlFullDisk(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	k := startKernel(t, "amd64")
+	for _, names := range []string{"net", "net.inet.ip.ttl=63", "-n kern.ostype kern.osrelease"} {
+		cmd := exec.Command(program("rumpctl"), append([]string{"sysctl", "--server", k.URL}, strings.Fields(names)...)...)
+		var errs strings.Builder
+		cmd.Stdout, cmd.Stderr = full, &errs
+		cmd.Run()
+		if want := "rumpctl: write /dev/stdout: no space left on device\n"; cmd.ProcessState.ExitCode() != 1 || errs.String() != want {
+			t.Errorf("sysctl %s: %v, %q, want %q", names, cmd.ProcessState, &errs, want)
+		}
+	}
+}
+
 // Each mistake is one line that names it, exit code 1, and nothing stays.
 func TestMistakes(t *testing.T) {
 	dir := runtimeDir(t)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strconv"
 	"strings"
 
@@ -44,6 +45,9 @@ func sysctlCommand() *cobra.Command {
 					err = s.show(ctx, name)
 				}
 				errs = append(errs, err)
+				if ends(err) {
+					break
+				}
 			}
 			return errors.Join(errs...)
 		},
@@ -72,8 +76,7 @@ func (s *sysctls) show(ctx context.Context, name string) error {
 		if err != nil {
 			return fmt.Errorf("sysctl %s: %w", name, cause(err))
 		}
-		s.print(name, v)
-		return nil
+		return s.print(name, v)
 	}
 	return s.below(ctx, name, mib)
 }
@@ -89,26 +92,36 @@ func (s *sysctls) below(ctx context.Context, name string, mib []int32) error {
 		at := append(mib[:len(mib):len(mib)], ch.Num)
 		if ch.Type() == netbsd.CTLTYPE_NODE {
 			// Some make names of their own, which cannot be listed.
-			if err := s.below(ctx, below, at); errors.Is(err, spclient.ErrLost) {
+			if err := s.below(ctx, below, at); ends(err) {
 				return err
 			}
 			continue
 		}
-		if v, err := s.value(ctx, at, ch); err == nil {
-			s.print(below, v)
-		} else if errors.Is(err, spclient.ErrLost) {
+		v, err := s.value(ctx, at, ch)
+		if err == nil {
+			err = s.print(below, v)
+		}
+		if ends(err) {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *sysctls) print(name, value string) {
+// ends tells whether an error is no single variable's: nothing that follows would
+// be shown.
+func ends(err error) bool {
+	_, unwritten := errors.AsType[*fs.PathError](err)
+	return unwritten || errors.Is(err, spclient.ErrLost) || errors.Is(err, context.Canceled)
+}
+
+func (s *sysctls) print(name, value string) error {
 	if s.quiet {
-		fmt.Fprintln(s.out, value)
-	} else {
-		fmt.Fprintf(s.out, "%s = %s\n", name, value)
+		_, err := fmt.Fprintln(s.out, value)
+		return err
 	}
+	_, err := fmt.Fprintf(s.out, "%s = %s\n", name, value)
+	return err
 }
 
 // errStructure is for variables whose form the node does not tell.
@@ -179,11 +192,11 @@ func (s *sysctls) set(ctx context.Context, name, value string) error {
 		return fmt.Errorf("sysctl %s: %w", name, cause(err))
 	}
 	if s.quiet {
-		fmt.Fprintln(s.out, now)
+		_, err = fmt.Fprintln(s.out, now)
 	} else {
-		fmt.Fprintf(s.out, "%s: %s -> %s\n", name, old, now)
+		_, err = fmt.Fprintf(s.out, "%s: %s -> %s\n", name, old, now)
 	}
-	return nil
+	return err
 }
 
 // cause is what a call failed with, of which the name is said already.
