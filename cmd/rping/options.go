@@ -24,8 +24,23 @@ type options struct {
 	deadline time.Duration
 
 	// Values as they were written.
-	count, interval, maxwait, deadline6, trip, preload, size, pattern  string
-	ttl, hopLimit, tos, gateway, sourceOrInterface, source, policyText string
+	count, interval, maxwait, deadline6, trip, preload, size, pattern  value
+	ttl, hopLimit, tos, gateway, sourceOrInterface, source, policyText value
+}
+
+// value is a flag's value. It may be given and empty, as where a script's variable
+// has none.
+type value struct {
+	text  string
+	given bool
+}
+
+func (v *value) String() string { return v.text }
+func (v *value) Type() string   { return "string" }
+
+func (v *value) Set(text string) error {
+	*v = value{text, true}
+	return nil
 }
 
 const usage = `usage: rping [-46aCDdfLnoPQqRrv] [-c count] [-g gateway] [-h hoplimit]
@@ -70,33 +85,33 @@ func command(run func(*options) error) *cobra.Command {
 	f.BoolVarP(&o.ip6, "ipv6", "6", false, "of a host's addresses, take an IPv6 one")
 	f.BoolVarP(&o.Audible, "audible", "a", false, "sound the bell for every reply")
 	f.BoolVarP(&o.Compat, "compat", "C", false, "8-byte timestamps, times in microseconds (IPv4)")
-	f.StringVarP(&o.count, "count", "c", "", "stop after this many replies")
+	f.VarP(&o.count, "count", "c", "stop after this many replies")
 	f.BoolVarP(&o.DontFrag, "dont-fragment", "D", false, "set the Don't Fragment bit; IPv6: send no fragments")
 	f.BoolVarP(&o.Debug, "debug", "d", false, "set SO_DEBUG on the socket")
-	f.StringVarP(&o.policyText, "policy", "E", "", "IPsec policy; not supported")
+	f.VarP(&o.policyText, "policy", "E", "IPsec policy; not supported")
 	f.BoolVarP(&o.Flood, "flood", "f", false, "send as fast as replies come, or 100 times a second")
-	f.StringVarP(&o.gateway, "gateway", "g", "", "IPv4: loose source route through this address; IPv6: next hop")
-	f.StringVarP(&o.hopLimit, "hoplimit", "h", "", "hop limit, the same as -T")
-	f.StringVarP(&o.sourceOrInterface, "source-or-interface", "I", "", "source address; IPv6: or outgoing interface")
-	f.StringVarP(&o.interval, "interval", "i", "", "seconds between requests (default 1)")
+	f.VarP(&o.gateway, "gateway", "g", "IPv4: loose source route through this address; IPv6: next hop")
+	f.VarP(&o.hopLimit, "hoplimit", "h", "hop limit, the same as -T")
+	f.VarP(&o.sourceOrInterface, "source-or-interface", "I", "source address; IPv6: or outgoing interface")
+	f.VarP(&o.interval, "interval", "i", "seconds between requests (default 1)")
 	f.BoolVarP(&o.NoLoop, "no-loop", "L", false, "do not loop multicasts back")
-	f.StringVarP(&o.preload, "preload", "l", "", "send this many requests at once at the beginning")
+	f.VarP(&o.preload, "preload", "l", "send this many requests at once at the beginning")
 	f.BoolP("numeric", "n", false, "no names for addresses; they are never looked up")
 	f.BoolVarP(&o.Once, "once", "o", false, "stop after the first reply")
 	f.BoolVarP(&o.Random, "random", "P", false, "fill requests with random data")
-	f.StringVarP(&o.pattern, "pattern", "p", "", "fill requests with this pattern of 1-32 `hex` digits")
+	f.VarP(&o.pattern, "pattern", "p", "fill requests with this pattern of 1-32 `hex` digits")
 	f.BoolVarP(&o.SemiQuiet, "quiet-errors", "Q", false, "do not show errors that come back for the requests")
 	f.BoolVarP(&o.Quiet, "quiet", "q", false, "show the first line and the statistics only")
 	f.BoolVarP(&o.RecordRoute, "record-route", "R", false, "record and show routes (IPv4)")
 	f.BoolVarP(&o.DontRoute, "dont-route", "r", false, "only to hosts on attached networks (SO_DONTROUTE)")
-	f.StringVarP(&o.source, "source", "S", "", "source `address`")
-	f.StringVarP(&o.size, "size", "s", "", "data `bytes` to send (default 56; IPv6: 8)")
-	f.StringVarP(&o.ttl, "ttl", "T", "", "time to live; IPv6: hop limit")
-	f.StringVarP(&o.tos, "tos", "t", "", "type of service; IPv6: traffic class")
+	f.VarP(&o.source, "source", "S", "source `address`")
+	f.VarP(&o.size, "size", "s", "data `bytes` to send (default 56; IPv6: 8)")
+	f.VarP(&o.ttl, "ttl", "T", "time to live; IPv6: hop limit")
+	f.VarP(&o.tos, "tos", "t", "type of service; IPv6: traffic class")
 	f.BoolVarP(&o.Verbose, "verbose", "v", false, "show other ICMP messages too")
-	f.StringVarP(&o.maxwait, "maxwait", "w", "", "stop after this many `seconds`")
-	f.StringVarP(&o.deadline6, "deadline", "X", "", "the same as -w")
-	f.StringVarP(&o.trip, "maxtrip", "x", "", "replies that take more `milliseconds` are none (IPv6)")
+	f.VarP(&o.maxwait, "maxwait", "w", "stop after this many `seconds`")
+	f.VarP(&o.deadline6, "deadline", "X", "the same as -w")
+	f.VarP(&o.trip, "maxtrip", "x", "replies that take more `milliseconds` are none (IPv6)")
 	return cmd
 }
 
@@ -105,65 +120,65 @@ func (o *options) parse() error {
 	o.Program = program
 	o.Size = -1
 	var err error
-	if o.policyText != "" {
+	if o.policyText.given {
 		return errors.New("-E: IPsec policies are not supported")
 	}
 	if o.ip4 && o.ip6 {
 		return errors.New("only one of -4 and -6 allowed")
 	}
-	if s := o.count; s != "" {
+	if s := o.count.text; o.count.given {
 		if o.Count, err = integer(s, 1, math.MaxInt32); err != nil {
 			return complain("Bad/invalid number of packets: %s", s)
 		}
 	}
-	if s := o.interval; s != "" {
+	if s := o.interval.text; o.interval.given {
 		if o.Interval, err = duration(s, time.Second); err != nil {
 			return complain("Bad/invalid interval: %s", s)
 		}
 	}
-	if s := o.preload; s != "" {
+	if s := o.preload.text; o.preload.given {
 		if o.Preload, err = integer(s, 0, math.MaxInt32); err != nil {
 			return complain("Bad/invalid preload value: %s", s)
 		}
 	}
-	if s := o.size; s != "" {
+	if s := o.size.text; o.size.given {
 		if o.Size, err = integer(s, 0, math.MaxInt32); err != nil {
 			return complain("Bad/invalid packet size: %s", s)
 		}
 	}
-	if s := o.tos; s != "" {
+	if s := o.tos.text; o.tos.given {
 		v, err := integer(s, 0, 255)
 		if err != nil {
 			return complain("bad tos value: %s", s)
 		}
 		o.TOS = uint8(v)
 	}
-	if s := o.ttl; s != "" {
+	if s := o.ttl.text; o.ttl.given {
 		if o.TTL, err = integer(s, 1, 255); err != nil {
 			return complain("ttl out of range: %s", s)
 		}
 	}
-	if s := o.hopLimit; s != "" {
+	if s := o.hopLimit.text; o.hopLimit.given {
 		if o.TTL, err = integer(s, 1, 255); err != nil {
 			return complain("illegal hoplimit -- %s", s)
 		}
 	}
-	for _, s := range []string{o.maxwait, o.deadline6} {
-		if s == "" {
+	for _, v := range []value{o.maxwait, o.deadline6} {
+		if !v.given {
 			continue
 		}
-		if o.deadline, err = duration(s, time.Second); err != nil {
-			return complain("Bad/invalid maxwait time: %s", s)
+		if o.deadline, err = duration(v.text, time.Second); err != nil {
+			return complain("Bad/invalid maxwait time: %s", v.text)
 		}
 		o.Deadline = o.deadline
 	}
-	if s := o.trip; s != "" {
+	if s := o.trip.text; o.trip.given {
 		if o.MaxWait, err = duration(s, time.Millisecond); err != nil {
 			return complain("Bad/invalid maxwait time: %s", s)
 		}
 	}
-	if o.pattern != "" {
-		if o.Pattern, err = ping.ParsePattern(o.pattern); err != nil {
+	if o.pattern.given {
+		if o.Pattern, err = ping.ParsePattern(o.pattern.text); err != nil {
 			return err
 		}
 	}
@@ -189,21 +204,21 @@ func (o *options) resolve(ctx context.Context) (*ping.Options, error) {
 	if p.Addr.Is6() {
 		network = "ip6"
 	}
-	if o.gateway != "" {
-		if p.Gateway, err = lookup(ctx, network, o.gateway); err != nil {
+	if o.gateway.given {
+		if p.Gateway, err = lookup(ctx, network, o.gateway.text); err != nil {
 			return nil, err
 		}
 	}
-	if s := o.sourceOrInterface; s != "" {
+	if s := o.sourceOrInterface.text; o.sourceOrInterface.given {
 		if addr, ok := literal(s); ok {
 			p.Source = addr
-		} else if p.Addr.Is6() {
+		} else if p.Addr.Is6() && s != "" {
 			p.Interface = s
 		} else if p.Source, err = lookup(ctx, network, s); err != nil {
 			return nil, err
 		}
 	}
-	if s := o.source; s != "" {
+	if s := o.source.text; o.source.given {
 		if p.Source, err = lookup(ctx, network, s); err != nil {
 			return nil, err
 		}
@@ -225,14 +240,7 @@ func lookup(ctx context.Context, network, host string) (netip.Addr, error) {
 	}
 	addrs, err := net.DefaultResolver.LookupNetIP(ctx, network, host)
 	if err != nil {
-		if dns, ok := errors.AsType[*net.DNSError](err); ok {
-			why := dns.Err
-			if dns.IsNotFound {
-				why = "Unknown host"
-			}
-			return netip.Addr{}, complain("Cannot resolve %q (%s)", host, why)
-		}
-		return netip.Addr{}, complain("Cannot resolve %q (%w)", host, err)
+		return netip.Addr{}, unresolved(host, err)
 	}
 	for i := range addrs {
 		addrs[i] = addrs[i].Unmap()
@@ -244,6 +252,20 @@ func lookup(ctx context.Context, network, host string) (netip.Addr, error) {
 		return netip.Addr{}, complain("Cannot resolve %q (No address associated with name)", host)
 	}
 	return addrs[0], nil
+}
+
+// unresolved is the error of a name that has not been found, which the resolver's
+// own errors name again.
+func unresolved(host string, err error) error {
+	why := err.Error()
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
+		why = "Unknown host"
+	} else if ok {
+		why = dns.Err
+	} else if addr, ok := errors.AsType[*net.AddrError](err); ok {
+		why = addr.Err
+	}
+	return complain("Cannot resolve %q (%s)", host, why)
 }
 
 // literal reads an address as inet_aton(3) and inet_pton(3) do.
@@ -283,8 +305,11 @@ func number(s string, bits int) (uint64, error) {
 	return strconv.ParseUint(s, 0, bits)
 }
 
-// integer reads a number within limits.
+// integer reads a number within limits. No digits are 0, as they are to strtol(3).
 func integer(s string, low, high int) (int, error) {
+	if s == "" {
+		s = "0"
+	}
 	digits := strings.TrimPrefix(s, "+")
 	v, err := number(digits, 32)
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -141,7 +142,7 @@ func TestComplaints(t *testing.T) {
 		"-h 256 fd00::2":          "illegal hoplimit -- 256",
 		"-t 256 10.0.0.2":         "bad tos value: 256",
 		"-p gg 10.0.0.2":          `"-p gg": patterns must be specified with 1-32 hex digits`,
-		"-p 11 -P 10.0.0.2":       "only one of -P and -p allowed",
+		"-p 11 -P 10.0.0.2":       "Only one of -P and -p allowed",
 		"-E in 10.0.0.2":          "-E: IPsec policies are not supported",
 		"-4 -6 10.0.0.2":          "only one of -4 and -6 allowed",
 		"-6 10.0.0.2":             "10.0.0.2 is not an IPv6 address",
@@ -157,6 +158,52 @@ func TestComplaints(t *testing.T) {
 	} {
 		_, _, err := parse(t, strings.Fields(args)...)
 		if err == nil || err.Error() != want {
+			t.Errorf("rping %s: %v, want %s", args, err, want)
+		}
+	}
+}
+
+func TestUnresolved(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{&net.DNSError{Err: "no such host", Name: "h", IsNotFound: true}, `Cannot resolve "h" (Unknown host)`},
+		{&net.DNSError{Err: "server misbehaving", Name: "h"}, `Cannot resolve "h" (server misbehaving)`},
+		{&net.AddrError{Err: "no suitable address found", Addr: "h"}, `Cannot resolve "h" (no suitable address found)`},
+		{context.Canceled, `Cannot resolve "h" (context canceled)`},
+	} {
+		if err := unresolved("h", tt.err); err.Error() != tt.want {
+			t.Errorf("%v, want %s", err, tt.want)
+		}
+	}
+}
+
+// A script whose variable is empty asks for something, and not for what there is
+// without the flag; numbers are 0 then, as they are to strtol(3).
+func TestEmptyValues(t *testing.T) {
+	for args, want := range map[string]string{
+		"-c  10.0.0.2":        "Bad/invalid number of packets: ",
+		"-i  10.0.0.2":        "Bad/invalid interval: ",
+		"-w  10.0.0.2":        "Bad/invalid maxwait time: ",
+		"-X  fd00::2":         "Bad/invalid maxwait time: ",
+		"-x  fd00::2":         "Bad/invalid maxwait time: ",
+		"-T  10.0.0.2":        "ttl out of range: ",
+		"-h  fd00::2":         "illegal hoplimit -- ",
+		"-p  10.0.0.2":        `"-p ": patterns must be specified with 1-32 hex digits`,
+		"-g  10.0.0.2":        `Cannot resolve "" (Unknown host)`,
+		"-I  10.0.0.2":        `Cannot resolve "" (Unknown host)`,
+		"-I  fd00::2":         `Cannot resolve "" (Unknown host)`,
+		"-S  10.0.0.2":        `Cannot resolve "" (Unknown host)`,
+		"-E  10.0.0.2":        "-E: IPsec policies are not supported",
+		"-s  -l  -t  fd00::2": "",
+	} {
+		p, _, err := parse(t, strings.Split(args, " ")...)
+		if want == "" {
+			if err != nil || p.Size != 0 || p.Preload != 0 || p.TOS != 0 {
+				t.Errorf("rping %s: %v, %+v", args, err, p)
+			}
+		} else if err == nil || err.Error() != want {
 			t.Errorf("rping %s: %v, want %s", args, err, want)
 		}
 	}

@@ -67,7 +67,8 @@ func (o *Options) Check() error {
 		return fmt.Errorf("no address for %q", o.Host)
 	}
 	if o.Pattern != nil && o.Random {
-		return errors.New("only one of -P and -p allowed")
+		//lint:ignore ST1005 ping(8)'s words
+		return errors.New("Only one of -P and -p allowed")
 	}
 	type flag struct {
 		used bool

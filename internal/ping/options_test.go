@@ -25,7 +25,7 @@ func TestCheck(t *testing.T) {
 		{Options{Addr: v6, Size: 131024}, ""},
 		{Options{Addr: v6, Size: 131025}, "datalen value too large, maximum is 131024"},
 		{Options{Host: "x"}, `no address for "x"`},
-		{Options{Addr: v4, Pattern: []byte{1}, Random: true}, "only one of -P and -p allowed"},
+		{Options{Addr: v4, Pattern: []byte{1}, Random: true}, "Only one of -P and -p allowed"},
 		{Options{Addr: v6, RecordRoute: true}, "-R is for IPv4, fd00::2 is an IPv6 address"},
 		{Options{Addr: v6, Compat: true}, "-C is for IPv4, fd00::2 is an IPv6 address"},
 		{Options{Addr: v4, MaxWait: 1}, "-x is for IPv6, 10.0.0.2 is an IPv4 address"},
