@@ -182,7 +182,7 @@ func TestMistakes(t *testing.T) {
 		{"no bus", []string{"start", "x", "--address", "10.0.0.1/24"}, "rumpctl: start: --address needs an interface"},
 		{"bad address", []string{"start", "x", "--bus", dir + "/b", "--address", "10.0.0.1"}, "rumpctl: start: --address 10.0.0.1: not an address"},
 		{"bad bus", []string{"start", "x", "--bus", "/dev/null/b"}, "rumpctl: configure shmif0: linkstr /dev/null/b: "},
-		{"bad machine", []string{"start", "x", "--machine", "vax"}, "rumpctl: start x: machine vax: unknown"},
+		{"bad machine", []string{"start", "x", "--machine", "vax"}, "rumpctl: start x: machine vax: unknown; there are amd64 aarch64 "},
 		{"bad kernel", []string{"start", "x", "--kernel", "/nonexistent"}, "rumpctl: start /nonexistent: "},
 		{"unknown command", []string{"frobnicate"}, `rumpctl: unknown command "frobnicate"`},
 		{"unknown flag", []string{"list", "--frob"}, "rumpctl: unknown flag: --frob"},

@@ -86,20 +86,25 @@ func command(args []string) *cobra.Command {
 	return cmd
 }
 
-func longHelp() string {
+// machines are the names of those that there are.
+func machines() string {
 	var names []string
 	for _, m := range netbsd.Machines() {
 		names = append(names, m.Name)
 	}
+	return strings.Join(names, " ")
+}
+
+func longHelp() string {
 	return "Rumpd serves a rump kernel with a TCP/IP stack at URL, which is unix://PATH or\n" +
 		"tcp://ADDRESS:PORT/. It goes to the background once it serves.\n\n" +
-		"Machines: " + strings.Join(names, " ") + "."
+		"Machines: " + machines() + "."
 }
 
 func run(o *options) error {
 	m, ok := netbsd.MachineByName(o.machine)
 	if !ok {
-		return fmt.Errorf("machine %s: unknown; one of those that --help lists", o.machine)
+		return fmt.Errorf("machine %s: unknown; there are %s", o.machine, machines())
 	}
 	if o.cpus < 1 || o.cpus > 32 {
 		return fmt.Errorf("-c %d: not between 1 and 32", o.cpus)
