@@ -68,6 +68,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	cmd.CompletionOptions.HiddenDefaultCmd = true
+	cmd.DisableSuggestions = true // they are six lines, and an error is one
 	cmd.AddCommand(startCommand(), listCommand(), statusCommand(), haltCommand(), sysctlCommand(), traceCommand(), execCommand())
 	return cmd
 }
