@@ -152,7 +152,12 @@ func Start(ctx context.Context, name string, p Program) (string, error) {
 		}
 		return "", fmt.Errorf("start %s: %s", name, strings.TrimPrefix(why, kernelName+": "))
 	}
-	return url, nil
+	// It may be no kernel at all.
+	k, err = probe(ctx, name, url, repairLocked)
+	if err == nil && k.State == Dead {
+		err = fmt.Errorf("start %s: %s ended in order, and nobody serves at %s", name, path, url)
+	}
+	return url, err
 }
 
 // abandonStart ends a kernel that came up after nobody waited for it any more.
