@@ -141,6 +141,9 @@ func TestSysctl(t *testing.T) {
 			if out := sysctl("kern.hostname=long.name"); !strings.HasSuffix(out, " -> long.name\n") {
 				t.Errorf("%q", out)
 			}
+			if out := sysctl("net.inet.ip"); out != sysctl("net.inet.ip.") {
+				t.Errorf("with a dot after it: %q", sysctl("net.inet.ip."))
+			}
 			if out := sysctl("net.inet"); !strings.Contains(out, "net.inet.ip.ttl = 63\n") || !strings.Contains(out, "net.inet.tcp.pair = 0\n") {
 				t.Errorf("%s", out)
 			}

@@ -78,7 +78,7 @@ func (s *sysctls) show(ctx context.Context, name string) error {
 		}
 		return s.print(name, v)
 	}
-	return s.below(ctx, name, mib)
+	return s.below(ctx, strings.TrimSuffix(name, "."), mib) // "kern." is good, too
 }
 
 func (s *sysctls) below(ctx context.Context, name string, mib []int32) error {
