@@ -536,6 +536,7 @@ func TestTraceMistakes(t *testing.T) {
 		{[]string{"-o", "/nonexistent/x", "--read", bad}, "rumpctl: trace: open /nonexistent/x: no such file"},
 		{[]string{"-Zz", "--read", bad}, "rumpctl: trace: -Z and -z exclude each other"},
 		{[]string{"-s", "-1", "--read", bad}, "rumpctl: trace: -s -1: not a number of bytes"},
+		{[]string{"-s", "ten", "--read", bad}, "rumpctl: -s ten: not a number\n"},
 	} {
 		r := runProgram(t, "", "rumpctl", append([]string{"trace"}, tt.args...)...)
 		if r.Code != 1 || r.Stdout != "" || !strings.HasPrefix(r.Stderr, tt.want) || strings.Count(r.Stderr, "\n") != 1 {

@@ -138,6 +138,7 @@ func TestErrors(t *testing.T) {
 		"served on tcp":  {[]string{"tcp://" + tcp.Addr().String() + "/"}, "rumpd: listen tcp://" + tcp.Addr().String() + "/: address already in use\n"},
 		"machine":        {[]string{"--machine", "pdp11", "unix://" + dir + "/s"}, "rumpd: machine pdp11: unknown; there are amd64 aarch64 i386 arm powerpc sparc sparc64\n"},
 		"processors":     {[]string{"-c", "0", "unix://" + dir + "/s"}, "rumpd: -c 0: not between 1 and 32\n"},
+		"processors 2":   {[]string{"-c", "two", "unix://" + dir + "/s"}, "rumpd: -c two: not a number\n"},
 		"memory":         {[]string{"-r", "lots", "unix://" + dir + "/s"}, "rumpd: -r lots: not a size\n"},
 		"component":      {[]string{"-l", "rumpnet_x25", "unix://" + dir + "/s"}, "rumpd: component rumpnet_x25: not in this kernel\n"},
 	} {
