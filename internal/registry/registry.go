@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"rumptools/pkg/sysproxy"
@@ -60,19 +61,28 @@ func checkDir(path string) error {
 	return nil
 }
 
+// printable is a name as a line can show it: quoted if it would break the line, or
+// tell the terminal something.
+func printable(name string) string {
+	if strings.ContainsFunc(name, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return strconv.Quote(name)
+	}
+	return name
+}
+
 // CheckName says why name can't be a kernel's.
 func CheckName(name string) error {
 	switch {
 	case name == "":
 		return errors.New("empty name")
 	case name[0] == '.' || name[0] == '-':
-		return fmt.Errorf("name %s: begins with %q", name, name[0])
+		return fmt.Errorf("name %s: begins with %q", printable(name), name[0])
 	case len(name) > 64:
-		return fmt.Errorf("name %.16s...: longer than 64 bytes", name)
+		return fmt.Errorf("name %s...: longer than 64 bytes", printable(name[:16]))
 	}
 	for _, r := range name {
 		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r)) {
-			return fmt.Errorf("name %s: has a %q; letters, digits, '.', '_' and '-' are good", name, r)
+			return fmt.Errorf("name %s: has a %q; letters, digits, '.', '_' and '-' are good", printable(name), r)
 		}
 	}
 	return nil

@@ -87,6 +87,26 @@ func TestWithoutXDG(t *testing.T) {
 	}
 }
 
+// The error of a bad name is a line, whatever the name.
+func TestBadNames(t *testing.T) {
+	const good = "; letters, digits, '.', '_' and '-' are good"
+	for name, want := range map[string]string{
+		"":                               "empty name",
+		".a":                             "name .a: begins with '.'",
+		"-\n":                            `name "-\n": begins with '-'`,
+		"a/b":                            "name a/b: has a '/'" + good,
+		"é":                              "name é: has a 'é'" + good,
+		"a\nb":                           `name "a\nb": has a '\n'` + good,
+		"\x1b[31m":                       `name "\x1b[31m": has a '\x1b'` + good,
+		strings.Repeat("z", 65):          "name zzzzzzzzzzzzzzzz...: longer than 64 bytes",
+		"\x1b" + strings.Repeat("z", 65): `name "\x1bzzzzzzzzzzzzzzz"...: longer than 64 bytes`,
+	} {
+		if err := CheckName(name); err == nil || err.Error() != want {
+			t.Errorf("%q: %v, want %s", name, err, want)
+		}
+	}
+}
+
 func TestNames(t *testing.T) {
 	run := t.TempDir()
 	t.Setenv("XDG_RUNTIME_DIR", run)
