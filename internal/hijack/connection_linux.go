@@ -25,10 +25,18 @@ type connection struct {
 	// The socket's mu guards these.
 	carrier     carrier // nil before it is carried
 	closedEarly bool    // by the programs, before there was a carrier
-	// The program has ended its direction, or will hear nothing of the other any more.
-	shutWrite, shutRead bool
-	heard               bool // the peer had ended its direction before the latter
-	unshown             bool // it broke before it was accepted, and is shown then
+	shut        shut
+	heard       bool // the peer had ended its direction before the program shut down reading
+	unshown     bool // it broke before it was accepted, and is shown then
+}
+
+// shut is what a program has shut down: its own direction, and the other, of which it hears nothing any more.
+type shut struct{ write, read bool }
+
+// add adds what shutdown(2) is told.
+func (s *shut) add(how int) {
+	s.write = s.write || how != unix.SHUT_RD
+	s.read = s.read || how != unix.SHUT_WR
 }
 
 // A carrier carries a connection's bytes between K and the kernel.
@@ -71,12 +79,12 @@ func (c *connection) shuts(how int) {
 		x.mu.Unlock()
 		return
 	}
-	c.heard = c.heard || ended && !c.shutRead
-	c.shutRead = c.shutRead || how != unix.SHUT_WR
-	if how != unix.SHUT_RD {
-		c.shutWrite, x.lastName = true, lastName
+	c.heard = c.heard || ended && !c.shut.read
+	c.shut.add(how)
+	if c.shut.write {
+		x.lastName = lastName
 	}
-	both := c.shutWrite && (c.shutRead || ended)
+	both := c.shut.write && (c.shut.read || ended)
 	x.mu.Unlock()
 	if both {
 		c.unlinger()
@@ -159,14 +167,14 @@ func (c *connection) hungUp() {
 
 // mayBeHeld tells whether programs may have S although K has hung up, with the socket's mu held: it has, too, once each direction has
 // been shut down.
-func (c *connection) mayBeHeld() bool { return c.shutWrite && c.x.tracked != 0 }
+func (c *connection) mayBeHeld() bool { return c.shut.write && c.x.tracked != 0 }
 
 // peerEnded tells whether the peer has ended its direction, and not only the program that.
 func (c *connection) peerEnded() bool {
 	ended := c.k.hasEnded()
 	c.x.mu.Lock()
 	defer c.x.mu.Unlock()
-	return c.heard || ended && !c.shutRead
+	return c.heard || ended && !c.shut.read
 }
 
 // finish closes both sides after all has been said.
@@ -260,7 +268,7 @@ func (c *connection) show() {
 	held := !hungUp || c.mayBeHeld()
 	if mine {
 		x.leave(broken, s)
-		if after && !c.shutWrite {
+		if after && !c.shut.write {
 			x.opts.Pending = unix.EPIPE
 		}
 	}

@@ -36,7 +36,7 @@ type datagrams struct {
 	remote    []byte // whom it is connected to, NetBSD's address
 	keeps     int32  // what bind(2) has asked for of the address: sysproxy.KeepAddress, KeepPort
 	portless  bool   // it has an address and no port, and NetBSD's socket neither
-	shutWrite bool   // it has been shut down for writing, for good
+	shut      shut
 	// association counts whom it has been connected to, and to nobody; drained is the one since which
 	// all that had come before has been read, draining the one since which so many bytes have been.
 	association, drained, draining uint64

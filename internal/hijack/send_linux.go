@@ -166,7 +166,7 @@ func (t *trap) send(m *message, flags int, finished finished) {
 		return
 	}
 	x.mu.Lock()
-	mute := x.shutWrite
+	mute := x.shut.write
 	x.mu.Unlock()
 	if mute {
 		done(0, unix.EPIPE)

@@ -506,7 +506,7 @@ func (t *trap) shutdown() {
 		x.tellOnce() // it stands, for connect(2), too
 		if x.opts.Type != unix.SOCK_STREAM && how != unix.SHUT_RD {
 			x.mu.Lock()
-			x.shutWrite = true
+			x.shut.add(how)
 			x.mu.Unlock()
 		}
 		t.native()
