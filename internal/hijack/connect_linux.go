@@ -315,12 +315,8 @@ func (x *socket) tellFailure(t *trap) unix.Errno {
 // settle makes of S what the attempt has come to, with x.op held.
 func (x *socket) settle(a *attempt, host int) unix.Errno {
 	if a.err != 0 {
-		x.mu.Lock()
 		// NetBSD's socket can be connected again only in part; Linux's can.
-		x.leave(fresh, usable)
-		x.beginAgain(usable)
-		x.mu.Unlock()
-		a.ks.Close()
+		x.endAttempt(a, a.err, usable).close()
 		return a.err
 	}
 	if a.path != "" && x.joinPair(a, host) {
@@ -328,7 +324,7 @@ func (x *socket) settle(a *attempt, host int) unix.Errno {
 	}
 	c, e := x.attach(host, a.ks)
 	if e != 0 {
-		x.endAttempt(a, e, failing)
+		x.endAttempt(a, e, failing).close()
 		return e
 	}
 	x.established(a, c, func() {})
@@ -348,8 +344,7 @@ func (x *socket) established(a *attempt, c *connection, ready func()) {
 	}
 	x.mu.Unlock()
 	if gone {
-		c.ks.Close()
-		c.k.close()
+		had{c.ks, c}.close()
 		return
 	}
 	ready()
@@ -395,10 +390,9 @@ func (x *socket) goOn(a *attempt, host int) {
 			return
 		}
 		x.pend(a.err)
-		x.endAttempt(a, a.err, spent)
 		// What it was filled with is unread: S is broken, for poll(2) and all
 		// calls, before it can be written.
-		c.k.close()
+		x.endAttempt(a, a.err, spent).close()
 		x.mu.Lock()
 		x.condition = failing // and not before, for who asks whether S still has the error
 		x.mu.Unlock()
@@ -430,16 +424,20 @@ func (x *socket) failAttempt(a *attempt, host int, e unix.Errno) {
 		condition = spent
 	}
 	x.pend(e)
-	x.endAttempt(a, e, condition)
+	x.endAttempt(a, e, condition).close()
 }
 
-// endAttempt ends an attempt that has failed, which S shows as its condition says, with x.op held. All who wait for it are told.
-func (x *socket) endAttempt(a *attempt, e unix.Errno, s condition) {
+// endAttempt ends an attempt that has failed, or is given up, with x.op held: S shows that as its condition says, and is as a new one
+// if it is usable. All who wait for it are told.
+func (x *socket) endAttempt(a *attempt, e unix.Errno, s condition) had {
 	x.mu.Lock()
+	defer x.mu.Unlock()
 	a.failed = e
-	x.leave(dead, s)
-	x.mu.Unlock()
-	a.ks.Close()
+	was := x.leave(dead, s)
+	if s == usable {
+		x.beginAgain(s)
+	}
+	return was
 }
 
 // attach gives S its other end.
@@ -493,8 +491,7 @@ func setSendBuffer(fd, size int) { unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.
 func (x *socket) beginAgain(s condition) {
 	if x.state == broken && x.connection != nil {
 		// Who has yet to show that closes it.
-		_, c := x.leave(fresh, s)
-		c.deliver()
+		x.leave(fresh, s).c.deliver()
 	}
 	x.state, x.condition, x.peer, x.untold = fresh, s, nil, nil
 	x.releasePort()

@@ -56,9 +56,9 @@ func (x *socket) newConnection(ks *spclient.NetSocket, fd int) *connection {
 }
 
 // leave takes from a socket what it has of a connection, of an attempt at one, or as a listener, with x.mu held: it is something
-// else from now on, unless no program holds it any more, and S is. The caller closes what it returns.
-func (x *socket) leave(to state, s condition) (ks *spclient.NetSocket, c *connection) {
-	ks, c = x.ks, x.connection
+// else from now on, unless no program holds it any more, and S is. The caller closes what it had.
+func (x *socket) leave(to state, s condition) had {
+	h := had{x.ks, x.connection}
 	if x.listener != nil {
 		x.listener.room.Broadcast()
 	}
@@ -67,7 +67,26 @@ func (x *socket) leave(to state, s condition) (ks *spclient.NetSocket, c *connec
 	if x.state != ended {
 		x.state, x.condition = to, s
 	}
-	return ks, c
+	return h
+}
+
+// had is what a socket has left, to be closed: the kernel's socket, and what was carried between K and that, or one in a kernel that is
+// lost.
+type had struct {
+	ks *spclient.NetSocket
+	c  *connection
+}
+
+// close closes what has not been closed yet. The kernel's socket is first: who sees by S that it has ended finds its port free.
+func (h had) close() {
+	if h.ks != nil {
+		h.ks.Close()
+	}
+	if h.c != nil {
+		h.c.ks.Close()
+		h.c.k.close()
+		h.c.deliver()
+	}
 }
 
 // shuts is for a connection of which the program is about to end directions, as shutdown(2) has them: when both have ended the
@@ -199,8 +218,7 @@ func (c *connection) finish() {
 		x.forget()
 	}
 	c.k.settle()
-	c.k.close()
-	c.deliver()
+	had{c.ks, c}.close()
 }
 
 // deliver says that nothing is left to carry.
@@ -266,8 +284,9 @@ func (c *connection) show() {
 	x.mu.Lock()
 	mine := x.connection == c
 	held := !hungUp || c.mayBeHeld()
+	was := had{c.ks, c}
 	if mine {
-		x.leave(broken, s)
+		was = x.leave(broken, s)
 		if after && !c.shut.write {
 			x.opts.Pending = unix.EPIPE
 		}
@@ -281,8 +300,7 @@ func (c *connection) show() {
 	default:
 		x.forget()
 	}
-	c.ks.Close()
-	c.deliver()
+	was.close()
 }
 
 // shown waits until S shows that its connection has broken, which is a moment after that is known. Then the socket has nothing of the

@@ -71,7 +71,13 @@ func (x *socket) giveUpConnection(t *trap) unix.Errno {
 	a, c := x.attempt, x.connection
 	x.mu.Unlock()
 	if a != nil && c == nil {
-		x.giveUpAttempt(a)
+		lastName := x.nameOf(a.ks)
+		x.mu.Lock()
+		x.lastName = lastName
+		x.mu.Unlock()
+		was := x.endAttempt(a, unix.ECONNRESET, usable) // S has nothing of it yet
+		a.ks.Abort()
+		was.close()
 		return 0
 	}
 	net := t.s.innerNet()
@@ -92,13 +98,12 @@ func (x *socket) giveUpConnection(t *trap) unix.Errno {
 	if a != nil {
 		a.failed, size = unix.ECONNRESET, a.size
 	}
-	_, c = x.leave(dead, failing) // until the program has another S
+	was := x.leave(dead, failing) // until the program has another S
 	x.untold = nil
 	x.mu.Unlock()
 	lastName := x.nameOf(c.ks)
 	c.ks.Abort()
-	c.k.close() // who waits in S has ECONNRESET
-	c.deliver()
+	was.close() // who waits in S has ECONNRESET
 	if size > 0 {
 		// The other S is to have what the program has seen of this one.
 		setSendBuffer(t.host, size)
@@ -120,16 +125,4 @@ func (x *socket) speak(t *trap, fd int) unix.Errno {
 	x.beginAgain(speaking)
 	x.mu.Unlock()
 	return 0
-}
-
-// giveUpAttempt gives up an attempt that only other threads wait for: S has nothing of it yet. x.op is held.
-func (x *socket) giveUpAttempt(a *attempt) {
-	lastName := x.nameOf(a.ks)
-	x.mu.Lock()
-	a.failed = unix.ECONNRESET
-	x.leave(fresh, usable)
-	x.lastName = lastName
-	x.beginAgain(usable)
-	x.mu.Unlock()
-	a.ks.Abort()
 }

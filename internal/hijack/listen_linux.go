@@ -122,12 +122,12 @@ func (t *trap) listen() {
 func (x *socket) stopListening(t *trap) unix.Errno {
 	x.mu.Lock()
 	lastName := x.lastName
-	ks, _ := x.leave(bound, spent)
+	was := x.leave(bound, spent)
 	x.mu.Unlock()
-	if ks != nil {
-		lastName = x.nameOf(ks)
-		ks.Close()
+	if was.ks != nil {
+		lastName = x.nameOf(was.ks)
 	}
+	was.close()
 	x.mu.Lock()
 	x.lastName = lastName
 	x.beginAgain(spent)
@@ -307,11 +307,9 @@ func (l *listener) deafen() {
 		x.mu.Unlock()
 		return
 	}
-	ks, _ := x.leave(bound, deaf)
+	was := x.leave(bound, deaf)
 	x.mu.Unlock()
-	if ks != nil {
-		ks.Close()
-	}
+	was.close()
 	if fd, ok := x.borrow(); ok {
 		unix.Shutdown(fd, unix.SHUT_RDWR)
 		x.s.empty(fd)

@@ -257,10 +257,10 @@ func (p *pair) breaks(s condition, show func(fd int)) {
 	if lastName != nil {
 		x.lastName = lastName
 	}
-	x.leave(broken, s)
+	was := x.leave(broken, s)
 	x.mu.Unlock()
 	p.withS(show)
-	p.ks.Close()
+	was.close()
 }
 
 // withS does something to S. While accept(2) has it nobody does for a moment.

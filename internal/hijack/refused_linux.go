@@ -25,7 +25,6 @@ func (t *trap) refused(a *attempt) bool {
 	x.mu.Lock()
 	x.untold = a
 	x.mu.Unlock()
-	a.ks.Close()
 	return true
 }
 
@@ -66,8 +65,9 @@ func (x *socket) showRefusal(t *trap) bool {
 		return false
 	}
 	x.mu.Lock()
-	x.leave(dead, speaking)
+	was := x.leave(dead, speaking)
 	x.mu.Unlock()
+	was.close()
 	return true
 }
 

@@ -272,22 +272,16 @@ func (x *socket) untrack() {
 func (x *socket) drop() {
 	x.sendsRest()
 	x.mu.Lock()
-	ks, c := x.leave(ended, spent)
+	was := x.leave(ended, spent)
 	k, path, p := x.k, x.path, x.pair
 	x.k, x.pair = nil, nil
 	x.untrack()
 	x.mu.Unlock()
-	if c != nil {
-		c.k.close()
-		c.deliver()
-	}
 	if k != nil {
 		k.close()
 	}
 	x.standIn.close()
-	if ks != nil {
-		ks.Close()
-	}
+	was.close()
 	if p != nil {
 		p.end()
 	}
