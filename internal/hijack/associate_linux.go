@@ -34,7 +34,7 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 		return x.dissociate(host, ks)
 	}
 	x.mu.Lock()
-	before, keeps := x.remote, x.keeps
+	before, keeps := x.remote, x.name.locked
 	x.mu.Unlock()
 	if before != nil && keeps&sysproxy.KeepAddress != 0 {
 		// NetBSD takes away what is to be its address to the next peer, too.
@@ -85,27 +85,20 @@ func (x *socket) associate(host int, sa []byte) unix.Errno {
 	return 0
 }
 
-// portAt is where in a sockaddr of either family the port is.
-const portAt = 2
-
 // dissociate is connect(2) to nobody. A socket keeps what it was bound to.
 func (x *socket) dissociate(host int, ks *spclient.NetSocket) unix.Errno {
 	x.mu.Lock()
-	k, keeps := x.k, x.keeps
+	k, keeps := x.k, x.name.locked
 	x.k, x.kKey, x.remote, x.peer = nil, "", nil, nil
 	x.association++
+	x.name.dissociate()
 	if x.state == connected {
-		x.state = bound
+		x.state = fresh
 	}
 	x.mu.Unlock()
 	disconnect(host)
 	if k != nil {
 		k.close()
-	}
-	if keeps&sysproxy.KeepPort == 0 {
-		x.mu.Lock()
-		x.state, x.local = fresh, x.boundTo()
-		x.mu.Unlock()
 	}
 	x.disconnectKernel(ks, keeps)
 	// Linux has it be bound to no interface either.

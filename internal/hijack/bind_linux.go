@@ -11,7 +11,6 @@ import (
 
 	"rumptools/internal/hijack/linuxsock"
 	"rumptools/internal/hijack/netview"
-	"rumptools/pkg/netbsd"
 	"rumptools/pkg/sysproxy"
 )
 
@@ -62,10 +61,7 @@ func (t *trap) bind() {
 			addr = name
 		}
 		x.mu.Lock()
-		x.local, x.keeps, x.portless = addr, x.keeps|askedFor(asked), false
-		if x.state == fresh {
-			x.state = bound
-		}
+		x.name.bind(addr, askedFor(asked))
 		x.mu.Unlock()
 		if x.opts.Type != unix.SOCK_STREAM {
 			x.sendsGroupsFrom(ks, addr)
@@ -84,36 +80,30 @@ func (x *socket) bindAnew() unix.Errno {
 		return 0 // the kernel says it
 	}
 	x.shown()
-	port := x.localPort()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch {
-	case x.state == bound && port == 0:
-		if x.ks != nil {
-			x.ks.Close()
-		}
-		x.state, x.ks, x.local = fresh, nil, nil
-	case x.state == bound || x.state == connecting || x.state == connected || x.state == listening,
+	case x.name.tenure == bound, x.state == connecting || x.state == connected || x.state == listening,
 		x.state == completed && x.peer != nil:
 		return unix.EINVAL
-	case x.local != nil && (x.ks != nil || x.keeps&sysproxy.KeepPort != 0):
-		return unix.EINVAL
+	case x.ks != nil && x.name.forNext() != nil:
+		x.ks.Close() // it has been bound to that
+		x.ks = nil
 	}
-	x.releasePort()
-	x.local = nil
+	x.name.unlock()
 	return 0
 }
 
 // askedFor is what is a socket's own of an address that it is bound to, which is Linux's: the rest the kernel chooses.
-func askedFor(sa []byte) (keeps int32) {
+func askedFor(sa []byte) (locked int32) {
 	ap, ok := linuxsock.Addr(sa)
 	if ok && !ap.Addr().IsUnspecified() {
-		keeps |= sysproxy.KeepAddress
+		locked |= sysproxy.KeepAddress
 	}
 	if ok && ap.Port() != 0 {
-		keeps |= sysproxy.KeepPort
+		locked |= sysproxy.KeepPort
 	}
-	return keeps
+	return locked
 }
 
 // listened is EADDRINUSE when another socket listens at an address that this one has, or is to
@@ -163,15 +153,12 @@ func (x *socket) clashes(sa []byte) bool {
 			continue
 		}
 		y.mu.Lock()
-		local, listens := y.local, y.state == listening
+		name, listens := y.name, y.state == listening
 		y.mu.Unlock()
-		if local == nil {
+		if name.port() != ap.Port() {
 			continue
 		}
-		their, ok := linuxsock.Addr(y.linuxAddr(local))
-		if !ok || their.Port() != ap.Port() {
-			continue
-		}
+		their, _ := linuxsock.Addr(y.linuxAddr(name.sa))
 		y.optMu.Lock()
 		theirAddr, theirPort := y.opts.SharesPort()
 		theirDevice := y.opts.Device()
@@ -199,16 +186,8 @@ func portOf(sa []byte) uint16 {
 // localPort is the port that the socket was bound to, or 0.
 func (x *socket) localPort() uint16 {
 	x.mu.Lock()
-	local := x.local
-	x.mu.Unlock()
-	if local == nil {
-		return 0
-	}
-	sa, err := netbsd.ParseSockaddr(x.s.machine, local)
-	if err != nil {
-		return 0
-	}
-	return sa.Port()
+	defer x.mu.Unlock()
+	return x.name.port()
 }
 
 // hasPort tells whether it is of TCP or UDP.

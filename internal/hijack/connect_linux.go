@@ -3,14 +3,12 @@
 package hijack
 
 import (
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/linuxsock"
 	"rumptools/pkg/spclient"
-	"rumptools/pkg/sysproxy"
 )
 
 // attempt is a connect in the kernel.
@@ -245,6 +243,7 @@ func (x *socket) attemptTo(addr []byte) (a *attempt, e unix.Errno) {
 	a = &attempt{ks: ks, peer: x.linuxAddr(addr), done: make(chan struct{})}
 	x.mu.Lock()
 	x.state, x.attempt = connecting, a
+	x.name.begin()
 	x.mu.Unlock()
 	// Mostly it is over at once; for what is not a goroutine waits.
 	if !dialed {
@@ -494,39 +493,5 @@ func (x *socket) beginAgain(s condition) {
 		x.leave(fresh, s).c.deliver()
 	}
 	x.state, x.condition, x.peer, x.untold = fresh, s, nil, nil
-	x.releasePort()
-	switch {
-	case x.local != nil && x.keeps&sysproxy.KeepPort != 0:
-		x.state, x.lastName = bound, nil
-	case x.local != nil:
-		x.state = bound
-	case x.lastName != nil:
-		// It shows the port, which it has no longer.
-		port := x.lastName[2:4]
-		x.lastName = x.noAddr()
-		copy(x.lastName[2:], port)
-	}
-}
-
-// releasePort gives up a port that Linux has chosen, with x.mu held, unless the socket has been bound since. getsockname(2) tells it
-// all the same.
-func (x *socket) releasePort() {
-	if sa := x.linuxAddr(x.local); x.ks == nil && portOf(sa) != 0 && x.keeps&sysproxy.KeepPort == 0 {
-		x.local = x.boundTo()
-		if x.lastName == nil {
-			x.lastName = sa
-		}
-	}
-}
-
-// boundTo is what stays of the address that the socket was bound to when it is connected, or listens, no more, with x.mu held: what
-// bind(2) has named of it, NetBSD's, nil when that is nothing.
-func (x *socket) boundTo() []byte {
-	switch {
-	case x.keeps&sysproxy.KeepPort != 0:
-		return x.local
-	case x.keeps&sysproxy.KeepAddress != 0:
-		return slices.Concat(x.local[:portAt], []byte{0, 0}, x.local[portAt+2:])
-	}
-	return nil
+	x.name.disconnect()
 }

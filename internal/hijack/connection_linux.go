@@ -63,7 +63,7 @@ func (x *socket) leave(to state, s condition) had {
 		x.listener.room.Broadcast()
 	}
 	x.ks, x.connection, x.attempt, x.listener = nil, nil, nil, nil
-	x.releasePort()
+	x.name.end()
 	if x.state != ended {
 		x.state, x.condition = to, s
 	}
@@ -92,7 +92,8 @@ func (h had) close() {
 // shuts is for a connection of which the program is about to end directions, as shutdown(2) has them: when both have ended the
 // kernel's socket is closed, and the program may still have S, and ask for its name.
 func (c *connection) shuts(how int) {
-	x, lastName, ended := c.x, c.x.nameOf(c.ks), c.k.hasEnded()
+	x, ended := c.x, c.k.hasEnded()
+	x.sockname()
 	x.mu.Lock()
 	if x.state != connected || x.connection != c {
 		x.mu.Unlock()
@@ -100,9 +101,6 @@ func (c *connection) shuts(how int) {
 	}
 	c.heard = c.heard || ended && !c.shut.read
 	c.shut.add(how)
-	if c.shut.write {
-		x.lastName = lastName
-	}
 	both := c.shut.write && (c.shut.read || ended)
 	x.mu.Unlock()
 	if both {
@@ -235,15 +233,11 @@ func (c *connection) reset(e unix.Errno) {
 		e = unix.ECONNRESET
 	}
 	x := c.x
-	lastName := x.nameOf(c.ks)
 	// The program may give the connection up at any time: what it is then is not broken.
 	x.optMu.Lock()
 	x.mu.Lock()
 	if x.connection == c {
 		x.opts.Pending = e
-		if lastName != nil {
-			x.lastName = lastName
-		}
 		if x.state == connected {
 			x.state = broken
 		}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -34,8 +33,6 @@ type datagrams struct {
 	lastSent  []byte // what was sent last, and to whom, if errors are queued
 	lastTo    []byte
 	remote    []byte // whom it is connected to, NetBSD's address
-	keeps     int32  // what bind(2) has asked for of the address: sysproxy.KeepAddress, KeepPort
-	portless  bool   // it has an address and no port, and NetBSD's socket neither
 	shut      shut
 	// association counts whom it has been connected to, and to nobody; drained is the one since which
 	// all that had come before has been read, draining the one since which so many bytes have been.
@@ -299,7 +296,7 @@ func (x *socket) sendDatagram(data, to []byte, flags int32, out linuxsock.Outgoi
 // trySend is sendDatagram with the kernel's own errors.
 func (x *socket) trySend(data, to []byte, flags int32, out linuxsock.Outgoing) (int, unix.Errno) {
 	x.mu.Lock()
-	ks, state, local, remote, portless := x.ks, x.state, x.local, x.remote, x.portless
+	ks, state, name, remote := x.ks, x.state, x.name, x.remote
 	x.mu.Unlock()
 	if ks == nil {
 		return 0, unix.EBADF
@@ -307,9 +304,7 @@ func (x *socket) trySend(data, to []byte, flags int32, out linuxsock.Outgoing) (
 	if to == nil && state != connected {
 		return 0, unix.EDESTADDRREQ
 	}
-	if portless {
-		x.takePort(ks)
-	}
+	x.takePort(ks)
 	receiver := to
 	if to == nil {
 		receiver = remote
@@ -331,10 +326,7 @@ func (x *socket) trySend(data, to []byte, flags int32, out linuxsock.Outgoing) (
 	}
 	if x.rawPacket() {
 		dst, _ := linuxsock.Addr(x.linuxAddr(receiver))
-		var src netip.AddrPort
-		if local != nil {
-			src, _ = linuxsock.Addr(x.linuxAddr(local))
-		}
+		src, _ := linuxsock.Addr(x.linuxAddr(name.sa))
 		x.optMu.Lock()
 		packet, e := x.opts.ToRaw(x.s.machine, src.Addr(), dst.Addr(), out, data)
 		x.optMu.Unlock()

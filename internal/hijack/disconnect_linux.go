@@ -70,11 +70,8 @@ func (x *socket) giveUpConnection(t *trap) unix.Errno {
 	x.mu.Lock()
 	a, c := x.attempt, x.connection
 	x.mu.Unlock()
+	x.sockname() // its port is told afterwards, too
 	if a != nil && c == nil {
-		lastName := x.nameOf(a.ks)
-		x.mu.Lock()
-		x.lastName = lastName
-		x.mu.Unlock()
 		was := x.endAttempt(a, unix.ECONNRESET, usable) // S has nothing of it yet
 		a.ks.Abort()
 		was.close()
@@ -101,16 +98,12 @@ func (x *socket) giveUpConnection(t *trap) unix.Errno {
 	was := x.leave(dead, failing) // until the program has another S
 	x.untold = nil
 	x.mu.Unlock()
-	lastName := x.nameOf(c.ks)
 	c.ks.Abort()
 	was.close() // who waits in S has ECONNRESET
 	if size > 0 {
 		// The other S is to have what the program has seen of this one.
 		setSendBuffer(t.host, size)
 	}
-	x.mu.Lock()
-	x.lastName = lastName
-	x.mu.Unlock()
 	return x.speak(t, fd)
 }
 

@@ -23,6 +23,7 @@
 // What a stream has by its state is a struct: an attempt, a connection (or a pair), a listener. Whatever ends one of them takes it
 // from the socket by one function (leave), which sets what the socket is then, and what S is. So what still goes on for it
 // finds that it is not the socket's any more.
+// What a socket is called, and what of that it has, is a type of its own (name).
 //
 // Datagrams: S is a UDP socket in a network namespace of the supervisor's, and K another, that sends to it what comes (inner).
 // Where there may be no such namespace, and for raw sockets, S is a local one that is bound to a path, too, and each

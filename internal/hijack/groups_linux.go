@@ -28,7 +28,7 @@ func (x *socket) wayToGroups(ks *spclient.NetSocket, to []byte) {
 		return
 	}
 	x.mu.Lock()
-	local, _ := linuxsock.Addr(x.linuxAddr(x.local))
+	local, _ := linuxsock.Addr(x.linuxAddr(x.name.sa))
 	x.mu.Unlock()
 	x.optMu.Lock()
 	defer x.optMu.Unlock()

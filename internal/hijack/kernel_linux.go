@@ -18,9 +18,9 @@ func (x *socket) kernel() (*spclient.NetSocket, unix.Errno) {
 	x.making.Lock()
 	defer x.making.Unlock()
 	x.mu.Lock()
-	ks, was := x.ks, x.state
+	ks, state, name := x.ks, x.state, x.name.forNext()
 	x.mu.Unlock()
-	if was == ended {
+	if state == ended {
 		return nil, unix.EBADF
 	}
 	if ks != nil && !ks.Lost() {
@@ -37,15 +37,11 @@ func (x *socket) kernel() (*spclient.NetSocket, unix.Errno) {
 		ks.Close()
 		return nil, e
 	}
-	x.mu.Lock()
-	again := x.ks != nil
-	local := x.local
-	x.mu.Unlock()
-	if (again || was == bound) && local != nil {
+	if name != nil {
 		// In the place of one that was lost with its kernel, or listened;
 		// connections of its may still have the address.
 		x.s.conn.SetsockoptInt(x.s.ctx, ks.FD(), netbsd.SOL_SOCKET, netbsd.SO_REUSEADDR, 1)
-		if err := ks.Bind(local); err != nil {
+		if err := ks.Bind(name); err != nil {
 			ks.Close()
 			return nil, linuxsock.Errno(err)
 		}
@@ -100,7 +96,7 @@ func (x *socket) dial(addr []byte) (b begun, e unix.Errno) {
 	x.making.Lock()
 	defer x.making.Unlock()
 	x.mu.Lock()
-	simple := x.ks == nil && x.local == nil && x.state != ended
+	simple := x.ks == nil && x.name.forNext() == nil && x.state != ended
 	x.mu.Unlock()
 	if !simple {
 		return begun{}, 0

@@ -15,6 +15,7 @@ import (
 	"rumptools/internal/seeded"
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
+	"rumptools/pkg/sysproxy"
 )
 
 // A listener L is one of the host's, too: bound to a path, so that its queue, poll(2)
@@ -69,16 +70,16 @@ func (t *trap) listen() {
 	case state == listening:
 		t.done(0, linuxsock.Errno(l.listenKernel(ks)))
 		return
-	case state != fresh && state != bound, x.barred(client):
+	case state != fresh, x.barred(client):
 		t.fail(unix.EINVAL)
 		return
 	}
 	x.mu.Lock()
-	unusable, local := x.condition != usable, x.local
+	unusable, name := x.condition != usable, x.name
 	x.mu.Unlock()
-	if local != nil {
+	if name.tenure == bound {
 		// Another may listen since this one was bound.
-		if e := x.listened(x.linuxAddr(local)); e != 0 {
+		if e := x.listened(x.linuxAddr(name.sa)); e != 0 {
 			t.fail(e)
 			return
 		}
@@ -106,6 +107,7 @@ func (t *trap) listen() {
 		x.mu.Lock()
 		x.state, x.listener = listening, l
 		x.roles |= server
+		x.name.begin()
 		l.path = x.path
 		x.mu.Unlock()
 		x.s.ends.listener(t.host, heard{x.whenGone(), func() bool { return l.children.Load() > 0 }})
@@ -120,18 +122,12 @@ func (t *trap) listen() {
 // that nobody has accepted are reset. On Linux it is as one that has an address only then, and so the program gets such an S, unless
 // another process has L, too. x.op is held.
 func (x *socket) stopListening(t *trap) unix.Errno {
+	x.sockname() // its port is told afterwards, too
 	x.mu.Lock()
-	lastName := x.lastName
-	was := x.leave(bound, spent)
-	x.mu.Unlock()
-	if was.ks != nil {
-		lastName = x.nameOf(was.ks)
-	}
-	was.close()
-	x.mu.Lock()
-	x.lastName = lastName
+	was := x.leave(fresh, spent)
 	x.beginAgain(spent)
 	x.mu.Unlock()
+	was.close()
 	e := errnoOf(unix.Shutdown(t.host, unix.SHUT_RD))
 	if e == 0 {
 		x.s.empty(t.host)
@@ -307,7 +303,7 @@ func (l *listener) deafen() {
 		x.mu.Unlock()
 		return
 	}
-	was := x.leave(bound, deaf)
+	was := x.leave(fresh, deaf)
 	x.mu.Unlock()
 	was.close()
 	if fd, ok := x.borrow(); ok {
@@ -326,6 +322,9 @@ func (l *listener) publish(c, ks *spclient.NetSocket) bool {
 	x.optMu.Unlock()
 	y := &socket{s: x.s, opts: opts, state: connected, ks: c}
 	y.arrival, y.roles = &arrival{l: l, from: ks, givenBack: -1}, client
+	x.mu.Lock()
+	y.name.locked = x.name.locked & sysproxy.KeepAddress
+	x.mu.Unlock()
 	y.standIn = newLocal(y)
 	if ap, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		y.peer = linuxsock.Sockaddr(ap.AddrPort(), x.opts.Domain)

@@ -67,7 +67,7 @@ func TestDeafen(t *testing.T) {
 	if len(sup.offered) > 0 || !y.isEnded() || l.children.Load() != 0 {
 		t.Errorf("it is known: %d, ended %v, %d children", len(sup.offered), y.isEnded(), l.children.Load())
 	}
-	if x.condition != deaf || x.state != bound {
+	if x.condition != deaf || x.state != fresh {
 		t.Errorf("state %d, condition %d", x.state, x.condition)
 	}
 }

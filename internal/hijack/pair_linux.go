@@ -252,11 +252,7 @@ func (p *pair) reset() {
 func (p *pair) breaks(s condition, show func(fd int)) {
 	x := p.x
 	x.pend(unix.ECONNRESET)
-	lastName := x.nameOf(p.ks)
 	x.mu.Lock()
-	if lastName != nil {
-		x.lastName = lastName
-	}
 	was := x.leave(broken, s)
 	x.mu.Unlock()
 	p.withS(show)

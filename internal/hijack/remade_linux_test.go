@@ -36,7 +36,7 @@ func TestRemadeStops(t *testing.T) {
 		s:    &supervisor{ctx: t.Context(), conn: conn, machine: conn.Machine(), say: t.Logf},
 		opts: &linuxsock.Socket{Domain: unix.AF_INET, Type: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP},
 		// As leave makes it.
-		state: bound, local: netbsd.SockaddrIn(netip.MustParseAddrPort("10.0.0.1:80")),
+		name: name{tenure: bound, sa: netbsd.SockaddrIn(netip.MustParseAddrPort("10.0.0.1:80"))},
 	}
 	remade := make(chan unix.Errno)
 	go func() {
@@ -68,7 +68,7 @@ func TestRemadeStopped(t *testing.T) {
 			return
 		case netbsd.SYS_bind:
 			x.mu.Lock()
-			x.leave(bound, spent)
+			x.leave(fresh, spent)
 			x.mu.Unlock()
 		case netbsd.SYS_listen:
 			t.Error("it listens")
@@ -76,9 +76,9 @@ func TestRemadeStopped(t *testing.T) {
 		call.Reply(0, 0)
 	})
 	x = &socket{
-		s:     &supervisor{ctx: t.Context(), conn: conn, machine: conn.Machine(), say: t.Logf},
-		opts:  &linuxsock.Socket{Domain: unix.AF_INET, Type: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP},
-		state: bound, local: netbsd.SockaddrIn(netip.MustParseAddrPort("10.0.0.1:80")),
+		s:    &supervisor{ctx: t.Context(), conn: conn, machine: conn.Machine(), say: t.Logf},
+		opts: &linuxsock.Socket{Domain: unix.AF_INET, Type: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP},
+		name: name{tenure: bound, sa: netbsd.SockaddrIn(netip.MustParseAddrPort("10.0.0.1:80"))},
 	}
 	l := &listener{x: x, room: sync.NewCond(&x.mu), backlog: 5}
 	x.listener = l

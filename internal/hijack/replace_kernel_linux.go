@@ -55,7 +55,7 @@ func (x *socket) inPlaceOf(old, ks *spclient.NetSocket, local []byte) unix.Errno
 	if x.state == ended {
 		return unix.EBADF
 	}
-	x.ks, x.portless = ks, local == nil && x.keeps&sysproxy.KeepAddress != 0
+	x.ks = ks
 	return 0
 }
 
@@ -84,11 +84,15 @@ func (x *socket) takeAddress(ks, from *spclient.NetSocket, local []byte) unix.Er
 // takePort has the kernel's socket get a port, and its address, if it has been left without.
 func (x *socket) takePort(ks *spclient.NetSocket) {
 	x.mu.Lock()
-	local, portless := x.local, x.portless
-	x.portless = false
+	name := x.name
 	x.mu.Unlock()
-	if portless {
-		ks.Bind(local)
+	if name.tenure != portless || ks.Bind(name.sa) != nil {
+		return
+	}
+	if sa, err := ks.Getsockname(); err == nil {
+		x.mu.Lock()
+		x.name.bind(sa, 0)
+		x.mu.Unlock()
 	}
 }
 

@@ -18,8 +18,7 @@ import (
 type state int
 
 const (
-	fresh      state = iota // as socket(2) made it, or after a connect that failed
-	bound                   // has a local address
+	fresh      state = iota // as socket(2) made it, or bind(2), or after a connect that failed
 	connecting              // a connect goes on
 	connected
 	broken    // was connected
@@ -65,9 +64,8 @@ type socket struct {
 	tracked  int32  // S, with ends, or 0
 	replaced int    // how often the program got another S in its place
 
-	local    []byte // the address that it was bound to, NetBSD's
-	lastName []byte // the address that it had when it broke, or ended, Linux's
-	peer     []byte // the address of the other side, Linux's, when it is known
+	name name
+	peer []byte // the address of the other side, Linux's, when it is known
 
 	stream
 	datagrams
@@ -386,38 +384,17 @@ func (x *socket) rawPacket() bool {
 // getsockname is getsockname(2).
 func (t *trap) getsockname() {
 	x := t.sock
-	x.mu.Lock()
-	ks, sa, local := x.ks, x.lastName, x.local
-	x.mu.Unlock()
-	if sa == nil && local != nil {
-		// After a connect that failed, or when it listens no more, it has the address that it was bound to.
-		sa = x.linuxAddr(local)
+	name, e := x.sockname()
+	if e != 0 {
+		t.fail(e)
+		return
 	}
-	if ks != nil {
-		b, err := ks.Getsockname()
-		switch e := linuxsock.Errno(err); e {
-		case 0:
-			x.mu.Lock()
-			if x.portless {
-				b = x.local
-			}
-			x.mu.Unlock()
-			sa = x.linuxAddr(b)
-		case unix.EINVAL, unix.EBADF:
-			// The connection has just been reset.
-			x.mu.Lock()
-			sa = x.lastName
-			x.mu.Unlock()
-		default:
-			t.fail(e)
-			return
-		}
-		if x.ping() {
-			binary.BigEndian.PutUint16(sa[2:], x.pingID) // its port
-		}
-	}
-	if sa == nil {
+	sa := x.linuxAddr(name)
+	switch {
+	case sa == nil:
 		sa = x.noAddr()
+	case x.ping():
+		binary.BigEndian.PutUint16(sa[portAt:], x.pingID) // its port
 	}
 	t.done(0, t.putSockaddr(t.Args[1], t.Args[2], sa))
 }
@@ -450,15 +427,6 @@ func (x *socket) linuxAddr(sa []byte) []byte {
 		}
 	}
 	return b
-}
-
-// nameOf is the address, Linux's, that a socket of the kernel's has, or nil.
-func (x *socket) nameOf(ks *spclient.NetSocket) []byte {
-	sa, err := ks.Getsockname()
-	if err != nil {
-		return nil
-	}
-	return x.linuxAddr(sa)
 }
 
 // noAddr is the address of a socket that has none.

@@ -106,6 +106,35 @@ said("the port is as before", lambda: s.getsockname()[1] == port)
 said("bind", lambda: s.bind((HOST, 0)))
 s.close()
 
+# A stream is called what it was after all that, also if nobody has that port any more.
+for chosen in False, True:
+    what = "a listener with an address" if chosen else "a listener"
+    s = bound()[0] if chosen else socket.socket()
+    s.listen()
+    name = s.getsockname()
+    said(f"{what}: to nobody", lambda: nobody(s))
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    said(f"{what}: the name is as before", lambda: s.getsockname() == name)
+    other = socket.socket()
+    said(f"{what}: another's bind", lambda: other.bind(name))
+    said(f"{what}: bind to that", lambda: s.bind(name))
+    said(f"{what}: then", lambda: s.getsockname() == ("0.0.0.0", name[1]))
+    s.close()
+    other.close()
+for accepted in False, True:
+    what = "accepted" if accepted else "connected"
+    ends = connection()
+    s, peer = ends[accepted], ends[not accepted]
+    name = s.getsockname()
+    reset(peer)
+    awaits(s, 0)
+    said(f"{what}: the name is as before", lambda: s.getsockname() == name)
+    said(f"{what}: to nobody", lambda: nobody(s))
+    said(f"{what}: its address", lambda: s.getsockname()[0])
+    said(f"{what}: the port is as before", lambda: s.getsockname()[1] == name[1])
+    s.close()
+
 # Who reads no more is told of a reset nevertheless.
 for how in "SO_ERROR", "recv":
     s, peer = connection()

@@ -162,6 +162,12 @@ class Walk:
     def getpeername(self, name, s):
         self.call(f"{name} peer", lambda: self.ports.get(s.getpeername()[1], "a port"))
 
+    def getsockname(self, name, s):
+        def address():
+            host, port = s.getsockname()[:2]
+            return f"{host} {port and self.ports.get(port, 'a port')}"
+        self.call(f"{name} name", address)
+
     def error(self, name, s):
         self.call(f"{name} SO_ERROR", lambda: errno.errorcode.get(s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), 0))
 
@@ -232,7 +238,8 @@ class Streams(Walk):
     choice = [
         (bind, 6), (Walk.bind_again, 3), (listen, 11), (Walk.connect, 16), (connect_nowhere, 4), (Walk.connect_nobody, 3),
         (accept, 16), (connect_and_accept, 6), (Walk.send, 16), (Walk.recv, 17), (Walk.recvmsg, 2), (shutdown, 8),
-        (Walk.close, 7), (Walk.dup, 2), (linger, 3), (Walk.getpeername, 4), (Walk.error, 4), (listens, 1),
+        (Walk.close, 7), (Walk.dup, 2), (linger, 3), (Walk.getpeername, 4), (Walk.getsockname, 6), (Walk.error, 4),
+        (listens, 1),
     ]
     not_over = [shutdown, Walk.bind_again, Walk.getpeername, Walk.connect_nobody]
 
@@ -267,12 +274,6 @@ class Datagrams(Walk):
             how = self.random.choice([socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR])
             self.call(f"{name} shutdown {('RD', 'WR', 'RDWR')[how]}", lambda: s.shutdown(how))
 
-    def getsockname(self, name, s):
-        def address():
-            host, port = s.getsockname()[:2]
-            return f"{host} {port and self.ports.get(port, 'a port')}"
-        self.call(f"{name} name", address)
-
     def reuse(self, name, s):
         self.call(f"{name} reuse", lambda: s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1))
 
@@ -281,7 +282,7 @@ class Datagrams(Walk):
 
     choice = [
         (bind, 10), (Walk.bind_again, 4), (Walk.connect, 14), (Walk.connect_nobody, 5), (sendto, 18), (send, 14), (recvfrom, 14),
-        (Walk.recv, 10), (Walk.recvmsg, 3), (getsockname, 5), (Walk.getpeername, 4), (Walk.error, 5), (shutdown, 3), (Walk.close, 6),
+        (Walk.recv, 10), (Walk.recvmsg, 3), (Walk.getsockname, 5), (Walk.getpeername, 4), (Walk.error, 5), (shutdown, 3), (Walk.close, 6),
         (Walk.dup, 3), (reuse, 3), (reuse_port, 2),
     ]
 
