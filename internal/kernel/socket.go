@@ -98,3 +98,12 @@ type Domain interface {
 // AddDomain registers an address family (AF_*). It must be called before the
 // kernel serves.
 func (k *Kernel) AddDomain(family int32, d Domain) { k.domains[family] = d }
+
+// Domain gives an address family, EAFNOSUPPORT when there is none.
+func (k *Kernel) Domain(family int32) (Domain, error) {
+	d, ok := k.domains[family]
+	if !ok {
+		return nil, netbsd.EAFNOSUPPORT
+	}
+	return d, nil
+}

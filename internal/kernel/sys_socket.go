@@ -96,9 +96,9 @@ func sockMode(flags int32) (int32, bool) {
 
 func sysSocket(c *Call) (uint64, error) {
 	family, typ, proto := c.args.Int(), c.args.Int(), c.args.Int()
-	d, ok := c.k.domains[family]
-	if !ok {
-		return 0, netbsd.EAFNOSUPPORT
+	d, err := c.k.Domain(family)
+	if err != nil {
+		return 0, err
 	}
 	s, err := d.Socket(c, typ&^sockFlags, proto)
 	if err != nil {
@@ -138,9 +138,9 @@ func (c *Call) dial(fd int32) error {
 
 func sysSocketpair(c *Call) (uint64, error) {
 	family, typ, proto, addr := c.args.Int(), c.args.Int(), c.args.Int(), c.args.Ptr()
-	d, ok := c.k.domains[family]
-	if !ok {
-		return 0, netbsd.EAFNOSUPPORT
+	d, err := c.k.Domain(family)
+	if err != nil {
+		return 0, err
 	}
 	a, b, err := d.Pair(c, typ&^sockFlags, proto)
 	if err != nil {
