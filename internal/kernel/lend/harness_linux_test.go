@@ -295,6 +295,26 @@ type stream struct {
 	engine  atomic.Bool // all goes through it
 	release atomic.Int32
 	heard   atomic.Bool // the peer's end
+	back    atomic.Bool // something may be kept back (Nagle's algorithm)
+	lost    atomic.Bool // it was when the connection was closed
+}
+
+// Send implements [lend.Stream].
+func (s *stream) Send(src lend.Source) (int, error) {
+	s.back.Store(true)
+	return s.Stream.Send(src)
+}
+
+// Push implements [lend.Stream].
+func (s *stream) Push() {
+	s.back.Store(false)
+	s.Stream.Push()
+}
+
+// Close implements [lend.Stream].
+func (s *stream) Close() {
+	s.lost.Store(s.back.Load())
+	s.Stream.Close()
 }
 
 // Recv implements [lend.Stream].

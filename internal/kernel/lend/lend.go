@@ -27,7 +27,8 @@ type Stream interface {
 	// half).
 	EndSend()
 	// Close ends both directions, as Linux does when a program closes its socket: what the program sent still leaves, but the
-	// connection is reset if something has come in that Recv has not given, or comes later.
+	// connection is reset if something has come in that Recv has not given, or comes later. A reset drops what Push
+	// would have had leave.
 	Close()
 	// Corked reports whether nothing but full segments is to leave (TCP_CORK).
 	Corked() bool

@@ -562,6 +562,9 @@ func (l *Loan) finishUp() {
 	}
 	switch {
 	case l.hup:
+		// What comes in at this moment resets the connection, as it does on Linux, but there all has left by then
+		// that the program has written.
+		l.stream.Push()
 		l.stream.Close()
 	case !l.sent:
 		l.stream.EndSend()

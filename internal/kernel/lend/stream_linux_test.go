@@ -181,6 +181,11 @@ func TestCloseDelivers(t *testing.T) {
 				readsEnd(t, b, p[:size], io.EOF)
 				must(t, <-done)
 				a.endsWith(lend.Closed)
+				// What comes in at the last moment resets the connection, about one in hundreds when the other end
+				// writes without end, and takes along what has not left.
+				if a.stream.lost.Load() {
+					t.Error("something may have been kept back")
+				}
 				if other, ok := b.(*lent); ok {
 					must(t, other.Close())
 					other.endsWith(lend.Closed)
