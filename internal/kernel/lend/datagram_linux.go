@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"syscall"
 	"unsafe"
@@ -205,13 +206,13 @@ func (d *datagrams) handle(bits uint32) (n int) {
 		d.end(Revoked, nil)
 		return 0
 	case bits&taken != 0:
-		if d.up(maxUp * turnDatagram); !l.over {
+		if d.up(math.MaxInt, maxUp); !l.over {
 			d.end(Revoked, nil)
 		}
 		return 0
 	}
 	if bits&(hostIn|hostErr|hostHup) != 0 {
-		n += d.up(turnBytes)
+		n += d.up(turnBytes, math.MaxInt)
 	}
 	if bits&(streamIn|streamBad|hostOut) != 0 && !l.over {
 		n += d.down(bits&hostOut != 0)
@@ -413,14 +414,14 @@ func (d *datagrams) send(fd int, g *Datagram) syscall.Errno {
 	return e
 }
 
-// up sends what the program has sent.
-func (d *datagrams) up(limit int) (n int) {
+// up sends what the program has sent, for about so many bytes of a turn, and at most so many datagrams.
+func (d *datagrams) up(turn, most int) (n int) {
 	if d.peer == nil && d.labels == nil {
 		return 0
 	}
 	buf := buffers.Get().(*[keep]byte)
 	defer buffers.Put(buf)
-	for n < limit {
+	for ; n < turn && most > 0; most-- {
 		m, e := recvfrom(d.l.fd, buf[:], 0)
 		switch e {
 		case 0:
@@ -453,7 +454,7 @@ func (d *datagrams) up(limit int) (n int) {
 // before comes first.
 func (d *datagrams) finish() {
 	d.closed = true
-	d.up(maxUp * turnDatagram)
+	d.up(math.MaxInt, maxUp)
 	d.end(Closed, nil)
 }
 

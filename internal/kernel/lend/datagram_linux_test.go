@@ -692,3 +692,53 @@ func TestManyDatagrams(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// counted counts what is sent.
+type counted struct {
+	lend.Datagrams
+	sent atomic.Int32
+}
+
+// Send implements [lend.Datagrams].
+func (c *counted) Send(p []byte) error {
+	c.sent.Add(1)
+	return c.Datagrams.Send(p)
+}
+
+// When a loan is taken back, or S closed, all is sent first that S has sent, whatever the size of the datagrams.
+func TestDatagramsTakenBack(t *testing.T) {
+	for _, closed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("closed: %v", closed), func(t *testing.T) {
+			h := newHost(t)
+			b := h.borrow()
+			_, name := h.udp()
+			b.connect(name)
+			if unix.SetsockoptInt(b.s, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 8<<20) != nil {
+				must(t, unix.SetsockoptInt(b.s, unix.SOL_SOCKET, unix.SO_SNDBUF, 8<<20))
+			}
+			sent := 0
+			for sent < lend.MaxUp && unix.Send(b.s, make([]byte, 4000), unix.MSG_DONTWAIT) == nil {
+				sent++
+			}
+			k, err := unix.FcntlInt(uintptr(b.k), unix.F_DUPFD_CLOEXEC, 0)
+			must(t, err)
+			var c *counted
+			loan, err := h.pump.NewDatagramLoan(k, false, func(notify func(lend.Events)) (lend.Datagrams, error) {
+				s, err := b.so.(kernel.DatagramLender).LendDatagrams(notify)
+				c = &counted{Datagrams: s}
+				return c, err
+			}, func(how lend.End, err error) { b.ended <- ending{how, err} }, func() {})
+			must(t, err)
+			loan.TakeBack(closed) // what begins then is the end
+			loan.Start()
+			if closed {
+				b.endsWith(lend.Closed, nil)
+			} else {
+				b.endsWith(lend.Revoked, nil)
+			}
+			if n := int(c.sent.Load()); n != sent {
+				t.Errorf("%d datagrams of %d have been sent", n, sent)
+			}
+		})
+	}
+}
