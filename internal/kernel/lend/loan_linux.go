@@ -102,6 +102,9 @@ func (p *Pump) NewLoan(fd int, seed bool, open func(*Loan) (Stream, error), ende
 	l.stream = s
 	if err := p.add(l, watched); err != nil {
 		s.Release()
+		// Who has notified it of what waits for it to be done would wait for ever.
+		l.over = true
+		l.run()
 		return nil, err
 	}
 	return l, nil

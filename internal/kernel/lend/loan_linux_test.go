@@ -460,3 +460,31 @@ func TestHints(t *testing.T) {
 		t.Errorf("%d and %d bytes wait in a loan that has ended", in, out)
 	}
 }
+
+// Who changes the cork of a connection while a loan of it fails does not wait for that.
+func TestFlushWithoutLoan(t *testing.T) {
+	h := newHost(t)
+	pump := newPump(t)
+	pump.Close()
+	client, _ := h.connection()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	flushed := make(chan struct{})
+	_, err = pump.NewLoan(pair[1], false, func(l *lend.Loan) (lend.Stream, error) {
+		go func() {
+			l.Notify(lend.Flush)
+			close(flushed)
+		}()
+		return client.(kernel.Lender).Lend(l)
+	}, func(lend.End, error) { t.Error("it has ended") }, func() { t.Error("it is closed") })
+	if err != lend.ErrPump {
+		t.Error(err)
+	}
+	select {
+	case <-flushed:
+	case <-time.After(patience):
+		t.Fatal("who waits for what has been written does so for ever")
+	}
+}
