@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -486,5 +487,31 @@ func TestFlushWithoutLoan(t *testing.T) {
 	case <-flushed:
 	case <-time.After(patience):
 		t.Fatal("who waits for what has been written does so for ever")
+	}
+}
+
+// What notifies a loan that has ended, as a timer may, is done with, also when the pump has ended.
+func TestHintsAfterTheEnd(t *testing.T) {
+	h := newHost(t)
+	a, b := h.ends(how{})
+	carry(t, a, b, noise(1000))
+	must(t, a.Close())
+	must(t, b.Close())
+	a.endsWith(lend.Closed)
+	b.endsWith(lend.Closed)
+	h.pump.Close()
+	eventually(t, "the pump ends", h.pump.Over)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 4 * runtime.GOMAXPROCS(0) {
+			a.loan.Notify(lend.Readable)
+			a.loan.Notify(lend.Flush)
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatal("a notification is not done with")
 	}
 }

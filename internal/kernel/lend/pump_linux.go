@@ -66,6 +66,7 @@ func (p *Pump) worker() {
 	for {
 		for w.first == nil {
 			if w.closed {
+				w.all-- // what is queued yet, by a timer, gets another
 				return
 			}
 			w.idle++
