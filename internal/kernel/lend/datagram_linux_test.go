@@ -428,6 +428,10 @@ func TestDatagramErrors(t *testing.T) {
 		b.says([]byte("to nobody"))
 		b.endsWith(lend.Failed, netbsd.ECONNREFUSED)
 	}
+	// One that comes while nobody sends by the loan.
+	b.lend()
+	h.sendTo(b.so, []byte("by a call"), nil)
+	b.endsWith(lend.Failed, netbsd.ECONNREFUSED)
 	// What cannot be sent at all.
 	b.lend()
 	must(t, unix.SetsockoptInt(b.s, unix.SOL_SOCKET, unix.SO_SNDBUF, 1<<18))
@@ -519,7 +523,11 @@ func TestDatagramsLabelled(t *testing.T) {
 	one, from1 := h.udp()
 	two, from2 := h.udp()
 	h.bigBuffer(one, two, b.so)
+	h.sendTo(one, []byte("before"), b.name)
+	h.sendTo(two, []byte("before"), b.name)
 	b.lend()
+	b.hearsFrom([]byte("before"), from1)
+	b.hearsFrom([]byte("before"), from2)
 	p := noise(maxUDP)
 	for _, size := range datagramSizes {
 		h.sendTo(one, p[:size], b.name)
@@ -741,4 +749,52 @@ func TestDatagramsTakenBack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An S that is connected to somebody else does not get what comes by K; connected to K again it does.
+func TestDatagramsConnectedAnew(t *testing.T) {
+	h := newHost(t)
+	b := h.borrow()
+	peer, name := h.udp()
+	b.connect(name)
+	other := hostSocket(t, unix.AF_UNIX)
+	defer unix.Close(other)
+	elsewhere := filepath.Join(t.TempDir(), "other")
+	must(t, unix.Bind(other, &unix.SockaddrUnix{Name: elsewhere}))
+	b.lend()
+	for range 10 {
+		must(t, unix.Connect(b.s, &unix.SockaddrUnix{Name: elsewhere}))
+		h.sendTo(peer, []byte("lost"), b.name)
+		must(t, unix.Connect(b.s, &unix.SockaddrUnix{Name: b.path + "k"}))
+		h.sendTo(peer, []byte("got"), b.name)
+		// That it was lost shows only when the loan has not been late.
+		p := make([]byte, 10)
+		for n := 0; string(p[:n]) != "got"; {
+			var err error
+			if n, err = unix.Read(b.s, p); err != nil && err != unix.EINTR {
+				t.Fatal(err)
+			}
+			n = max(n, 0)
+		}
+		b.says([]byte("out"))
+		h.receive(peer, []byte("out"))
+	}
+}
+
+// With labels, that S is closed is known when a loan begins if the host has told K so.
+func TestDatagramsLabelledClosed(t *testing.T) {
+	h := newHost(t)
+	b := h.borrow()
+	b.label()
+	b.closeS()
+	_ = unix.Send(b.k, []byte("to nobody"), 0)
+	b.lend()
+	b.endsWith(lend.Closed, nil)
+	// The socket takes nothing any more.
+	peer, _ := h.udp()
+	must(t, peer.Connect(b.name))
+	eventually(t, "the sender is told", func() bool {
+		_, err := peer.Send(nil, &kernel.Message{Data: []byte("to nobody")})
+		return err == netbsd.ECONNREFUSED
+	})
 }

@@ -294,9 +294,10 @@ type stream struct {
 	passed  atomic.Int64
 	engine  atomic.Bool // all goes through it
 	release atomic.Int32
-	heard   atomic.Bool // the peer's end
-	back    atomic.Bool // something may be kept back (Nagle's algorithm)
-	lost    atomic.Bool // it was when the connection was closed
+	heard   atomic.Bool            // the peer's end
+	first   atomic.Pointer[func()] // is called when something has come, before that is carried
+	back    atomic.Bool            // something may be kept back (Nagle's algorithm)
+	lost    atomic.Bool            // it was when the connection was closed
 }
 
 // Send implements [lend.Stream].
@@ -319,6 +320,9 @@ func (s *stream) Close() {
 
 // Recv implements [lend.Stream].
 func (s *stream) Recv(dst lend.Sink) (int, error) {
+	if do := s.first.Load(); do != nil && s.Unread() && s.first.CompareAndSwap(do, nil) {
+		(*do)()
+	}
 	n, err := s.Stream.Recv(dst)
 	if err == io.EOF {
 		s.heard.Store(true)

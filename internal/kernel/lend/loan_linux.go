@@ -431,7 +431,9 @@ func (l *Loan) refused(e syscall.Errno) {
 		// The program has ended its reading, or has gone; ECONNRESET is told once.
 		l.deaf = true
 		l.broken = l.broken || e == unix.ECONNRESET
+		// One that has gone leaves this unread. One that has ended its reading wants no more.
 		l.look()
+		l.broken = l.broken || l.hup && !l.heard
 		return
 	}
 	l.full = true
