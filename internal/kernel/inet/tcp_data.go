@@ -111,6 +111,7 @@ func (so *tcpSocket) Recv(_ *kernel.Call, m *kernel.Message) (int, error) {
 		return 0, nil
 	}
 	// Another reader was faster, or the connection has just ended.
+	so.broke(terr)
 	return 0, netbsd.EAGAIN
 }
 
@@ -173,10 +174,18 @@ func (so *tcpSocket) Send(_ *kernel.Call, m *kernel.Message) (int, error) {
 		return 0, netbsd.EAGAIN
 	}
 	// The connection has just ended; why tells the next call.
-	so.mu.Lock()
-	so.sync()
-	so.mu.Unlock()
+	so.broke(terr)
 	return 0, netbsd.EPIPE
+}
+
+// broke keeps why the connection has ended, if a call of the engine's has said so: it says it once.
+func (so *tcpSocket) broke(said tcpip.Error) {
+	so.mu.Lock()
+	defer so.mu.Unlock()
+	so.sync()
+	if errno := tcpErrno(said); so.phase == tcpGone && so.err == 0 && errno != netbsd.EINVAL {
+		so.err = errno
+	}
 }
 
 // writable gives the room in the send buffer, if there is enough for a message.

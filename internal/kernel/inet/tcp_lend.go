@@ -218,6 +218,7 @@ func (l *loan) Recv(dst lend.Sink) (int, error) {
 // why gives the reason for which the connection broke, or what the engine says, or
 // def.
 func (l *loan) why(said tcpip.Error, def netbsd.Errno) error {
+	l.so.broke(said)
 	if err := l.Err(); err != nil {
 		return err
 	}

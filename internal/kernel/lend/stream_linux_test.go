@@ -271,6 +271,11 @@ func TestCloseBeforeItComes(t *testing.T) {
 				if err := <-done; errors.Is(err, netbsd.ECONNRESET) {
 					return // a call is told once
 				}
+				if other, ok := b.(*lent); ok && other.noSeed {
+					// What it has written may be unread in the pump's descriptor: a seed as good as any.
+					other.endsWith(lend.Failed, netbsd.ECONNRESET, netbsd.EPIPE)
+					return
+				}
 				endsReset(t, b)
 			})
 		})
@@ -354,6 +359,9 @@ func TestPeerResets(t *testing.T) {
 				h.linger(server)
 				server.Close()
 				a.endsWith(lend.Failed, netbsd.ECONNRESET)
+				if v, err := client.Option(nil, netbsd.SOL_SOCKET, netbsd.SO_ERROR, 4); err != nil || h.k.Machine().Order.Uint32(v) != uint32(netbsd.ECONNRESET) {
+					t.Errorf("SO_ERROR is %x, %v", v, err)
+				}
 				reads(t, a, p)
 				if n, err := a.Read(make([]byte, 1)); n != 0 || isReset(err) != seed {
 					t.Errorf("%d bytes, %v", n, err)
