@@ -206,13 +206,19 @@ func (l *loan) Recv(dst lend.Sink) (int, error) {
 		}
 		return 0, io.EOF
 	case *tcpip.ErrNotConnected:
-		l.so.mu.Lock()
-		defer l.so.mu.Unlock()
-		if l.so.sync(); l.so.phase == tcpConnecting {
+		if l.begins() {
 			return 0, netbsd.EAGAIN
 		}
 	}
 	return 0, l.why(err, netbsd.ECONNRESET)
+}
+
+// begins tells whether the connection is being made, or has been made at this moment.
+func (l *loan) begins() bool {
+	l.so.mu.Lock()
+	defer l.so.mu.Unlock()
+	l.so.sync()
+	return l.so.phase == tcpConnecting || l.so.phase == tcpConnected
 }
 
 // why gives the reason for which the connection broke, or what the engine says, or
