@@ -34,6 +34,7 @@ type ends struct {
 
 	reading sync.Mutex // held while what inotify has told is acted on
 	hearing sync.Mutex // held while the ends of listeners are
+	looking sync.Mutex // held while those are that nothing tells of
 
 	mu     sync.Mutex
 	acting map[chan struct{}]bool // hang-ups that are acted on; each is closed when it has been
@@ -230,6 +231,8 @@ func (e *ends) catchUpAll() {
 		<-done
 	}
 	e.sweep()
+	// Nor may what others have been told of meanwhile.
+	e.catchUp()
 }
 
 // lookEach is how often sockets are looked at of whose end nothing tells.
@@ -305,6 +308,8 @@ func (e *ends) untrack(id int32) {
 // sweep finds the sockets that are gone, and tells whether there are others of which
 // nothing else tells.
 func (e *ends) sweep() (untold bool) {
+	e.looking.Lock()
+	defer e.looking.Unlock()
 	e.mu.Lock()
 	if e.closed {
 		e.mu.Unlock()

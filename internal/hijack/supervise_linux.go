@@ -246,7 +246,7 @@ func supervise(ctx context.Context, o *Options, f *front) error {
 	return nil
 }
 
-// closeTime is how long the kernel may take to close the sockets of a program that has ended.
+// closeTime is how long the kernel may take to close a socket of a program that has ended.
 const closeTime = time.Second
 
 // programEnded closes what the program has left, before anybody is told that it has ended: on Linux a port that it had is free
@@ -257,10 +257,14 @@ func (s *supervisor) programEnded() {
 		defer close(closed)
 		s.ends.catchUpAll()
 	}()
-	select {
-	case <-closed:
-	case <-time.After(closeTime): // a kernel that does not answer
+	for before, left := -1, len(s.all()); left != before; before, left = left, len(s.all()) {
+		select {
+		case <-closed:
+			return
+		case <-time.After(closeTime):
+		}
 	}
+	// The kernel does not answer.
 }
 
 // reap waits for all children, those that were left to this process among them, and
