@@ -212,7 +212,7 @@ func (x *socket) begin(t *trap, sa []byte) (*attempt, unix.Errno) {
 	case e != 0 || addr == nil:
 		return nil, e
 	case x.barred(server):
-		return nil, unix.EINVAL
+		return nil, x.refuseConnect()
 	case condition != usable:
 		if e := x.replace(t); e != 0 {
 			return nil, e

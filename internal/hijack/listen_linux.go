@@ -70,8 +70,11 @@ func (t *trap) listen() {
 	case state == listening:
 		t.done(0, linuxsock.Errno(l.listenKernel(ks)))
 		return
-	case state != fresh, x.barred(client):
+	case state != fresh:
 		t.fail(unix.EINVAL)
+		return
+	case x.barred(client):
+		t.fail(x.refuseListen())
 		return
 	}
 	x.mu.Lock()
