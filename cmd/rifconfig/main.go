@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"rumptools/internal/flagerror"
 	"rumptools/internal/ifconfig"
 	"rumptools/internal/netdb"
 	"rumptools/internal/registry"
@@ -83,6 +84,7 @@ func command(stdout, stderr io.Writer) *cobra.Command {
 		},
 	}
 	o.define(cmd.Flags())
+	cmd.SetFlagErrorFunc(flagerror.Plain)
 	cmd.SetHelpFunc(func(c *cobra.Command, _ []string) {
 		fmt.Fprintf(stdout, "%s\n\n%s\n", c.Short, strings.TrimSpace(c.UsageString()))
 	})

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"rumptools/internal/flagerror"
 	"rumptools/internal/netdb"
 	"rumptools/internal/netstat"
 	"rumptools/internal/registry"
@@ -46,6 +47,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		},
 	}
 	o.define(cmd.Flags())
+	cmd.SetFlagErrorFunc(flagerror.Plain)
 	cmd.SetHelpFunc(func(c *cobra.Command, _ []string) {
 		fmt.Fprintf(stdout, "%s\n\n%s\n", c.Short, strings.TrimSpace(c.UsageString()))
 	})

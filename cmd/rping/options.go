@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"rumptools/internal/flagerror"
 	"rumptools/internal/ping"
 )
 
@@ -77,6 +78,7 @@ func command(run func(*options) error) *cobra.Command {
 		},
 	}
 	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.SetFlagErrorFunc(flagerror.Plain)
 	f := cmd.Flags()
 	f.SortFlags = false // the order is that of the letters
 	f.StringVar(&o.server, "server", "", "the kernel's `URL` or name (default $RUMP_SERVER, else the kernel named default)")

@@ -11,7 +11,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
+
+	"rumptools/internal/flagerror"
 )
 
 // program is the name in messages, and that kernels show for this process.
@@ -69,18 +70,8 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	cmd.CompletionOptions.HiddenDefaultCmd = true
-	cmd.SetFlagErrorFunc(flagError)
+	cmd.SetFlagErrorFunc(flagerror.Plain)
 	cmd.DisableSuggestions = true // they are six lines, and an error is one
 	cmd.AddCommand(startCommand(), listCommand(), statusCommand(), haltCommand(), sysctlCommand(), traceCommand(), execCommand())
 	return cmd
-}
-
-// flagError is a flag's error in plain words: strconv's tells a function of Go's, and
-// what was given once more.
-func flagError(_ *cobra.Command, err error) error {
-	v, ok := errors.AsType[*pflag.InvalidValueError](err)
-	if !ok || v.GetFlag().Shorthand == "" || v.GetFlag().Value.Type() == "bool" {
-		return err
-	}
-	return fmt.Errorf("-%s %s: not a number", v.GetFlag().Shorthand, v.GetValue())
 }

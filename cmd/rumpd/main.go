@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
+	"rumptools/internal/flagerror"
 	"rumptools/internal/kernel"
 	"rumptools/internal/kernel/inet"
 	"rumptools/internal/kernel/local"
@@ -74,7 +74,7 @@ func command(args []string) *cobra.Command {
 		},
 	}
 	cmd.SetArgs(args)
-	cmd.SetFlagErrorFunc(flagError)
+	cmd.SetFlagErrorFunc(flagerror.Plain)
 	f := cmd.Flags()
 	f.BoolVarP(&o.foreground, "foreground", "s", false, "stay in the foreground")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "say what happens")
@@ -235,14 +235,4 @@ func openBus(path string) (inet.Bus, error) {
 		return nil, err
 	}
 	return bus, nil
-}
-
-// flagError is a flag's error in plain words: strconv's tells a function of Go's, and
-// what was given once more.
-func flagError(_ *cobra.Command, err error) error {
-	v, ok := errors.AsType[*pflag.InvalidValueError](err)
-	if !ok || v.GetFlag().Shorthand == "" || v.GetFlag().Value.Type() == "bool" {
-		return err
-	}
-	return fmt.Errorf("-%s %s: not a number", v.GetFlag().Shorthand, v.GetValue())
 }
