@@ -98,13 +98,14 @@ func (t *trap) listen() {
 	if e == 0 {
 		e = x.standIn.named(t.host)
 	}
-	if e == 0 {
-		e = errnoOf(unix.Listen(t.host, maxBacklog))
-	}
 	l = &listener{x: x, room: sync.NewCond(&x.mu), backlog: backlog}
 	if e == 0 {
 		x.s.expectPairs(ks)
 		e = linuxsock.Errno(l.listenKernel(ks))
+	}
+	if e == 0 {
+		// Last, for S cannot be had back from that.
+		e = errnoOf(unix.Listen(t.host, maxBacklog))
 	}
 	if e == 0 {
 		x.mu.Lock()

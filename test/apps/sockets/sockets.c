@@ -4189,7 +4189,8 @@ static void nobody(void)
 	say("buffer: connect = %s", res(connect(w, &mine.sa, addrlen_of(fam))));
 	say("buffer: as before: %d", getint(w, SOL_SOCKET, SO_SNDBUF) == size);
 	say("buffer: SO_SNDBUF = %s", res(setint(w, SOL_SOCKET, SO_SNDBUF, 100000)));
-	SAY2("buffer: %d, poll %s", getint(w, SOL_SOCKET, SO_SNDBUF), ready(w, 100));
+	size = getint(w, SOL_SOCKET, SO_SNDBUF);
+	say("buffer: %d, poll %s", size, ready(w, 100));
 	say("buffer: to nobody = %s", res(connect(w, &none.sa, sizeof none.sa)));
 	fcntl(w, F_SETFL, 0);
 	say("buffer: another = %s", res(connect(w, &a.sa, addrlen_of(fam))));
