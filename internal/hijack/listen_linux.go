@@ -233,6 +233,9 @@ func (l *listener) take(ks *spclient.NetSocket) {
 			}
 		case errors.Is(err, net.ErrClosed) || x.s.ctx.Err() != nil:
 			return
+		case errors.Is(err, netbsd.ECONNABORTED):
+			// Who connected has reset that, mostly.
+			time.Sleep(abortPause)
 		default:
 			// The kernel has no descriptor left for these programs, mostly. Who connects waits.
 			x.s.say("accept: %v", err)
@@ -257,6 +260,9 @@ func (l *listener) again() (*spclient.NetSocket, unix.Errno) {
 
 // acceptPause is how soon it is tried again to accept a connection that the kernel had nothing left for.
 const acceptPause = 100 * time.Millisecond
+
+// abortPause is how soon it is tried again when a connection was over before it could be accepted.
+const abortPause = time.Millisecond
 
 // listens tells whether it has not stopped.
 func (l *listener) listens() bool {

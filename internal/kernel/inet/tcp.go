@@ -440,6 +440,11 @@ func (so *tcpSocket) Accept() (kernel.Socket, []byte, error) {
 	c.mu.Unlock()
 	if gone {
 		_ = c.Close()
+		// A client that accepts for others does not get it, and so will not say that they have.
+		so.mu.Lock()
+		so.given--
+		_ = so.ep.Listen(so.room())
+		so.mu.Unlock()
 		return nil, nil, netbsd.ECONNABORTED
 	}
 	return c, peer, nil

@@ -152,3 +152,26 @@ func TestTCPBacklogTaken(t *testing.T) {
 	so := open(t, s, netbsd.AF_INET, stream, 0)
 	check(t, "of no listener", so.(kernel.TakenCounter).Taken(0), netbsd.EINVAL)
 }
+
+// TestTCPBacklogAborted: connections that were reset before a client could accept them for others have no room of the backlog.
+func TestTCPBacklogAborted(t *testing.T) {
+	s := newStackOf(t, netbsd.AMD64)
+	l := listener(t, s, "127.0.0.1:80", 2)
+	must(t, l.(kernel.TakenCounter).Taken(0))
+	for range 10 {
+		c := dial(t, s, "127.0.0.1:80")
+		eventually(t, "it waits", func() bool { n, _ := l.Pending(); return n == 1 })
+		must(t, c.SetOption(nil, netbsd.SOL_SOCKET, netbsd.SO_LINGER, append(intOpt(s.machine, 1), intOpt(s.machine, 0)...)))
+		must(t, c.Close())
+		eventually(t, "it is reset", func() bool {
+			so := l.(*tcpSocket)
+			so.mu.Lock()
+			defer so.mu.Unlock()
+			return len(so.queue) == 1 && isOver(so.queue[0].ep)
+		})
+		_, _, err := l.Accept()
+		check(t, "accept", err, netbsd.ECONNABORTED)
+	}
+	dial(t, s, "127.0.0.1:80")
+	accept(t, l)
+}
