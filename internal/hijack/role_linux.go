@@ -3,8 +3,6 @@
 package hijack
 
 import (
-	"net/netip"
-
 	"golang.org/x/sys/unix"
 
 	"rumptools/internal/hijack/linuxsock"
@@ -49,12 +47,8 @@ func (x *socket) refuseListen() unix.Errno {
 	}
 	ks, e := x.kernel() // which is bound to what is for the next one
 	if e == 0 && name.forNext() == nil {
-		anywhere := netip.IPv4Unspecified()
-		if x.opts.Domain == unix.AF_INET6 {
-			anywhere = netip.IPv6Unspecified()
-		}
 		var addr []byte
-		if addr, e = x.address(linuxsock.Bind, linuxsock.Sockaddr(netip.AddrPortFrom(anywhere, 0), x.opts.Domain)); e == 0 {
+		if addr, e = x.address(linuxsock.Bind, x.noAddr()); e == 0 {
 			e = linuxsock.Errno(ks.Bind(addr))
 		}
 	}

@@ -2,10 +2,12 @@ package inet
 
 import (
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
 	"rumptools/internal/kernel"
+	"rumptools/internal/kernel/kerneltest"
 	"rumptools/pkg/netbsd"
 )
 
@@ -55,30 +57,14 @@ func (s *Stack) open(family, typ, proto int32) (kernel.Socket, error) {
 // patience is how long a test waits for what must come.
 const patience = 10 * time.Second
 
-// await calls try until it gives something else than EAGAIN or EINPROGRESS,
-// each time that the file has changed.
+// await is [kerneltest.Await], and fails the test when nothing comes.
 func await(t *testing.T, f kernel.File, try func() error) error {
 	t.Helper()
-	changed := make(chan struct{}, 1)
-	w := &kernel.Watcher{Notify: func() {
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	}}
-	f.Watch(w)
-	defer f.Unwatch(w)
-	deadline := time.After(patience)
-	for {
-		if err := try(); err != netbsd.EAGAIN && err != netbsd.EINPROGRESS {
-			return err
-		}
-		select {
-		case <-changed:
-		case <-deadline:
-			t.Fatal("nothing has come")
-		}
+	err := kerneltest.Await(f, patience, try)
+	if err == os.ErrDeadlineExceeded {
+		t.Fatal("nothing has come")
 	}
+	return err
 }
 
 // recv is recvmsg(2) that waits.

@@ -339,6 +339,9 @@ func (so *tcpSocket) room() int {
 	return max(so.most()+1-len(so.queue), 1)
 }
 
+// makeRoom tells the engine, which has listened before, how many may wait in it now; so.mu is held.
+func (so *tcpSocket) makeRoom() { _ = so.ep.Listen(so.room()) }
+
 // Taken implements [kernel.TakenCounter].
 func (so *tcpSocket) Taken(n uint32) error {
 	so.mu.Lock()
@@ -352,7 +355,7 @@ func (so *tcpSocket) Taken(n uint32) error {
 	// What is taken was accepted before.
 	so.taken = so.given - uint32(max(int32(so.given-n), 0))
 	so.drain()
-	_ = so.ep.Listen(so.room())
+	so.makeRoom()
 	return nil
 }
 
@@ -374,7 +377,7 @@ func (so *tcpSocket) drainTo(most int) {
 		so.queue = append(so.queue, so.accepted(ep.(*tcp.Endpoint), wq))
 	}
 	if len(so.queue) != before {
-		_ = so.ep.Listen(so.room())
+		so.makeRoom()
 	}
 }
 
@@ -430,7 +433,7 @@ func (so *tcpSocket) Accept() (kernel.Socket, []byte, error) {
 	c := so.queue[0]
 	so.queue = append([]*tcpSocket(nil), so.queue[1:]...)
 	so.given++
-	_ = so.ep.Listen(so.room())
+	so.makeRoom()
 	so.mu.Unlock()
 	c.mu.Lock()
 	c.sync()
@@ -443,7 +446,7 @@ func (so *tcpSocket) Accept() (kernel.Socket, []byte, error) {
 		// A client that accepts for others does not get it, and so will not say that they have.
 		so.mu.Lock()
 		so.given--
-		_ = so.ep.Listen(so.room())
+		so.makeRoom()
 		so.mu.Unlock()
 		return nil, nil, netbsd.ECONNABORTED
 	}

@@ -18,6 +18,7 @@ import (
 
 	"rumptools/internal/kernel"
 	"rumptools/internal/kernel/inet"
+	"rumptools/internal/kernel/kerneltest"
 	"rumptools/internal/kernel/lend"
 	"rumptools/internal/seeded"
 	"rumptools/pkg/netbsd"
@@ -152,28 +153,8 @@ func (h *host) name(so kernel.Socket) []byte {
 	return sa
 }
 
-// wait calls try until it gives something else than EAGAIN or EINPROGRESS, each time that the file has changed.
-func wait(f kernel.File, try func() error) error {
-	changed := make(chan struct{}, 1)
-	w := &kernel.Watcher{Notify: func() {
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	}}
-	f.Watch(w)
-	defer f.Unwatch(w)
-	for deadline := time.After(patience); ; {
-		if err := try(); err != netbsd.EAGAIN && err != netbsd.EINPROGRESS {
-			return err
-		}
-		select {
-		case <-changed:
-		case <-deadline:
-			return os.ErrDeadlineExceeded
-		}
-	}
-}
+// wait is [kerneltest.Await].
+func wait(f kernel.File, try func() error) error { return kerneltest.Await(f, patience, try) }
 
 // connect is connect(2) that waits.
 func connect(so kernel.Socket, sa []byte) error {
