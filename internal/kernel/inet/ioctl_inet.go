@@ -70,7 +70,7 @@ func (s *Stack) ioctl4(ifp *Interface, op *netbsd.Ioctl, data []byte) error {
 		if !ifp.is(netbsd.IFF_BROADCAST) {
 			return netbsd.EINVAL
 		}
-		ifa.dst = sockaddrInet(saAddr([]byte{16, netbsd.AF_INET, 0, 0, sa[4], sa[5], sa[6], sa[7]}))
+		ifa.dst = broadcast4(sa)
 	case netbsd.SIOCGIFADDR:
 		putSockaddr(data, ifa.sa)
 	case netbsd.SIOCGIFBRDADDR:
@@ -103,6 +103,12 @@ func putSockaddr(data, sa []byte) {
 	copy(data[netbsd.IFNAMSIZ:], sa)
 }
 
+// broadcast4 is a broadcast address from a request. Its length is not the
+// caller's, by which messages about the address would end before it does.
+func broadcast4(sa []byte) []byte {
+	return sockaddrInet(netip.AddrFrom4([4]byte(sa[4:8])))
+}
+
 // sockaddrPart cuts a socket address in a request to the length that it says.
 func sockaddrPart(sa []byte) []byte { return sa[:min(int(sa[0]), len(sa))] }
 
@@ -128,7 +134,7 @@ func (s *Stack) aliasAdd4(ifp *Interface, ifa *ifaddr, data []byte) error {
 	}
 	if brd := data[aliasDst:aliasMask]; ifp.is(netbsd.IFF_BROADCAST) && brd[1] == netbsd.AF_INET {
 		if ifa = ifp.find(addr); ifa != nil {
-			ifa.dst = append([]byte(nil), brd...)
+			ifa.dst = broadcast4(brd)
 		}
 	}
 	return nil
