@@ -22,7 +22,7 @@ def serve(port):
 
 
 def ask(s, sizes, clear=True):
-    """One round; how long the bytes had to wait. The first four say how many come."""
+    """One round; what of it was in time. The first four bytes say how many come."""
     t = time.monotonic()
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
     data = sum(sizes).to_bytes(4, "big") + bytes(sum(sizes) - 4)
@@ -32,10 +32,11 @@ def ask(s, sizes, clear=True):
         time.sleep(0.003)
     if clear:
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
-    t = time.monotonic() - t
+    written = time.monotonic() - t
     if s.recv(1) != b"!":
         raise SystemExit("no answer")
-    return t
+    # Who carries the bytes may be slower than the program, on a busy host.
+    return "in time" if time.monotonic() - t < 0.19 else "answered late" if written < 0.19 else "late"
 
 
 if len(sys.argv) == 2:
@@ -46,9 +47,9 @@ s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 for sizes in ROUNDS:
     # Under load the time may be over before all is written.
     for _ in range(30):
-        t = ask(s, sizes)
-        print("round", sum(sizes), "in time" if t < 0.19 else "late")
-        if t < 0.19:
+        done = ask(s, sizes)
+        print("round", sum(sizes), done)
+        if done == "in time":
             break
 print("round", 10, "late")
 ask(s, [4, 6], clear=False)

@@ -55,7 +55,7 @@ func TestCork(t *testing.T) {
 // checkCork compares what a program says that it has written with the segments.
 func checkCork(t *testing.T, out string, seen *segments) {
 	const full = 1500 - 40 - 40 // rumpd leaves room for all options that there may be
-	rounds := regexp.MustCompile(`(?m)^round (\d+) (in time|late)$`).FindAllStringSubmatch(out, -1)
+	rounds := regexp.MustCompile(`(?m)^round (\d+) (in time|answered late|late)$`).FindAllStringSubmatch(out, -1)
 	all := 0
 	for _, r := range rounds {
 		n, _ := strconv.Atoi(r[1])
@@ -63,7 +63,7 @@ func checkCork(t *testing.T, out string, seen *segments) {
 	}
 	got := seen.take(t, all)
 	t.Logf("%s%d", out, got)
-	checked := 0
+	checked, slow := 0, make(map[string]int)
 	for _, r := range rounds {
 		left, _ := strconv.Atoi(r[1])
 		var want, have []int
@@ -78,11 +78,20 @@ func checkCork(t *testing.T, out string, seen *segments) {
 		if left != 0 {
 			t.Fatalf("a segment has bytes of two rounds: %d", have)
 		}
-		if r[2] == "in time" {
+		switch r[2] {
+		case "answered late":
+			slow[r[1]]++
+		case "in time":
 			checked++
+			delete(slow, r[1])
 			if !slices.Equal(have, want) {
 				t.Errorf("%s bytes left in segments of %d bytes, want %d", r[1], have, want)
 			}
+		}
+	}
+	for bytes, n := range slow {
+		if n >= 20 {
+			t.Errorf("%s bytes have left late each time", bytes)
 		}
 	}
 	if checked < 3 {
