@@ -203,14 +203,20 @@ func (x *socket) apart(ap netip.AddrPort, other *netview.Socket) bool {
 	return other.Family == unix.AF_INET && (x.opts.V6Only() || !ap.Addr().IsUnspecified() && !ap.Addr().Is4In6())
 }
 
-// endTime is how long the kernel may take to notice that programs have closed a connection that it carries.
-const endTime = 100 * time.Millisecond
+// How long the kernel may take to notice that programs have closed a connection that it carries. One that ends in good order
+// may do so for long, of a peer that does not read, and has its port meanwhile; a reset waits for nothing but a turn on the processor.
+const (
+	endTime   = 100 * time.Millisecond
+	resetTime = 5 * time.Second
+)
 
 // awaitEnds acts on all that has been closed up to now, and waits until the kernel has noticed that programs have closed the
 // connections with a port.
 func (s *supervisor) awaitEnds(port uint16) {
 	s.ends.catchUpAll()
-	ctx, cancel := context.WithTimeout(s.ctx, endTime)
+	orderly, cancel := context.WithTimeout(s.ctx, endTime)
+	defer cancel()
+	reset, cancel := context.WithTimeout(s.ctx, resetTime)
 	defer cancel()
 	for _, x := range s.all() {
 		if x.localPort() != port {
@@ -223,11 +229,16 @@ func (s *supervisor) awaitEnds(port uint16) {
 		x.mu.Lock()
 		c := x.connection
 		x.mu.Unlock()
-		if c != nil && c.carried.Load() && c.k.hungUp() {
-			select {
-			case <-c.delivered:
-			case <-ctx.Done():
-			}
+		if c == nil || !c.carried.Load() || !c.k.hungUp() {
+			continue
+		}
+		ctx := orderly
+		if c.resets() || c.k.broken() {
+			ctx = reset
+		}
+		select {
+		case <-c.delivered:
+		case <-ctx.Done():
 		}
 	}
 }

@@ -339,6 +339,7 @@ func (x *socket) established(a *attempt, c *connection, ready func()) {
 		defer ready()
 	} else {
 		x.state, x.attempt, x.peer, x.connection = connected, nil, a.peer, c
+		c.begin() // who is told so may close it at once
 		x.untrack()
 	}
 	x.mu.Unlock()

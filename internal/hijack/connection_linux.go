@@ -125,11 +125,23 @@ func (c *connection) unlinger() {
 	}
 }
 
-// carry has the bytes carried: by the kernel itself if it can, or else by a pump.
+// resets tells whether closing the kernel's socket resets the connection.
+func (c *connection) resets() bool {
+	c.x.optMu.Lock()
+	defer c.x.optMu.Unlock()
+	on, seconds := c.x.opts.Linger()
+	return on && seconds == 0 && !c.inOrder.Load()
+}
+
+// begin says that there is something to carry, which carry is about to do.
+func (c *connection) begin() {
+	c.carried.Store(true)
+	c.x.s.carriers.Add(1)
+}
+
+// carry has the bytes carried: by the kernel itself if it can, or else by a pump. It comes after begin.
 func (c *connection) carry() {
 	x := c.x
-	c.carried.Store(true)
-	x.s.carriers.Add(1)
 	defer func() {
 		x.mu.Lock()
 		carrier, closed := c.carrier, c.closedEarly
@@ -209,14 +221,24 @@ func (c *connection) finish() {
 	x.mu.Unlock()
 	// Not before, or a call that comes meanwhile would find it closed.
 	c.ks.Release()
-	switch {
-	case held:
+	if held {
 		x.retrack()
-	case mine:
-		x.forget()
 	}
 	c.k.settle()
-	had{c.ks, c}.close()
+	if mine && !held {
+		c.end()
+	} else {
+		had{c.ks, c}.close()
+	}
+}
+
+// end closes what is left of a connection that no program has any more. Who binds its port finds the socket, and waits, until the port
+// is free.
+func (c *connection) end() {
+	c.ks.Close()
+	c.k.close()
+	c.x.forget()
+	c.deliver()
 }
 
 // deliver says that nothing is left to carry.
@@ -279,20 +301,20 @@ func (c *connection) show() {
 	mine := x.connection == c
 	held := !hungUp || c.mayBeHeld()
 	was := had{c.ks, c}
-	if mine {
+	if mine && held {
 		was = x.leave(broken, s)
 		if after && !c.shut.write {
 			x.opts.Pending = unix.EPIPE
 		}
-	}
+	} // else the program has begun again, or has closed it
 	x.mu.Unlock()
 	x.optMu.Unlock()
 	switch {
-	case !mine: // the program has begun again
-	case held:
+	case mine && !held:
+		c.end()
+		return
+	case mine:
 		x.retrack()
-	default:
-		x.forget()
 	}
 	was.close()
 }

@@ -373,6 +373,7 @@ func (y *socket) publishCarried(ks *spclient.NetSocket) bool {
 	c := y.newConnection(ks, fd)
 	y.mu.Lock()
 	y.connection = c
+	c.begin()
 	y.mu.Unlock()
 	c.carry()
 	y.s.changed()

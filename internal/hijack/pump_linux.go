@@ -124,14 +124,6 @@ func (p *pump) hungUp() {
 // the host that has left with the write.
 const lingerTime = 300 * time.Millisecond
 
-// resets tells whether closing the kernel's socket resets the connection.
-func (p *pump) resets() bool {
-	p.x.optMu.Lock()
-	defer p.x.optMu.Unlock()
-	on, seconds := p.x.opts.Linger()
-	return on && seconds == 0 && !p.inOrder.Load()
-}
-
 // drain waits until the kernel has sent all, before a close that would drop the rest.
 func (p *pump) drain() {
 	p.delay(0)

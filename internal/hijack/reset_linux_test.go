@@ -40,8 +40,7 @@ func TestResetGivenUp(t *testing.T) {
 		old := &connection{x: x, ks: ks, k: k, delivered: make(chan struct{})}
 		next := &connection{x: x, k: k2}
 		x.connection = old
-		old.carried.Store(true)
-		sup.carriers.Add(1)
+		old.begin()
 		again := func() {
 			x.mu.Lock()
 			x.beginAgain(usable)

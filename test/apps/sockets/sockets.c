@@ -824,7 +824,11 @@ static void reset(void)
 			failed++;
 			pause_ms(50);
 		}
-		connect(c, &to.sa, addrlen_of(fam));
+		if (connect(c, &to.sa, addrlen_of(fam)) < 0) {
+			say("connection %d from the port of one that was reset: %s", i, err(errno));
+			close(c);
+			continue;
+		}
 		int s = accept(l, NULL, NULL);
 		struct linger resets = {1, 0};
 		setsockopt(c, SOL_SOCKET, SO_LINGER, &resets, sizeof resets);
