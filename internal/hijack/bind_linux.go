@@ -203,15 +203,15 @@ func (x *socket) apart(ap netip.AddrPort, other *netview.Socket) bool {
 	return other.Family == unix.AF_INET && (x.opts.V6Only() || !ap.Addr().IsUnspecified() && !ap.Addr().Is4In6())
 }
 
-// How long the kernel may take to notice that programs have closed a connection that it carries. One that ends in good order
-// may do so for long, of a peer that does not read, and has its port meanwhile; a reset waits for nothing but a turn on the processor.
+// How long the kernel may take to close a connection that programs have closed. One that ends in good order may do so for long, of a
+// peer that does not read, and has its port meanwhile; a reset waits for nothing but a turn on the processor.
 const (
-	endTime   = 100 * time.Millisecond
+	endTime   = time.Second
 	resetTime = 5 * time.Second
 )
 
-// awaitEnds acts on all that has been closed up to now, and waits until the kernel has noticed that programs have closed the
-// connections with a port.
+// awaitEnds acts on all that has been closed up to now, and waits until the kernel has closed the connections with a port that
+// programs have.
 func (s *supervisor) awaitEnds(port uint16) {
 	s.ends.catchUpAll()
 	orderly, cancel := context.WithTimeout(s.ctx, endTime)
@@ -241,4 +241,27 @@ func (s *supervisor) awaitEnds(port uint16) {
 		case <-ctx.Done():
 		}
 	}
+	// The last packets may be on their way; between two sockets of Linux's they have come when close(2) returns.
+	for s.ending(port) {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-orderly.Done():
+			return
+		}
+	}
+}
+
+// ending tells whether the kernel has a connection with a port that has ended on this side, and whose peer has not said yet that it
+// knows.
+func (s *supervisor) ending(port uint16) bool {
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		list, _ := netview.SocketsAt(s.ctx, s.view, family, unix.IPPROTO_TCP, port) // a kernel without IPv6 has none
+		for i := range list {
+			switch list[i].State {
+			case netview.TCPFinWait1, netview.TCPClosing, netview.TCPLastAck:
+				return true
+			}
+		}
+	}
+	return false
 }

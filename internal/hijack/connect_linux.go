@@ -249,6 +249,11 @@ func (x *socket) attemptTo(addr []byte) (a *attempt, e unix.Errno) {
 	if !dialed {
 		pairs = pairs && x.s.expectPair(ks)
 		b.over, b.err = ks.StartConnect(addr)
+		if b.over && linuxsock.Errno(b.err) == unix.EADDRINUSE {
+			// A program may have closed the connection of the same two ends just now.
+			x.s.awaitEnds(x.localPort())
+			b.over, b.err = ks.StartConnect(addr)
+		}
 	}
 	if !b.over {
 		x.plays(client)

@@ -1,6 +1,7 @@
-"""The same two ends once more: while their connection stands, and when it has been closed by the server, which remembers it for a time."""
+"""The same two ends once more: while their connection stands, when it has been closed by the server, which remembers it for a time, and many times."""
 import errno
 import socket
+import struct
 
 
 def connect(family, name, to):
@@ -45,5 +46,27 @@ for family, address in (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"):
     listener.accept()[0].send(b"hello")
     print(client.recv(10))
     client.close()
+    listener.close()
+
+    # Again and again, each at once when the last one has been closed.
+    listener = listen(family, (address, 0))
+    to, name = listener.getsockname(), (address, 0)
+    for how in "reset", "closed by the server first":
+        for i in range(100):
+            client, said = connect(family, name, to)
+            if client is None:
+                print(how, i, said)
+                continue
+            name = client.getsockname()
+            server = listener.accept()[0]
+            if how == "reset":
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.close()
+                server.close()
+            else:
+                server.close()
+                client.recv(1)
+                client.close()
+        print("all that were", how)
     listener.close()
 print("end")

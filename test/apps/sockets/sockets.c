@@ -821,7 +821,10 @@ static void reset(void)
 	for (int i = 0; i < 100; i++) {
 		int c = i == 0 ? bound(SOCK_STREAM, &mine) : sock(SOCK_STREAM);
 		while (i > 0 && bind(c, &mine.sa, addrlen_of(fam)) < 0) {
-			failed++;
+			if (failed++ == 100) {
+				say("bind to the port of connection %d, which was reset: %s for long", i - 1, err(errno));
+				_exit(1);
+			}
 			pause_ms(50);
 		}
 		if (connect(c, &to.sa, addrlen_of(fam)) < 0) {
