@@ -1,7 +1,9 @@
-"""The same two ends once more: while their connection stands, when it has been closed by the server, which remembers it for a time, and many times."""
+"""The same two ends once more: while their connection stands, when the server has closed it, which remembers it for a time,
+and again and again: reused.py ROUNDS, so many of them after the server has closed."""
 import errno
 import socket
 import struct
+import sys
 
 
 def connect(family, name, to):
@@ -51,8 +53,8 @@ for family, address in (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"):
     # Again and again, each at once when the last one has been closed.
     listener = listen(family, (address, 0))
     to, name = listener.getsockname(), (address, 0)
-    for how in "reset", "closed by the server first":
-        for i in range(100):
+    for how, rounds in ("reset", 100), ("closed by the server first", int(sys.argv[1])):
+        for i in range(rounds):
             client, said = connect(family, name, to)
             if client is None:
                 print(how, i, said)
