@@ -348,15 +348,16 @@ func (x *socket) trySend(data, to []byte, flags int32, out linuxsock.Outgoing) (
 		}
 	}
 	x.optMu.Lock()
-	defer x.optMu.Unlock()
 	var e unix.Errno
 	err := ks.Use(func(fd spclient.FD) error {
 		_, e = x.opts.SendDatagram(x.s.ctx, x.s.conn, fd, to, data, flags, out)
 		return nil
 	})
+	x.optMu.Unlock()
 	if err != nil {
 		e = linuxsock.Errno(err)
 	}
+	e = x.noRoute(e, receiver)
 	if e != 0 {
 		sent = 0
 	}

@@ -15,7 +15,11 @@ import (
 // useErrno is [linuxsock.UseErrno] of a call that was given an address of NetBSD's. That no route leads there is
 // EHOSTUNREACH on NetBSD, as that a router or the host itself does not know; on Linux it is ENETUNREACH.
 func (x *socket) useErrno(use linuxsock.Use, err error, to []byte) unix.Errno {
-	e := linuxsock.UseErrno(use, err)
+	return x.noRoute(linuxsock.UseErrno(use, err), to)
+}
+
+// noRoute is the error of a call that was given an address, or ENETUNREACH in its place, see useErrno.
+func (x *socket) noRoute(e unix.Errno, to []byte) unix.Errno {
 	if e != unix.EHOSTUNREACH {
 		return e
 	}

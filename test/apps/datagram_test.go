@@ -3,6 +3,7 @@ package apps
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -87,6 +88,27 @@ round trip, IPv6: ('hello', True, '00000000')
 `
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+// TestNoRoute: what is sent to where no route leads is ENETUNREACH, also with control messages.
+func TestNoRoute(t *testing.T) {
+	twoKernels(t)
+	got := client.want(t, find(t, "python3"), "-c", `
+import errno, socket, struct
+for family, level, option, to in (
+        (socket.AF_INET, socket.IPPROTO_IP, socket.IP_TTL, "203.0.113.1"),
+        (socket.AF_INET, socket.IPPROTO_IP, socket.IP_TOS, "203.0.113.1"),
+        (socket.AF_INET, socket.IPPROTO_IP, socket.IP_TTL, "239.1.1.1"),
+        (socket.AF_INET6, socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT, "2001:db8::1")):
+    for control in [], [(level, option, struct.pack("@i", 5))]:
+        try:
+            socket.socket(family, socket.SOCK_DGRAM).sendmsg([b"x"], control, 0, (to, 9))
+        except OSError as e:
+            print(errno.errorcode[e.errno], end=" ")
+`)
+	if want := strings.Repeat("ENETUNREACH ", 8); got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
