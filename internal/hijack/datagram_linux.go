@@ -340,7 +340,9 @@ func (x *socket) trySend(data, to []byte, flags int32, out linuxsock.Outgoing) (
 	}
 	if out.Plain() && out.Control == nil && flags&netbsd.MSG_DONTROUTE == 0 {
 		_, err := ks.Sendto(data, to)
-		if e := x.useErrno(linuxsock.Send, err, receiver); e != unix.EISCONN {
+		e := x.useErrno(linuxsock.Send, err, receiver)
+		otherwise := e == unix.EISCONN || e == unix.ENETUNREACH && linuxsock.IsGroup4(to)
+		if !otherwise {
 			if e != 0 {
 				sent = 0
 			}

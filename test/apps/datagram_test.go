@@ -91,6 +91,54 @@ round trip, IPv6: ('hello', True, '00000000')
 	}
 }
 
+// TestGroupsOfLo0: multicasts leave by lo0 for who names it, also where there is no other interface, and are the host's own there.
+func TestGroupsOfLo0(t *testing.T) {
+	if server.kernel != "" {
+		twoKernels(t)
+	}
+	h := &host{}
+	if !native {
+		h = startKernel(t, "lo0groups")
+	}
+	got := h.want(t, find(t, "python3"), "-c", `
+import errno, socket, struct
+group = socket.inet_aton("239.1.1.1")
+lo = struct.pack("@i", next(i for i, name in socket.if_nameindex() if name in ("lo", "lo0")))
+me, any = socket.inet_aton("127.0.0.1"), socket.inet_aton("0.0.0.0")
+r = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+r.settimeout(20)
+r.bind(("", 0))
+r.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group + me)
+to = "239.1.1.1", r.getsockname()[1]
+for name, way, control in (
+        ("address", me, []),
+        ("index", any + any + lo, []),
+        ("message", None, [(socket.IPPROTO_IP, 8, lo + any + any)]),
+        ("none", None, [])):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    if way:
+        s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, way)
+    try:
+        for word in b"one", b"two":
+            s.sendmsg([word], control, 0, to)
+            said, peer = r.recvfrom(10)
+            print(name, said.decode(), peer[1] == s.getsockname()[1])
+    except OSError as e:
+        print(name, errno.errorcode[e.errno])
+`)
+	want := `address one True
+address two True
+index one True
+index two True
+message one True
+message two True
+none ENETUNREACH
+`
+	if got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
 // TestNoRoute: what is sent to where no route leads is ENETUNREACH, also with control messages.
 func TestNoRoute(t *testing.T) {
 	twoKernels(t)

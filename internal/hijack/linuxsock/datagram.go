@@ -31,8 +31,9 @@ var _ Sender = (*spclient.Conn)(nil)
 // [Socket.ToControl]. The kernel's socket should not block.
 //
 // What NetBSD cannot do with the socket itself is done with a second one of the
-// same port, which is there for that datagram only: another source address, and
-// another destination than that of a connected socket. What comes to the port
+// same port, which is there for that datagram only: another source address,
+// another destination than that of a connected socket, and a group where all
+// addresses are lo0's. What comes to the port
 // at that moment may be lost, as datagrams may be.
 func (s *Socket) SendDatagram(ctx context.Context, k Sender, fd spclient.FD, to, data []byte, flags int32, out Outgoing) (int, unix.Errno) {
 	msg := &spclient.Message{Name: to, Buffers: [][]byte{data}, Control: out.Control}
@@ -55,6 +56,13 @@ func (s *Socket) SendDatagram(ctx context.Context, k Sender, fd spclient.FD, to,
 			n, err = k.Sendmsg(ctx, fd, msg, flags)
 			return UseErrno(Send, err)
 		})
+	}
+	if errno == unix.ENETUNREACH && !out.Source.IsValid() {
+		out.Source = r.groupSource(to, out.Interface)
+		if !out.Source.IsValid() {
+			return n, errno
+		}
+		errno = unix.EISCONN
 	}
 	if errno != unix.EISCONN || to == nil {
 		return n, errno

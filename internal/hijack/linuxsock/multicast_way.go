@@ -4,6 +4,7 @@ package linuxsock
 
 import (
 	"context"
+	"encoding/binary"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -47,6 +48,47 @@ func (s *Socket) WayToGroups(ctx context.Context, k Kernel, fd spclient.FD, to [
 // IsGroup6 tells whether a sockaddr of NetBSD's is of a group of IPv6.
 func IsGroup6(sa []byte) bool {
 	return len(sa) == netbsd.SizeofSockaddrIn6 && sa[1] == netbsd.AF_INET6 && sa[8] == 0xff
+}
+
+// groupSource is the address that a datagram for a group of IPv4, a sockaddr of NetBSD's, has where it leaves: by the
+// interface with an index, or else by that of IP_MULTICAST_IF. It is none if there is no such interface, or the
+// destination is no group.
+//
+// NetBSD looks at IP_MULTICAST_IF only when it has found some address to send from, which lo0's are not, unless a socket
+// is bound to one: with no other interface nothing can be sent to groups.
+func (r *request) groupSource(to []byte, index uint32) netip.Addr {
+	m := r.k.Machine()
+	if r.s.Domain != unix.AF_INET || !IsGroup4(to) {
+		return netip.Addr{}
+	}
+	addr, ok := netip.AddrFromSlice(r.s.kernelValue(netbsd.IPPROTO_IP, netbsd.IP_MULTICAST_IF, make([]byte, 4)))
+	if !ok {
+		return netip.Addr{}
+	}
+	if b := addr.As4(); index == 0 && b[0] == 0 {
+		index = binary.BigEndian.Uint32(b[:])
+	}
+	if index == 0 {
+		if addr.IsUnspecified() {
+			return netip.Addr{}
+		}
+		return addr
+	}
+	list, err := rtsock.Interfaces(r.ctx, r.k)
+	if err != nil {
+		return netip.Addr{}
+	}
+	for i := range list {
+		if list[i].Index == int(index) {
+			return firstAddress4(m, &list[i])
+		}
+	}
+	return netip.Addr{}
+}
+
+// IsGroup4 tells whether a sockaddr of NetBSD's is of a group of IPv4.
+func IsGroup4(sa []byte) bool {
+	return len(sa) == netbsd.SizeofSockaddrIn && sa[1] == netbsd.AF_INET && sa[4]>>4 == 0xe
 }
 
 // groupInterface finds an interface for multicasts: one with an address, if that is given, else the first that can, and
