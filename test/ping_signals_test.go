@@ -185,7 +185,7 @@ func TestPingStoppedKernel(t *testing.T) {
 			}
 
 			// One that has not even said anything yet has nothing to tell.
-			k.Cmd.Process.Signal(syscall.SIGSTOP)
+			stop(t, k.Cmd.Process.Pid)
 			defer k.Cmd.Process.Signal(syscall.SIGCONT)
 			r := runProgram(t, k.URL, "rping", "-w", "0.2", "127.0.0.1")
 			if want := "rping: rump kernel at " + k.URL + ": no answer in time\n"; r.Code != 1 || r.Stdout != "" || r.Stderr != want {

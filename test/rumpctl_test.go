@@ -2,10 +2,12 @@ package test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -79,9 +81,7 @@ func TestList(t *testing.T) {
 	// A stopped kernel is seen as such, a killed one as well, and its name
 	// can be used again.
 	pid := kernels[0].PID
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stop(t, pid)
 	if out := want(t, "", "rumpctl", "list"); !strings.Contains(out, "hung") {
 		t.Errorf("stopped:\n%s", out)
 	}
@@ -100,13 +100,37 @@ func TestList(t *testing.T) {
 	want(t, "", "rumpctl", "halt")
 }
 
+// stop stops a process, and waits until all of its threads have: those that run at that moment
+// go on for as long as the one which the signal went to has to wait for a processor.
+func stop(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	goesOn := regexp.MustCompile(`\) [^T] `) // the state is after the name; see proc_pid_stat(5)
+	for deadline := time.Now().Add(limit); ; time.Sleep(time.Millisecond) {
+		files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid)) // none but on Linux
+		if err != nil {
+			t.Fatal(err)
+		}
+		going := slices.ContainsFunc(files, func(name string) bool {
+			b, err := os.ReadFile(name)
+			return err != nil || goesOn.Match(b)
+		})
+		if !going {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d has not stopped", pid)
+		}
+	}
+}
+
 // A kernel that is stopped accepts connections and says nothing: no command waits
 // for ever.
 func TestHung(t *testing.T) {
 	k := startKernel(t, "amd64")
-	if err := k.Cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stop(t, k.Cmd.Process.Pid)
 	t.Run("commands", func(t *testing.T) {
 		for _, command := range []string{"status", "halt"} {
 			t.Run(command, func(t *testing.T) {
