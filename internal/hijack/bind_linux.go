@@ -3,9 +3,7 @@
 package hijack
 
 import (
-	"context"
 	"net/netip"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -40,7 +38,7 @@ func (t *trap) bind() {
 	}
 	if e == 0 && x.clashes(asked) {
 		// Or with what a program has closed just now.
-		t.s.awaitEnds(portOf(asked))
+		x.awaitEnds(portOf(asked))
 		if name, err := ks.Getsockname(); x.clashes(asked) && err == nil && portOf(x.linuxAddr(name)) == 0 {
 			e = unix.EADDRINUSE
 		} // else it has an address, as the kernel is going to say
@@ -48,7 +46,7 @@ func (t *trap) bind() {
 	if e == 0 {
 		if e = linuxsock.Errno(ks.Bind(addr)); e == unix.EADDRINUSE {
 			// A program may have closed what has the address just now.
-			t.s.awaitEnds(portOf(asked))
+			x.awaitEnds(portOf(asked))
 			e = linuxsock.Errno(ks.Bind(addr))
 		}
 	}
@@ -177,22 +175,6 @@ func (x *socket) clashes(sa []byte) bool {
 	return false
 }
 
-// portOf is the port of an address of Linux's.
-func portOf(sa []byte) uint16 {
-	ap, _ := linuxsock.Addr(sa)
-	return ap.Port()
-}
-
-// localPort is the port that the socket was bound to, or 0.
-func (x *socket) localPort() uint16 {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.name.port()
-}
-
-// hasPort tells whether it is of TCP or UDP.
-func (x *socket) hasPort() bool { return x.nl == nil && x.opts.Type != unix.SOCK_RAW && !x.ping() }
-
 // apart tells whether an address has nothing to do with another socket: one of IPv6 that is for IPv6 only with one of
 // IPv4, and the other way round.
 func (x *socket) apart(ap netip.AddrPort, other *netview.Socket) bool {
@@ -201,67 +183,4 @@ func (x *socket) apart(ap netip.AddrPort, other *netview.Socket) bool {
 		return other.Family == unix.AF_INET6 && (other.V6Only || !a.IsUnspecified() && !a.Is4In6())
 	}
 	return other.Family == unix.AF_INET && (x.opts.V6Only() || !ap.Addr().IsUnspecified() && !ap.Addr().Is4In6())
-}
-
-// How long the kernel may take to close a connection that programs have closed. One that ends in good order may do so for long, of a
-// peer that does not read, and has its port meanwhile; a reset waits for nothing but a turn on the processor.
-const (
-	endTime   = time.Second
-	resetTime = 5 * time.Second
-)
-
-// awaitEnds acts on all that has been closed up to now, and waits until the kernel has closed the connections with a port that
-// programs have.
-func (s *supervisor) awaitEnds(port uint16) {
-	s.ends.catchUpAll()
-	orderly, cancel := context.WithTimeout(s.ctx, endTime)
-	defer cancel()
-	reset, cancel := context.WithTimeout(s.ctx, resetTime)
-	defer cancel()
-	for _, x := range s.all() {
-		if x.localPort() != port {
-			continue
-		}
-		if p := x.joined(); p != nil {
-			// It is looked for that from time to time.
-			p.resetClosed()
-		}
-		x.mu.Lock()
-		c := x.connection
-		x.mu.Unlock()
-		if c == nil || !c.carried.Load() || !c.k.hungUp() {
-			continue
-		}
-		ctx := orderly
-		if c.resets() || c.k.broken() {
-			ctx = reset
-		}
-		select {
-		case <-c.delivered:
-		case <-ctx.Done():
-		}
-	}
-	// The last packets may be on their way; between two sockets of Linux's they have come when close(2) returns.
-	for s.ending(port) {
-		select {
-		case <-time.After(time.Millisecond):
-		case <-orderly.Done():
-			return
-		}
-	}
-}
-
-// ending tells whether the kernel has a connection with a port that has ended on this side, and whose peer has not said yet that it
-// knows.
-func (s *supervisor) ending(port uint16) bool {
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		list, _ := netview.SocketsAt(s.ctx, s.view, family, unix.IPPROTO_TCP, port) // a kernel without IPv6 has none
-		for i := range list {
-			switch list[i].State {
-			case netview.TCPFinWait1, netview.TCPClosing, netview.TCPLastAck:
-				return true
-			}
-		}
-	}
-	return false
 }

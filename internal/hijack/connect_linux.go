@@ -251,7 +251,7 @@ func (x *socket) attemptTo(addr []byte) (a *attempt, e unix.Errno) {
 		b.over, b.err = ks.StartConnect(addr)
 		if b.over && linuxsock.Errno(b.err) == unix.EADDRINUSE {
 			// A program may have closed the connection of the same two ends just now.
-			x.s.awaitEnds(x.localPort())
+			x.awaitEnds(x.localPort())
 			b.over, b.err = ks.StartConnect(addr)
 		}
 	}

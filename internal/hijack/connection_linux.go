@@ -83,8 +83,7 @@ func (h had) close() {
 		h.ks.Close()
 	}
 	if h.c != nil {
-		h.c.ks.Close()
-		h.c.k.close()
+		h.c.closeBoth()
 		h.c.deliver()
 	}
 }
@@ -235,10 +234,15 @@ func (c *connection) finish() {
 // end closes what is left of a connection that no program has any more. Who binds its port finds the socket, and waits, until the port
 // is free.
 func (c *connection) end() {
-	c.ks.Close()
-	c.k.close()
+	c.closeBoth()
 	c.x.forget()
 	c.deliver()
+}
+
+// closeBoth closes the kernel's socket and K.
+func (c *connection) closeBoth() {
+	c.ks.Close()
+	c.k.close()
 }
 
 // deliver says that nothing is left to carry.

@@ -33,8 +33,8 @@ var _ Sender = (*spclient.Conn)(nil)
 // What NetBSD cannot do with the socket itself is done with a second one of the
 // same port, which is there for that datagram only: another source address,
 // another destination than that of a connected socket, and a group where all
-// addresses are lo0's. What comes to the port
-// at that moment may be lost, as datagrams may be.
+// addresses are lo0's. What comes to the port at that moment may be lost, as
+// datagrams may be.
 func (s *Socket) SendDatagram(ctx context.Context, k Sender, fd spclient.FD, to, data []byte, flags int32, out Outgoing) (int, unix.Errno) {
 	msg := &spclient.Message{Name: to, Buffers: [][]byte{data}, Control: out.Control}
 	r := &request{ctx: ctx, k: k, fd: fd, host: -1, s: s}

@@ -57,7 +57,6 @@ func IsGroup6(sa []byte) bool {
 // NetBSD looks at IP_MULTICAST_IF only when it has found some address to send from, which lo0's are not, unless a socket
 // is bound to one: with no other interface nothing can be sent to groups.
 func (r *request) groupSource(to []byte, index uint32) netip.Addr {
-	m := r.k.Machine()
 	if r.s.Domain != unix.AF_INET || !IsGroup4(to) {
 		return netip.Addr{}
 	}
@@ -80,7 +79,7 @@ func (r *request) groupSource(to []byte, index uint32) netip.Addr {
 	}
 	for i := range list {
 		if list[i].Index == int(index) {
-			return firstAddress4(m, &list[i])
+			return firstAddress4(r.k.Machine(), &list[i])
 		}
 	}
 	return netip.Addr{}
