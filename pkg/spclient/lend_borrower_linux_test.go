@@ -161,11 +161,22 @@ func (b *borrower) refused(want netbsd.Errno) {
 	}
 }
 
+// receive receives from a socket with SO_RCVTIMEO, for which recvmsg(2) fails when the Go runtime's
+// signal comes, whatever SA_RESTART says: see signal(7).
+func receive(fd int, p, oob []byte, flags int) (n, oobn int, from unix.Sockaddr, err error) {
+	for {
+		n, oobn, _, from, err = unix.Recvmsg(fd, p, oob, flags)
+		if err != unix.EINTR {
+			return n, oobn, from, err
+		}
+	}
+}
+
 // hears receives at S.
 func (b *borrower) hears(want string) sysproxy.Origin {
 	b.t.Helper()
 	p := make([]byte, 1<<16)
-	n, from, err := unix.Recvfrom(b.s, p, 0)
+	n, _, from, err := receive(b.s, p, nil, 0)
 	if err != nil {
 		b.t.Fatalf("want %.20q, recvfrom: %v", want, err)
 	}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"rumptools/pkg/netbsd"
 	"rumptools/pkg/spclient"
 	"rumptools/pkg/sysproxy"
@@ -66,7 +64,7 @@ func TestLendClosedRefuses(t *testing.T) {
 func (b *borrower) begins(want string) {
 	b.t.Helper()
 	p := make([]byte, 100)
-	if n, err := unix.Read(b.s, p); err != nil || string(p[:n]) != want {
+	if n, _, _, err := receive(b.s, p, nil, 0); err != nil || string(p[:n]) != want {
 		b.t.Fatalf("%q and %v", p[:max(n, 0)], err)
 	}
 }

@@ -138,7 +138,7 @@ func TestLendDatagramsControl(t *testing.T) {
 			continue
 		}
 		buf, oob := make([]byte, 100), make([]byte, sidefile.Room)
-		n, oobn, _, _, err := unix.Recvmsg(b.s, buf, oob, unix.MSG_CMSG_CLOEXEC)
+		n, oobn, _, err := receive(b.s, buf, oob, unix.MSG_CMSG_CLOEXEC)
 		if err != nil || string(buf[:n]) != text {
 			t.Fatalf("received %q, %v", buf[:max(n, 0)], err)
 		}
@@ -176,7 +176,7 @@ func TestLendDatagramsFull(t *testing.T) {
 		buf := make([]byte, 1<<16)
 		tv := unix.NsecToTimeval(int64(200 * time.Millisecond))
 		unix.SetsockoptTimeval(b.s, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
-		n, _, err := unix.Recvfrom(b.s, buf, 0)
+		n, _, _, err := receive(b.s, buf, nil, 0)
 		if err == unix.EAGAIN && got > 0 {
 			if got == 100 {
 				t.Error("nothing was lost")
@@ -464,7 +464,7 @@ func TestLendDatagramsStress(t *testing.T) {
 		b.lend()
 		buf := make([]byte, 100)
 		for range 5 {
-			n, _, err := unix.Recvfrom(b.s, buf, 0)
+			n, _, _, err := receive(b.s, buf, nil, 0)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -84,7 +84,7 @@ func (b *labelled) lendWith(k, table int) {
 func (b *labelled) hears(want string) (from, control []byte, cut bool) {
 	b.t.Helper()
 	buf, oob := make([]byte, 1<<16), make([]byte, label.Room)
-	n, oobn, _, _, err := unix.Recvmsg(b.s, buf, oob, 0)
+	n, oobn, _, err := receive(b.s, buf, oob, 0)
 	if err != nil || string(buf[:n]) != want {
 		b.t.Fatalf("received %.20q, %v, want %.20q", buf[:max(n, 0)], err, want)
 	}
